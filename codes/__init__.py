@@ -1,0 +1,1 @@
+"""DSDNet for non-blind image deconvolution: networks, data, training and evaluation."""

@@ -1,0 +1,85 @@
+"""Reading and writing images: RGB order, float32, 0 to 1."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from codes.utils.errors import UserError, warn
+from codes.utils.files import write_atomic
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def decode(path: str | Path) -> np.ndarray:
+    """The file's pixels as stored, (H, W) or (H, W, C) in OpenCV's channel order.
+
+    Raises UserError for a file that is missing, empty or no readable image.
+    """
+    path = Path(path)
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise UserError(f"{path}: not a readable image ({data.size} bytes); is it damaged?")
+    return pixels
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an 8-bit, 16-bit or float image as float32 (H, W, C), C = 3 (RGB) or 1 (grey).
+
+    Integer images are divided by their full scale; an alpha channel is dropped with a warning.
+    Raises UserError as `decode` does, and for other pixel types or values that are not finite.
+    """
+    pixels = decode(path)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] in (2, 4):
+        warn(f"{path}: the alpha channel is dropped")
+        pixels = pixels[..., :-1]
+    if pixels.shape[2] == 3:
+        pixels = pixels[..., ::-1]
+    if pixels.shape[2] not in (1, 3):
+        raise UserError(f"{path}: an image of {pixels.shape[2]} channels; grey or RGB is needed")
+    if pixels.dtype in _FULL_SCALE:
+        return pixels.astype(np.float32) / np.float32(_FULL_SCALE[pixels.dtype])
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise UserError(f"{path}: pixels of type {pixels.dtype}; 8-bit, 16-bit or float is needed")
+    if not np.isfinite(pixels).all():
+        raise UserError(f"{path}: holds values that are not finite")
+    return pixels.astype(np.float32)
+
+
+def to_8bit(image: np.ndarray) -> np.ndarray:
+    """Clamp to [0, 1] and round to uint8, same shape."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def write_8bit(path: str | Path, image: np.ndarray) -> None:
+    """Write a uint8 image (H, W, 3) RGB or (H, W, 1) grey; the suffix names the format."""
+    pixels = image[..., ::-1] if image.shape[2] == 3 else image[..., 0]
+
+    def write(temporary: Path) -> None:
+        if not cv2.imwrite(str(temporary), np.ascontiguousarray(pixels)):
+            raise UserError(f"{path}: the image could not be written; is the disk full?")
+
+    write_atomic(path, write)
+
+
+def list_images(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+    """The image files of a folder, sorted by name. Raises UserError where there is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+    if not files:
+        raise UserError(f"{folder}: holds no {', '.join(suffixes)} files")
+    return files

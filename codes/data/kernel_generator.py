@@ -1,0 +1,78 @@
+"""Synthetic kernels: camera shake (random trajectories), Gaussian and disk."""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+_STEPS = 400
+_SUPERSAMPLING = 8
+
+
+def camera_shake(random: np.random.RandomState, size: int, width: float | None = None) -> np.ndarray:
+    """One camera-shake kernel (size, size), float64, sum 1, its centre of mass near the middle.
+
+    A hand is a mass on a damped spring pushed by noise, with now and then a jerk: the
+    trajectory is smooth, its speed varies (slow stretches expose longer and come out bright),
+    and it fills most of the support. `size` is odd; `width` is the standard deviation of the
+    line's cross-section in pixels, drawn from a pencil line to a soft stroke if not given.
+    """
+    inertia = random.uniform(0.9, 0.995)
+    jerk_rate = random.choice([0.0, 0.005, 0.02])
+    pull = 10 ** random.uniform(-4, -2)
+    anisotropy = random.uniform(0.25, 1, 2)
+    position, velocity = np.zeros(2), random.standard_normal(2)
+    path = np.empty((_STEPS, 2))
+    for step in range(_STEPS):
+        push = anisotropy * random.standard_normal(2)
+        if random.uniform() < jerk_rate:
+            push += 20 * random.standard_normal(2)
+        velocity = inertia * velocity + (1 - inertia) * push - pull * position
+        position = position + velocity
+        path[step] = position
+    angle = random.uniform(0, np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    path = path @ turn.T
+    if width is None:
+        width = min(random.choice([0.3, 0.5, 0.8, 1.2]), size / 25)
+    # The longer side of the path's box fills a drawn share of the support.
+    margin = 2 * width + 1
+    extent = random.uniform(0.55, 1.0) * max(size - 2 * margin, 1.0)
+    low, high = path.min(0), path.max(0)
+    path = (path - (low + high) / 2) * extent / max((high - low).max(), 1e-9)
+    kernel = _exposed(path, size, width)
+    if random.uniform() < 0.3:
+        # Kernels measured from photographs, such as Levin's, are speckled.
+        kernel *= random.uniform(0.4, 1.6, kernel.shape)
+    return kernel / kernel.sum()
+
+
+def _exposed(path: np.ndarray, size: int, width: float) -> np.ndarray:
+    """Draw a path (steps, 2), in pixels about the middle, at equal times with a Gaussian pen."""
+    times = np.linspace(0, len(path) - 1, len(path) * _SUPERSAMPLING)
+    dense = np.stack([np.interp(times, np.arange(len(path)), path[:, axis]) for axis in (0, 1)], 1)
+    place = np.clip(dense + (size - 1) / 2, 0, size - 1 - 1e-6)
+    corner = place.astype(int)
+    share = place - corner
+    kernel = np.zeros((size, size))
+    for row in (0, 1):
+        for column in (0, 1):
+            amount = np.abs(1 - row - share[:, 0]) * np.abs(1 - column - share[:, 1])
+            cell = np.minimum(corner + (row, column), size - 1)
+            np.add.at(kernel, (cell[:, 0], cell[:, 1]), amount)
+    kernel = gaussian_filter(kernel, width, mode="constant")
+    kernel[kernel < 1e-3 * kernel.max()] = 0
+    return kernel
+
+
+def gaussian(size: int, sigma: float) -> np.ndarray:
+    """An isotropic Gaussian of `sigma` pixels on (size, size), sum 1."""
+    axis = np.arange(size) - (size - 1) / 2
+    profile = np.exp(-0.5 * (axis / sigma) ** 2)
+    kernel = np.outer(profile, profile)
+    return kernel / kernel.sum()
+
+
+def disk(size: int, radius: float) -> np.ndarray:
+    """An out-of-focus disk of `radius` pixels on (size, size), its edge anti-aliased, sum 1."""
+    axis = np.arange(size) - (size - 1) / 2
+    kernel = np.clip(radius + 0.5 - np.hypot(axis[:, None], axis[None]), 0, 1)
+    return kernel / kernel.sum()

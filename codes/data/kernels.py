@@ -1,0 +1,133 @@
+"""Kernel files. The project's convention: a stored kernel is cross-correlated with the image.
+
+A file says nothing about its convention, so a kernel made for true convolution has to be
+rotated by 180 degrees before it is stored.
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.io
+import torch
+
+from codes.data.images import IMAGE_SUFFIXES, decode, write_8bit
+from codes.models.archs.blur import odd_sized
+from codes.utils.errors import UserError
+
+KERNEL_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".mat")
+
+
+def read_kernel(path: str | Path) -> np.ndarray:
+    """Read one kernel: float64 (h, w), odd sides, sum 1.
+
+    PNG or TIFF (8 or 16 bit, float; equal channels), .npy, or .mat (v5 and v7.3).
+    Raises UserError for a missing or unreadable file, a file of several kernels, and as
+    `normalised` does.
+    """
+    kernels = read_kernels(path)
+    if len(kernels) > 1:
+        raise UserError(f"{path}: holds {len(kernels)} kernels; store the one to use in a file of its own")
+    return kernels[0]
+
+
+def read_kernels(path: str | Path) -> list[np.ndarray]:
+    """Read every kernel of a file (a MATLAB file can hold a cell array of them); see `read_kernel`."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        arrays = [_read_npy(path)]
+    elif suffix == ".mat":
+        arrays = _read_mat(path)
+    else:
+        arrays = [decode(path)]
+    return [normalised(array, path) for array in arrays]
+
+
+def normalised(kernel: np.ndarray, where: str | Path) -> np.ndarray:
+    """Check a kernel and bring it to float64, one channel, odd sides and sum 1.
+
+    Raises UserError, naming `where`, for a kernel that is not numeric, not two-dimensional, of
+    differing channels, not finite, all zero, or of negative sum.
+    """
+    kernel = np.asarray(kernel)
+    if not (np.issubdtype(kernel.dtype, np.number) or kernel.dtype == bool) or np.iscomplexobj(kernel):
+        raise UserError(f"{where}: a kernel is made of real numbers, not {kernel.dtype}")
+    if kernel.ndim == 3 and kernel.shape[2] in (2, 4):
+        kernel = kernel[..., :-1]
+    if kernel.ndim == 3:
+        if np.ptp(kernel, axis=2).any():
+            raise UserError(f"{where}: the kernel's channels differ; a grey kernel is needed")
+        kernel = kernel[..., 0]
+    if kernel.ndim != 2 or kernel.size == 0:
+        raise UserError(f"{where}: a kernel is a two-dimensional array, not of shape {kernel.shape}")
+    kernel = kernel.astype(np.float64)
+    total = kernel.sum()
+    if not np.isfinite(total):
+        raise UserError(f"{where}: the kernel holds values that are not finite (NaN or infinity)")
+    if not kernel.any():
+        raise UserError(f"{where}: the kernel is all zero")
+    if total <= 0:
+        raise UserError(f"{where}: the kernel's sum is {total:g}; it has to be positive")
+    return odd_sized(torch.from_numpy(kernel / total)).numpy()
+
+
+def check_fits(kernel: np.ndarray, image: np.ndarray, where: str | Path) -> None:
+    """Raise UserError where the kernel (h, w) is larger than the image (H, W, C)."""
+    if any(k > s for k, s in zip(kernel.shape, image.shape, strict=False)):
+        raise UserError(
+            f"{where}: a kernel of {kernel.shape[0]}x{kernel.shape[1]} pixels is larger than the image "
+            f"of {image.shape[0]}x{image.shape[1]}"
+        )
+
+
+def to_8bit_kernel(kernel: np.ndarray) -> np.ndarray:
+    """The pixels (h, w, 1) of a kernel stored as an 8-bit image, scaled to its maximum."""
+    return np.rint(np.clip(kernel / kernel.max(), 0, 1) * 255).astype(np.uint8)[..., None]
+
+
+def write_kernel(path: str | Path, kernel: np.ndarray) -> np.ndarray:
+    """Store a kernel (h, w) as an 8-bit PNG and return what reading it gives."""
+    pixels = to_8bit_kernel(kernel)
+    write_8bit(path, pixels)
+    return normalised(pixels, path)
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a readable .npy array ({error})") from None
+
+
+def _read_mat(path: Path) -> list[np.ndarray]:
+    """All two-dimensional numeric arrays of a MATLAB file, cell arrays opened."""
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path) as file:
+                found = [a for name in sorted(file) if name != "#refs#" for a in _hdf5_arrays(file, file[name])]
+        else:
+            variables = scipy.io.loadmat(path)
+            found = [a for name in sorted(variables) if name[:2] != "__" for a in _cell_arrays(variables[name])]
+    except Exception as error:  # scipy and h5py raise many kinds for damaged files
+        raise UserError(f"{path}: not a readable MATLAB file ({error})") from None
+    if not found:
+        raise UserError(f"{path}: holds no two-dimensional numeric array")
+    return found
+
+
+def _cell_arrays(value: np.ndarray) -> list[np.ndarray]:
+    if value.dtype == object:
+        return [array for cell in value.flat for array in _cell_arrays(np.asarray(cell))]
+    return [value] if value.ndim == 2 and np.issubdtype(value.dtype, np.number) else []
+
+
+def _hdf5_arrays(file: h5py.File, value: h5py.Dataset | h5py.Group) -> list[np.ndarray]:
+    if not isinstance(value, h5py.Dataset):
+        return []
+    if value.dtype == h5py.ref_dtype:
+        return [array for reference in value[()].flat for array in _hdf5_arrays(file, file[reference])]
+    # MATLAB stores columns first, so what h5py reads is transposed.
+    return [value[()].T] if value.ndim == 2 and np.issubdtype(value.dtype, np.number) else []

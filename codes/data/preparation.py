@@ -1,0 +1,223 @@
+"""Building the data folders of the option files from raw images and kernels.
+
+Every set is built under a temporary name and renamed when it is whole. Blurry images are
+8-bit PNGs of H x + noise, made with exactly the kernel that reading its 8-bit PNG gives.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from skimage import data as skimage_data
+
+from codes.data.degradation import blurred, seed_of, with_noise
+from codes.data.images import decode, list_images, read_image, to_8bit, write_8bit
+from codes.data.kernel_generator import camera_shake
+from codes.data.kernels import read_kernels, write_kernel
+from codes.utils.errors import UserError
+
+NOISE_LEVELS = (1, 3, 5)
+"""Noise of the test sets, percent of the full range."""
+HOLD_OUT_EVERY = 20
+"""Of the 400 training images in the order of their names, every 20th is held out for validation."""
+VALIDATION_KERNEL_SIZES = (13, 19, 27, 35, 17, 23, 51, 31, 15, 75)
+
+Progress = Callable[[], object]
+"""Called once for each image finished."""
+
+
+@dataclass
+class Sharp:
+    """A ground truth (H, W, C) uint8 and the kernel (h, w) that will blur it."""
+
+    name: str
+    image: np.ndarray
+    kernel: np.ndarray
+
+
+def noise_folder(percent: int) -> str:
+    """`Noise_01` for 1 percent."""
+    return f"Noise_{percent:02d}"
+
+
+def _pixels(path: Path) -> np.ndarray:
+    return to_8bit(read_image(path))
+
+
+# --- sources: what each set is made of ------------------------------------------------------
+
+
+def cbsd100(source: Path) -> list[Sharp]:
+    """BSDS500 `val` with the Levin kernels in turn."""
+    return _with_kernels(list_images(source / "BSDS500" / "val"), _levin_kernels(source))
+
+
+def set5(source: Path) -> list[Sharp]:
+    """Set5 with the Levin kernels in turn."""
+    return _with_kernels(list_images(source / "Set5"), _levin_kernels(source))
+
+
+def levin(source: Path) -> list[Sharp]:
+    """4 images times 8 kernels."""
+    kernels = list(enumerate(_levin_kernels(source), 1))
+    images = [(path.stem, _pixels(path)) for path in list_images(source / "Levin")]
+    return [Sharp(f"{name}_kernel_{n:02d}", image, kernel) for name, image in images for n, kernel in kernels]
+
+
+def validation(source: Path) -> list[Sharp]:
+    """The held-out training images with camera-shake kernels of our own."""
+    _, held_out = training_split(source)
+    random = np.random.RandomState(seed_of("validation kernels"))
+    sizes = VALIDATION_KERNEL_SIZES
+    kernels = [camera_shake(random, sizes[i % len(sizes)]) for i in range(len(held_out))]
+    return _with_kernels(held_out, kernels)
+
+
+def quickstart() -> list[Sharp]:
+    """Photographs that the scikit-image package carries, cut to 320x256, with kernels of our own."""
+    random = np.random.RandomState(seed_of("quickstart kernels"))
+    sharp = []
+    for name, size in (("astronaut", 19), ("chelsea", 27), ("coffee", 15), ("rocket", 31)):
+        image = getattr(skimage_data, name)()
+        top, left = (image.shape[0] - 256) // 2, (image.shape[1] - 320) // 2
+        sharp.append(Sharp(name, image[top : top + 256, left : left + 320], camera_shake(random, size)))
+    return sharp
+
+
+def training_split(source: Path) -> tuple[list[Path], list[Path]]:
+    """The 400 training images (BSDS500 `train` and `test`), and those of them held out."""
+    paths = list_images(source / "BSDS500" / "train") + list_images(source / "BSDS500" / "test")
+    paths.sort(key=lambda path: path.name)
+    held_out = paths[::HOLD_OUT_EVERY]
+    return [path for path in paths if path not in held_out], held_out
+
+
+def _levin_kernels(source: Path) -> list[np.ndarray]:
+    kernels = read_kernels(source / "Levin09.mat")
+    if len(kernels) != 8:
+        raise UserError(f"{source / 'Levin09.mat'}: 8 kernels expected, {len(kernels)} found")
+    return kernels
+
+
+def _with_kernels(paths: Sequence[Path], kernels: Sequence[np.ndarray]) -> list[Sharp]:
+    return [Sharp(path.stem, _pixels(path), kernels[i % len(kernels)]) for i, path in enumerate(paths)]
+
+
+# --- builders: what lies in a set's folder ----------------------------------------------------
+
+
+def build_shared(folder: Path, sharp: Sequence[Sharp], progress: Progress) -> None:
+    """`GT`, `Kernel` and one `Noise_0N` folder a level (Levin, Set5, Validation, Quickstart)."""
+    roots = {percent: (folder / "GT", folder / noise_folder(percent), folder / "Kernel") for percent in NOISE_LEVELS}
+    _synthesise(folder.name, roots, sharp, progress)
+
+
+def build_separate(folder: Path, sharp: Sequence[Sharp], progress: Progress) -> None:
+    """`Noise_0N/{GT,BL,Kernel}` for each level (CBSD100)."""
+    roots = {
+        percent: tuple(folder / noise_folder(percent) / kind for kind in ("GT", "BL", "Kernel"))
+        for percent in NOISE_LEVELS
+    }
+    _synthesise(folder.name, roots, sharp, progress)
+
+
+def _synthesise(set_name: str, roots: dict[int, tuple[Path, ...]], sharp: Sequence[Sharp], progress: Progress) -> None:
+    for item in sharp:
+        blurry = None
+        for percent, (truths, blurries, kernels) in roots.items():
+            file = f"{item.name}.png"
+            write_8bit(truths / file, item.image)
+            kernel = write_kernel(kernels / file, item.kernel)
+            if blurry is None:
+                blurry = blurred(item.image / 255.0, kernel)
+            # The folder may carry a temporary name; the seed takes the set's own.
+            seed = seed_of(set_name.split("~")[0], item.name, percent)
+            write_8bit(blurries / file, with_noise(blurry, percent / 100, seed))
+        progress()
+
+
+def build_lai(folder: Path, source: Path, progress: Progress) -> None:
+    """Lai's 100 original blurred images, with ground truth and kernel repeated for each."""
+    for path in list_images(source / "Lai" / "BL"):
+        scene, separator, kernel = path.stem.partition("_kernel_")
+        if not separator:
+            raise UserError(f"{path}: a name such as manmade_01_kernel_01.png is expected")
+        for kind, origin in (("GT", scene), ("BL", path.stem), ("Kernel", f"kernel_{kernel}")):
+            _copy(source / "Lai" / kind / f"{origin}.png", folder / kind / path.name)
+        progress()
+
+
+def build_training(folder: Path, source: Path, progress: Progress) -> None:
+    """`GT`: the training images without the held-out ones."""
+    for path in training_split(source)[0]:
+        _copy(path, folder / "GT" / path.name)
+        progress()
+
+
+def copy_ready_made(folder: Path, source: Path, progress: Progress) -> None:
+    """Copy a set that is laid out already, such as the authors' download."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            _copy(path, folder / path.relative_to(source))
+            progress()
+
+
+def _copy(path: Path, target: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that replaces it when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}~") as temporary:
+        yield Path(temporary)
+        if target.exists():
+            shutil.rmtree(target)
+        Path(temporary).rename(target)
+        Path(temporary).mkdir()  # for the context manager to remove
+
+
+def ensure_quickstart(folder: Path) -> None:
+    """Make the embedded set where it does not lie yet (a second's work)."""
+    if not folder.is_dir():
+        with whole_folder(folder) as temporary:
+            build_shared(temporary, quickstart(), progress=lambda: None)
+
+
+# --- manifest ---------------------------------------------------------------------------------
+
+
+def pixel_hash(path: Path) -> str:
+    """SHA-256 of an image file's decoded pixels, their type and shape."""
+    pixels = decode(path)
+    head = f"{pixels.dtype} {pixels.shape} ".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def manifest(folder: Path) -> list[dict[str, str]]:
+    """One row `file, sha256` for each image below a set's folder, by path relative to its parent."""
+    return [
+        {"file": path.relative_to(folder.parent).as_posix(), "sha256": pixel_hash(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def folder_digests(rows: Sequence[dict[str, str]]) -> list[dict[str, object]]:
+    """One row `folder, files, sha256` for each folder of a manifest: a hash over its files' rows."""
+    folders: dict[str, list[str]] = {}
+    for row in rows:
+        folders.setdefault(row["file"].rpartition("/")[0], []).append(f"{row['file']} {row['sha256']}\n")
+    return [
+        {"folder": name, "files": len(lines), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+        for name, lines in folders.items()
+    ]

@@ -1,0 +1,1 @@
+"""From validated options to a network with weights on a device."""

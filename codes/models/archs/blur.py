@@ -1,0 +1,176 @@
+"""The blur operator H, its adjoint H', and the kernel's transfer function.
+
+H is the same-size cross-correlation with the stored kernel k, the same for all channels
+(or one kernel per channel). For a kernel of h x w pixels the centre is at
+((h-1)//2, (w-1)//2). This is the only place in the project where an image is blurred by
+torch; the network, its initialisation, the training data and the tests all use it.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+import torch.nn.functional as nnf
+from scipy.fft import next_fast_len
+from torch import Tensor
+
+Border = Literal["replicate", "circular", "zero"]
+BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
+
+DIRECT_UP_TO = 25
+"""Kernels of at most this many pixels are applied directly, larger ones by FFT.
+
+Measured by codes/scripts/measure_crossover.py, see results/published/blur_crossover.csv.
+"""
+
+
+def odd_sized(kernel: Tensor) -> Tensor:
+    """Bring a kernel (..., h, w) to odd height and width without changing H.
+
+    An even side gets a row of zeros on top or a column of zeros on the left, which leaves
+    the centre ((h-1)//2, (w-1)//2) on the same weight.
+    """
+    height, width = kernel.shape[-2:]
+    return nnf.pad(kernel, (1 - width % 2, 0, 1 - height % 2, 0))
+
+
+def transfer_function(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """Transfer function of the circular cross-correlation with `kernel`.
+
+    kernel: (..., h, w); size: (H, W) of the image, not smaller than the kernel.
+    Returns K (..., H, W//2+1), complex, such that irfft2(K * rfft2(x)) is x blurred with a
+    circular border.
+    """
+    height, width = kernel.shape[-2:]
+    centred = nnf.pad(kernel, (0, size[1] - width, 0, size[0] - height))
+    centred = centred.roll((-((height - 1) // 2), -((width - 1) // 2)), dims=(-2, -1))
+    return torch.fft.rfft2(centred).conj()
+
+
+def pad(x: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:
+    """Extend x (B, C, H, W) to (B, C, H+h-1, W+w-1), the pixels that an h x w kernel reaches."""
+    (height, width), (top, left) = kernel_size, centre(kernel_size)
+    widths = (left, width - 1 - left, top, height - 1 - top)
+    return nnf.pad(x, widths) if border == "zero" else nnf.pad(x, widths, mode=border)
+
+
+def pad_adjoint(y: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:
+    """Adjoint of `pad`: (B, C, H+h-1, W+w-1) -> (B, C, H, W), the border added back to its source."""
+    for dim, length, before in zip((-2, -1), kernel_size, centre(kernel_size), strict=True):
+        size = y.shape[dim] - length + 1
+        after = length - 1 - before
+        core = y.narrow(dim, before, size)
+        if border != "zero" and length > 1:
+            core = core.clone()
+            head, tail = y.narrow(dim, 0, before), y.narrow(dim, before + size, after)
+            if border == "replicate":
+                core.narrow(dim, 0, 1).add_(head.sum(dim, keepdim=True))
+                core.narrow(dim, size - 1, 1).add_(tail.sum(dim, keepdim=True))
+            else:
+                core.narrow(dim, size - before, before).add_(head)
+                core.narrow(dim, 0, after).add_(tail)
+        y = core
+    return y
+
+
+def centre(kernel_size: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the kernel's centre."""
+    return (kernel_size[0] - 1) // 2, (kernel_size[1] - 1) // 2
+
+
+class Blur:
+    """H and H' for one batch of kernels and one image size.
+
+    kernel: (B, h, w), or (B, C, h, w) for a kernel per channel; B may be 1 for a whole batch.
+    size: (H, W) of the images.
+    border: what H sees beyond the image.
+    exact_adjoint: False pairs H with the adjoint of the zero-border blur whatever `border`
+        is, as the released network does; True gives the transpose of H itself.
+    method: "fft"; "direct", a grouped convolution; "auto" for whichever of these is faster for
+        this kernel size; or "taps", a sum over the kernel's weights one by one, which needs
+        little memory in float64 and adds in the same order on every machine.
+
+    Works in float32 (or float64): half-precision images are brought to the kernel's type.
+    Raises ValueError for an unknown border or method, an empty kernel, or a circular border
+    smaller than the kernel.
+    """
+
+    def __init__(
+        self,
+        kernel: Tensor,
+        size: tuple[int, int],
+        border: Border = "replicate",
+        exact_adjoint: bool = False,
+        method: Literal["auto", "fft", "direct", "taps"] = "auto",
+    ):
+        if border not in BORDERS:
+            raise ValueError(f"unknown border '{border}': one of {', '.join(BORDERS)}")
+        if method not in ("auto", "fft", "direct", "taps"):
+            raise ValueError(f"unknown method '{method}': auto, fft, direct or taps")
+        if kernel.dim() not in (3, 4) or kernel.numel() == 0:
+            raise ValueError(f"a kernel is (B, h, w) or (B, C, h, w), not {tuple(kernel.shape)}")
+        self.kernel = kernel if kernel.dim() == 4 else kernel[:, None]
+        self.size = (int(size[0]), int(size[1]))
+        self.kernel_size = (int(kernel.shape[-2]), int(kernel.shape[-1]))
+        if border == "circular" and any(k > s for k, s in zip(self.kernel_size, self.size, strict=True)):
+            raise ValueError(f"a circular border needs an image of at least the kernel's {self.kernel_size}")
+        self._padded_size = tuple(s + k - 1 for s, k in zip(self.size, self.kernel_size, strict=True))
+        self.border = border
+        self.adjoint_border: Border = border if exact_adjoint else "zero"
+        if method == "auto":
+            method = "direct" if self.kernel_size[0] * self.kernel_size[1] <= DIRECT_UP_TO else "fft"
+        self.method = method
+        if method == "fft":
+            # Long enough that the cyclic product equals the linear one, for H and for H'.
+            self._fft_size = tuple(next_fast_len(length, real=True) for length in self._padded_size)
+            self._spectrum = torch.fft.rfft2(self.kernel, s=self._fft_size)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Hx: (B, C, H, W) -> (B, C, H, W)."""
+        padded = pad(self._checked(x), self.kernel_size, self.border)
+        if self.method == "direct":
+            return self._grouped(nnf.conv2d, padded)
+        if self.method == "taps":
+            out = x.new_zeros(padded.shape[:2] + self.size, dtype=padded.dtype)
+            for row, column, weight in self._taps():
+                out.addcmul_(self._shifted(padded, row, column), weight)
+            return out
+        return self._filter(padded, self._spectrum.conj())[..., : self.size[0], : self.size[1]]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """H'y: (B, C, H, W) -> (B, C, H, W)."""
+        y = self._checked(y)
+        if self.method == "direct":
+            full = self._grouped(nnf.conv_transpose2d, y)
+        elif self.method == "taps":
+            full = y.new_zeros(y.shape[:2] + self._padded_size)
+            for row, column, weight in self._taps():
+                self._shifted(full, row, column).addcmul_(y, weight)
+        else:
+            full = self._filter(y, self._spectrum)[..., : self._padded_size[0], : self._padded_size[1]]
+        return pad_adjoint(full, self.kernel_size, self.adjoint_border)
+
+    def _checked(self, image: Tensor) -> Tensor:
+        if image.shape[-2:] != self.size:
+            raise ValueError(f"this blur is for images of {self.size}, not {tuple(image.shape[-2:])}")
+        return image.to(self.kernel.dtype)
+
+    def _filter(self, image: Tensor, spectrum: Tensor) -> Tensor:
+        product = torch.fft.rfft2(image, s=self._fft_size) * spectrum
+        return torch.fft.irfft2(product, s=self._fft_size)
+
+    def _taps(self) -> Iterator[tuple[int, int, Tensor]]:
+        """Row, column and weight (B, 1 or C, 1, 1) of every place where a kernel is not zero."""
+        for row, column in self.kernel.abs().amax((0, 1)).nonzero().tolist():
+            yield row, column, self.kernel[..., row, column, None, None]
+
+    def _shifted(self, padded: Tensor, row: int, column: int) -> Tensor:
+        return padded[..., row : row + self.size[0], column : column + self.size[1]]
+
+    def _grouped(self, convolution, image: Tensor) -> Tensor:
+        """Apply every image's own kernel by one grouped convolution."""
+        batch, channels = image.shape[:2]
+        weight = self.kernel.expand(batch, channels, -1, -1).reshape(batch * channels, 1, *self.kernel_size)
+        flat = image.reshape(1, batch * channels, *image.shape[-2:])
+        filtered = convolution(flat, weight, groups=batch * channels)
+        return filtered.view(batch, channels, *filtered.shape[-2:])

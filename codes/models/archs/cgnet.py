@@ -1,0 +1,112 @@
+"""The x-step: solve (F'F + H'G'GH) x = F'(v - u_i) + H'G'(Gy - z + u_j), learned as CGNet."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from codes.models.archs.blur import Blur
+from codes.models.archs.filters import Filters
+from codes.models.archs.unet import UNet
+from codes.utils.registry import Registry
+
+SOLVERS: Registry[type[nn.Module]] = Registry("solver")
+"""x-step solvers: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`."""
+
+
+@dataclass
+class System:
+    """The linear system of one x-step, and what the v- and z-steps computed already.
+
+    Shapes: x (B, C, H, W); Fx and prior_target (B, N, H, W); GHx and data_target (B, M, H, W);
+    mask None, or (B, C, H, W) with 1 at valid pixels.
+    """
+
+    x: Tensor
+    Fx: Tensor
+    GHx: Tensor
+    prior_target: Tensor
+    """v - u_i"""
+    data_target: Tensor
+    """Gy - z + u_j"""
+    F: Filters
+    G: Filters
+    H: Blur
+    mask: Tensor | None = None
+
+
+class HypNet(nn.Module):
+    """m_p or m_d: a weight in (0, 1) for every pixel and filter, from the image and its mask."""
+
+    def __init__(self, in_nc: int, out_nc: int):
+        super().__init__()
+        width = out_nc // 4
+        self.head = nn.Sequential(nn.Conv2d(2 * in_nc, out_nc, 3, padding=1), nn.ReLU(inplace=True))
+        self.res = nn.Sequential(
+            nn.Conv2d(out_nc, width, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, out_nc, 1),
+        )
+
+    def forward(self, x_and_mask: Tensor) -> Tensor:
+        """(B, 2C, H, W) -> (B, out_nc, H, W)."""
+        h = self.head(x_and_mask)
+        return torch.sigmoid(h + self.res(h))
+
+
+class NLNet(nn.Module):
+    """m_n: a positive weight for every pixel of the prior's part, from the image and its 3x3 average."""
+
+    def __init__(self, in_nc: int, width: int):
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Conv2d(2 * in_nc, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, in_nc, 3, padding=1),
+            nn.Softplus(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return self.mlp(torch.cat([x, local_average(x)], 1))
+
+
+def local_average(x: Tensor) -> Tensor:
+    """3x3 average of x (B, C, H, W); at the border of the pixels that exist."""
+    return nnf.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+@SOLVERS.register("cgnet")
+class CGNet(nn.Module):
+    """One conjugate-gradient-like step whose step size and direction a U-Net gives.
+
+    A hyper-Laplacian prior makes the system's weights depend on the image: m_p, m_d scale
+    the filter responses and m_n the prior's part.
+    """
+
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
+        super().__init__()
+        self.m_p = nn.ModuleList(HypNet(in_nc, nf_p) for _ in range(n_iter))
+        self.m_d = nn.ModuleList(HypNet(in_nc, nf_d) for _ in range(n_iter))
+        self.m_n = nn.ModuleList(NLNet(in_nc, nf_n) for _ in range(n_iter))
+        self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
+
+    def forward(self, t: int, s: System) -> Tensor:
+        """The next x (B, C, H, W) of stage `t`."""
+        mask = torch.ones_like(s.x) if s.mask is None else s.mask
+        x_and_mask = torch.cat([s.x, mask], 1)
+        m_p, m_d, m_n = self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x)
+
+        def adjoint(a: Tensor, b: Tensor) -> Tensor:
+            """Ad(a, b) = m_n F'(m_p a) + H'G'(m_d b)."""
+            return m_n * s.F.adjoint(m_p * a) + s.H.adjoint(s.G.adjoint(m_d * b))
+
+        # r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
+        r = adjoint(s.prior_target - m_p * s.Fx, s.data_target - m_d * s.GHx)
+        directions = self.unet[t](torch.cat([m_p * s.F(r), m_d * s.G(s.H(r))], 1))
+        return s.x + adjoint(*directions.split([m_p.shape[1], m_d.shape[1]], 1))

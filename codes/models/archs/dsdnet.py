@@ -1,0 +1,131 @@
+"""DSDNet (Kuo, Pan, Chien, Yang, ECCV 2022): unrolled ADMM with learned shrinkage functions.
+
+Minimise over x: sum_i R_i(F_i x) + sum_j R_j(G_j(y - Hx)), split into v_i = F_i x and
+z_j = G_j(y - Hx) with scaled duals u_i, u_j. Every stage has its own filters F, G, its own
+shrinkage functions and its own x-step.
+"""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from codes.models.archs.blur import Blur, Border, odd_sized
+from codes.models.archs.cgnet import SOLVERS, System
+from codes.models.archs.filters import Filters
+from codes.models.archs.initialisation import INITIALISATIONS
+from codes.models.archs.released_names import translate_in_place
+from codes.models.archs.shrinkage import SHRINKAGES
+from codes.models.registry import NetworkOptions, register_network, register_preset
+
+
+class DSDNetOptions(NetworkOptions):
+    """Keys of `network_G` for DSDNet, under MMSR's names."""
+
+    which_model_G: Literal["DSDNet"] = "DSDNet"
+    in_nc: PositiveInt = 3
+    out_nc: PositiveInt = 3
+    nf_p: PositiveInt
+    """N, number of prior filters F"""
+    nf_d: PositiveInt
+    """M, number of data filters G"""
+    max_nc: PositiveInt = 4
+    """candidates of each maximum in a Maxout layer"""
+    n_iter: PositiveInt = Field(alias="nb")
+    """T, number of stages"""
+    upscale: Literal[1] = 1
+    padding_mode: Border = Field("replicate", alias="pm")
+    """border of H"""
+    dropout_rate: float = Field(0.0, alias="dp", ge=0, lt=1)
+    nf_n: PositiveInt = 64
+    """width of NLNet"""
+    init: str = "paper"
+    shrinkage: str = "maxout"
+    solver: str = "cgnet"
+
+
+@register_network("DSDNet", DSDNetOptions)
+class DSDNet(nn.Module):
+    """The network: `net(blurry, kernel)` restores, `net.initial(blurry, kernel)` gives x0.
+
+    in_nc, out_nc: channels of the image, equal. nf_p, nf_d: N prior and M data filters.
+    max_nc: candidates of a maximum. n_iter: T stages. padding_mode: border of H.
+    dropout_rate: of the Dropout2d before each shrinkage. nf_n: width of NLNet.
+    init, shrinkage, solver: names in INITIALISATIONS, SHRINKAGES, SOLVERS.
+    Raises ValueError where in_nc and out_nc differ; UserError for an unknown name.
+    """
+
+    takes_mask = True
+
+    def __init__(
+        self,
+        in_nc: int = 3,
+        out_nc: int = 3,
+        nf_p: int = 49,
+        nf_d: int = 49,
+        max_nc: int = 4,
+        n_iter: int = 4,
+        padding_mode: Border = "replicate",
+        dropout_rate: float = 0.0,
+        nf_n: int = 64,
+        init: str = "paper",
+        shrinkage: str = "maxout",
+        solver: str = "cgnet",
+    ):
+        super().__init__()
+        if in_nc != out_nc:
+            raise ValueError(f"a deconvolution keeps its channels: in_nc {in_nc}, out_nc {out_nc}")
+        self.in_nc, self.n_iter, self.padding_mode = in_nc, n_iter, padding_mode
+        shrink = SHRINKAGES[shrinkage]
+        self.initialise = INITIALISATIONS[init]()
+        self.F = nn.ModuleList(Filters(in_nc, nf_p) for _ in range(n_iter))
+        self.G = nn.ModuleList(Filters(in_nc, nf_d) for _ in range(n_iter))
+        self.shrink_v = nn.ModuleList(shrink(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
+        self.shrink_z = nn.ModuleList(shrink(nf_d, max_nc, dropout_rate) for _ in range(n_iter))
+        self.solver = SOLVERS[solver](n_iter, in_nc, nf_p, nf_d, nf_n)
+        self.register_load_state_dict_pre_hook(translate_in_place)
+
+    def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
+        """x0 (B, C, H, W), before any stage; not clamped."""
+        return self.initialise(blurry, odd_sized(kernel))
+
+    def forward(
+        self, blurry: Tensor, kernel: Tensor, mask: Tensor | None = None, stages: bool = False
+    ) -> Tensor | list[Tensor]:
+        """Restore blurry images.
+
+        blurry: (B, C, H, W), values in [0, 1]. kernel: (B, h, w), each summing to 1, applied as
+        a cross-correlation. mask: None, or (B, 1, H, W) or (B, C, H, W), 1 at valid pixels.
+        Returns x_T (B, C, H, W), not clamped; with `stages` the list x_1 ... x_T.
+        Raises ValueError for a mask where the x-step has no use for one.
+        """
+        if mask is not None and not self.takes_mask:
+            raise ValueError(f"{type(self).__name__} takes no mask")
+        m = None if mask is None else mask.expand_as(blurry)
+        y = blurry if m is None else m * blurry
+        kernel = odd_sized(kernel)
+        H = Blur(kernel, y.shape[-2:], border=self.padding_mode)
+        x = self.initialise(y, kernel)
+        u_i = u_j = 0
+        restored = []
+        for t, (F, G) in enumerate(zip(self.F, self.G, strict=True)):
+            Fx, Hx, Gy = F(x), H(x), G(y)
+            GHx = G(Hx)
+            # G(y - Hx) = Gy - GHx, but for masked pixels.
+            residual = Gy - GHx if m is None else G(y - m * Hx)
+
+            v = self.shrink_v[t](Fx + u_i)
+            z = self.shrink_z[t](residual + u_j)
+            x = self.solver(t, System(x, Fx, GHx, v - u_i, Gy - z + u_j, F, G, H, m))
+            # The duals take the x that entered the stage, as released; the paper writes the new one.
+            u_i = u_i + Fx - v
+            u_j = u_j + residual - z
+            if stages:
+                restored.append(x)
+        return restored if stages else x
+
+
+register_preset("feather", "DSDNet", nf_p=24, nf_d=24, nb=2)
+register_preset("light", "DSDNet", nf_p=24, nf_d=24, nb=3)
+register_preset("heavy", "DSDNet", nf_p=49, nf_d=49, nb=3)
+register_preset("full", "DSDNet", nf_p=49, nf_d=49, nb=4)

@@ -1,0 +1,67 @@
+"""The authors' key names in weight files, and ours.
+
+Ours follow the paper's letters (F, G, shrink_v, shrink_z, solver.m_p ...). Below a module's
+name the two agree, so a table of prefixes translates every key.
+"""
+
+import re
+from collections.abc import Mapping, MutableMapping
+
+from torch import Tensor
+
+_PREFIXES = (
+    (r"p\.(\d+)\.conv\.", r"F.\1."),
+    (r"p\.(\d+)\.m\.", r"shrink_v.\1."),
+    (r"d\.(\d+)\.conv\.", r"G.\1."),
+    (r"d\.(\d+)\.m\.", r"shrink_z.\1."),
+    (r"hp\.", "solver.m_p."),
+    (r"hd\.", "solver.m_d."),
+    (r"hn\.", "solver.m_n."),
+    (r"mp$", "solver.m_p"),
+    (r"md$", "solver.m_d"),
+    (r"gamma$", "solver.gamma"),
+    (r"i\.", "solver.unet."),
+)
+_REPEATED = re.compile(r"(module\.)?i\.(\d+)\.conv_(prior|data)\.weight$")
+
+
+def our_name(key: str) -> str:
+    """Our name of a key of the authors' files (with or without `module.`); ours stay as they are."""
+    key = key.removeprefix("module.")
+    for pattern, ours in _PREFIXES:
+        if re.match(pattern, key):
+            return re.sub("^" + pattern, ours, key)
+    return key
+
+
+def repeats(key: str) -> str | None:
+    """The key that the authors' `i.T.conv_prior.weight` and `i.T.conv_data.weight` repeat, else None."""
+    match = _REPEATED.match(key)
+    if not match:
+        return None
+    module, stage, kind = match.groups()
+    return f"{module or ''}{'p' if kind == 'prior' else 'd'}.{stage}.conv.weight"
+
+
+def translate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` under our names; repeated filters are left out once they are seen to be equal.
+
+    Raises ValueError where a repeated filter differs from its original: the network has one
+    bank of filters, so such a file can't be represented.
+    """
+    translated = {}
+    for key, tensor in weights.items():
+        original = repeats(key)
+        if original in weights:
+            if not tensor.equal(weights[original]):
+                raise ValueError(f"{key} should repeat {original} but differs from it")
+            continue
+        translated[our_name(key)] = tensor
+    return translated
+
+
+def translate_in_place(module: object, weights: MutableMapping[str, Tensor], prefix: str, *_: object) -> None:
+    """Hook for `load_state_dict`: lets a network take the authors' keys directly."""
+    own = {key: weights.pop(key) for key in list(weights) if key.startswith(prefix)}
+    translated = translate({key.removeprefix(prefix): tensor for key, tensor in own.items()})
+    weights.update({prefix + key: tensor for key, tensor in translated.items()})

@@ -1,0 +1,58 @@
+"""The U-Net of the released CGNet: four halvings of the resolution, plain convolutions."""
+
+import torch
+from torch import Tensor, nn
+
+
+def _convolutions(in_nc: int, out_nc: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(in_nc, out_nc, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(out_nc, out_nc, 3, padding=1),
+        nn.ReLU(inplace=True),
+    ]
+
+
+class Down(nn.Module):
+    """Halve the resolution by max-pooling, then two convolutions."""
+
+    def __init__(self, in_nc: int, out_nc: int):
+        super().__init__()
+        self.d = nn.Sequential(nn.MaxPool2d(3, stride=2, padding=1), *_convolutions(in_nc, out_nc))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.d(x)
+
+
+class Up(nn.Module):
+    """Transposed convolution to the skip's size, concatenation, two convolutions."""
+
+    def __init__(self, in_nc: int, out_nc: int):
+        super().__init__()
+        self.u = nn.ConvTranspose2d(in_nc, out_nc, 3, stride=2, padding=1)
+        self.m = nn.Sequential(*_convolutions(2 * out_nc, out_nc))
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        up = self.u(x, output_size=skip.shape[-2:])
+        return self.m(torch.cat([up, skip], 1))
+
+
+class UNet(nn.Module):
+    """(B, t, H, W) -> (B, t, H, W), non-negative: the last ReLU stays, as released."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        t = channels
+        self.d1, self.d2, self.d3 = Down(t, 2 * t), Down(2 * t, 4 * t), Down(4 * t, 8 * t)
+        self.bot = Down(8 * t, 16 * t).d
+        self.u3, self.u2 = Up(16 * t, 8 * t), Up(8 * t, 4 * t)
+        self.u1, self.u0 = Up(4 * t, 2 * t), Up(2 * t, t)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x1 = self.d1(x)
+        x2 = self.d2(x1)
+        x3 = self.d3(x2)
+        up = self.u3(self.bot(x3), x3)
+        up = self.u2(up, x2)
+        up = self.u1(up, x1)
+        return self.u0(up, x)

@@ -1,0 +1,1 @@
+"""Command-line helpers beside test.py and train.py."""

@@ -1,0 +1,128 @@
+"""Build the folders under Datasets/ from raw images and kernels, or from the authors' download.
+
+    python codes/scripts/prepare_datasets.py --source DIR
+
+DIR holds what can be had of: BSDS500/{train,test,val}, Levin/im1..4.png, Levin09.mat, Set5/,
+Lai/{GT,BL,Kernel}; or the authors' unzipped CBSD100/, Levin/, Set5/, Lai/ as they lie under
+Datasets/ in their option files, which are copied and nothing is synthesised. What is missing
+is named with the project that publishes it. Without --source only the embedded set is made.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.data import preparation as prep
+from codes.utils.errors import UserError, run_command_line
+from codes.utils.files import ROOT, from_root, read_csv, write_csv
+
+PUBLISHED_MANIFEST = ROOT / "results" / "published" / "dataset_manifest.csv"
+
+ORIGINS = {
+    "BSDS500": "the Berkeley Segmentation Data Set BSDS500 (Arbelaez et al. 2011, UC Berkeley vision group)",
+    "Levin": "the data of 'Understanding and evaluating blind deconvolution algorithms' (Levin et al. 2009)",
+    "Levin09.mat": "Levin09.mat of Levin et al. 2009, as spread with the code of IRCNN, DPIR and USRNet",
+    "Set5": "Set5 (Bevilacqua et al. 2012), as spread with most super-resolution codes",
+    "Lai": "the data of 'A Comparative Study for Single Image Blind Deblurring' (Lai et al. 2016)",
+}
+
+
+@dataclass
+class Recipe:
+    """How one folder under Datasets/ is made: what it needs, and how."""
+
+    needs: tuple[str, ...]
+    build: Callable[[Path, Path, prep.Progress], None]
+    ready_made: str | None = None
+    """A path below the source that only a set laid out already has."""
+
+
+def _from(sharp: Callable[[Path], list[prep.Sharp]], layout: Callable) -> Callable:
+    return lambda folder, source, progress: layout(folder, sharp(source), progress)
+
+
+RECIPES = {
+    "CBSD100": Recipe(
+        ("BSDS500/val", "Levin09.mat"), _from(prep.cbsd100, prep.build_separate), "CBSD100/Noise_01/BL"
+    ),
+    "Levin": Recipe(("Levin", "Levin09.mat"), _from(prep.levin, prep.build_shared), "Levin/Noise_01"),
+    "Set5": Recipe(("Set5", "Levin09.mat"), _from(prep.set5, prep.build_shared), "Set5/Noise_01"),
+    "Lai": Recipe(("Lai/GT", "Lai/BL", "Lai/Kernel"), prep.build_lai),
+    "Train": Recipe(("BSDS500/train", "BSDS500/test"), prep.build_training),
+    "Validation": Recipe(("BSDS500/train", "BSDS500/test"), _from(prep.validation, prep.build_shared)),
+}
+
+
+def make(name: str, source: Path, target: Path) -> list[str]:
+    """Build one set; returns what it lacks in the source (then nothing is built)."""
+    recipe = RECIPES[name]
+    build = recipe.build
+    if recipe.ready_made and (source / recipe.ready_made).is_dir():
+        build, source = prep.copy_ready_made, source / name
+    else:
+        missing = [need for need in recipe.needs if not (source / need).exists()]
+        if missing:
+            return missing
+        if name == "Lai" and len(prep.list_images(source / "Lai/GT")) == len(prep.list_images(source / "Lai/BL")):
+            build, source = prep.copy_ready_made, source / name
+    with tqdm(desc=name, unit=" images") as bar, prep.whole_folder(target) as temporary:
+        build(temporary, source, bar.update)
+    return []
+
+
+def write_manifest(datasets: Path) -> list[dict[str, object]]:
+    """Write Datasets/manifest.csv for all sets there; returns one digest a folder."""
+    names = [name for name in (*RECIPES, "Quickstart") if (datasets / name).is_dir()]
+    rows = [row for name in tqdm(names, desc="manifest", unit=" sets") for row in prep.manifest(datasets / name)]
+    write_csv(datasets / "manifest.csv", rows, ("file", "sha256"))
+    return prep.folder_digests(rows)
+
+
+def compare_with_published(digests: Sequence[dict[str, object]]) -> None:
+    """Say whether the pixels are the ones that the published results were measured on."""
+    published = {row["folder"]: row["sha256"] for row in read_csv(PUBLISHED_MANIFEST)}
+    differing = [row["folder"] for row in digests if published.get(row["folder"], row["sha256"]) != row["sha256"]]
+    if differing:
+        print(f"other pixels than in the published results: {', '.join(differing)}")
+    else:
+        print("all pixels are those of the published results (results/published/dataset_manifest.csv)")
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, help="folder of the raw images and kernels")
+    parser.add_argument("--target", type=from_root, default=ROOT / "Datasets", help="default: Datasets")
+    parser.add_argument("--sets", nargs="+", choices=RECIPES, default=list(RECIPES), help="default: all")
+    parser.add_argument("--force", action="store_true", help="build again what lies there already")
+    parser.add_argument("--publish-manifest", action="store_true", help=f"write {PUBLISHED_MANIFEST.name} anew")
+    arguments = parser.parse_args(argv)
+    prep.ensure_quickstart(arguments.target / "Quickstart")
+    if arguments.source is not None:
+        if not arguments.source.is_dir():
+            raise UserError(f"{arguments.source}: no such folder; --source names the raw images and kernels")
+        for name in arguments.sets:
+            target = arguments.target / name
+            if target.is_dir() and not arguments.force:
+                print(f"{name}: lies in {target} already (--force builds it again)")
+                continue
+            for need in make(name, arguments.source, target):
+                print(f"{name}: not built, {arguments.source / need} is missing: download {_origin(need)}")
+    digests = write_manifest(arguments.target)
+    if arguments.publish_manifest:
+        write_csv(PUBLISHED_MANIFEST, digests, ("folder", "files", "sha256"))
+    compare_with_published(digests)
+    return 0
+
+
+def _origin(need: str) -> str:
+    return ORIGINS[need.split("/")[0]]
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

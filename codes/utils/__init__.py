@@ -1,0 +1,1 @@
+"""Helpers with nothing of deconvolution in them: errors, files, registries."""

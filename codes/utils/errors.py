@@ -1,0 +1,42 @@
+"""Errors that a user can cause, and how a command line reports them."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something the user can mend: the message says what is wrong, where, and what to do."""
+
+
+def warn(message: str) -> None:
+    """Print one warning line to stderr."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A hint for a misspelt `word`: the nearest of `choices`, or all of them."""
+    choices = sorted(choices)
+    close = get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"valid are: {', '.join(choices)}"
+
+
+def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Run `main(argv)`; turn what a user can cause into one line on stderr.
+
+    Returns the exit status: that of `main`, 1 for a UserError or a failing file system,
+    130 when interrupted.
+    """
+    try:
+        return main(sys.argv[1:] if argv is None else list(argv))
+    except UserError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
+        return 1
+    except OSError as error:
+        where = f" ({Path(str(error.filename))})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr, flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        return 130

@@ -1,0 +1,56 @@
+"""Files are written under a temporary name and renamed, so that none is ever half-written."""
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The project's root: relative paths in option files start here."""
+
+
+def from_root(path: str | Path) -> Path:
+    """`path` itself if absolute, else taken from the project's root."""
+    return ROOT / Path(path).expanduser()
+
+
+def write_atomic(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let `write(temporary_path)` make the file, then rename it to `path`.
+
+    The temporary name keeps the suffix, by which image writers choose the format.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: str | Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Write `rows` under a header line of `columns`."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header line."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,36 @@
+"""Things chosen by name in an option file: networks, solvers, shrinkages, initialisations."""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from codes.utils.errors import UserError, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A dictionary filled by a decorator, whose look-up error names the nearest entry."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that enters a class or function under `name`."""
+
+        def enter(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} '{name}' is registered twice")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        """The entry called `name`. Raises UserError where there is none."""
+        if name not in self._entries:
+            raise UserError(f"unknown {self.kind} '{name}'; {nearest(name, self._entries)}")
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)

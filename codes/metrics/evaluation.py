@@ -1,0 +1,75 @@
+"""Restore the images of a test set and score them."""
+
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+
+from codes.data.images import to_8bit, write_8bit
+from codes.data.triples import TripleDataset
+from codes.metrics.quality import quality
+from codes.models.restorer import Restorer
+from codes.utils.errors import UserError
+
+
+@dataclass(frozen=True, order=True)
+class ImageScore:
+    """One line of per_image.csv: PSNR in dB, SSIM, on RGB (or grey) and on luma; seconds to restore."""
+
+    set: str
+    image: str
+    psnr: float
+    ssim: float
+    psnr_y: float
+    ssim_y: float
+    seconds: float
+
+    def as_row(self) -> dict[str, object]:
+        """Rounded for a CSV file: quality to 1e-4 dB and 1e-6."""
+        digits = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4}
+        return {key: f"{value:.{digits[key]}f}" if key in digits else value for key, value in asdict(self).items()}
+
+
+COLUMNS = tuple(field.name for field in fields(ImageScore))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be restored or scored, and why."""
+
+    set: str
+    image: str
+    reason: str
+
+    def __str__(self) -> str:
+        return "{}/{}: {}".format(*astuple(self))
+
+
+def evaluate_image(
+    restorer: Restorer,
+    dataset: TripleDataset,
+    index: int,
+    set_name: str,
+    folder: Path,
+    suffix: str | None = None,
+    crop_border: int | None = None,
+    noise_sigma: float | None = None,
+) -> ImageScore | Failure:
+    """Restore image `index`, save it as `folder`/<image>[_<suffix>].png and score it.
+
+    A grey ground truth is scored as grey. Whatever goes wrong with one image is returned as a
+    Failure, so that the others are not lost; a full disk or a lost folder is raised.
+    """
+    name = dataset.name(index)
+    try:
+        triple = dataset[index]
+        restored = restorer.restore(triple.blurry, triple.kernel, noise_sigma)
+        image = restored.image
+        if triple.ground_truth.shape[2] == 1 < image.shape[2]:
+            image = image.mean(2, keepdims=True)
+        elif image.shape[2] < triple.ground_truth.shape[2]:
+            image = image.repeat(3, 2)
+        pixels = to_8bit(image)
+        scores = quality(to_8bit(triple.ground_truth), pixels, crop_border or 0)
+    except (UserError, RuntimeError, ValueError, MemoryError) as error:
+        return Failure(set_name, name, " ".join(str(error).split()) or type(error).__name__)
+    write_8bit(folder / f"{name}{'_' + suffix if suffix else ''}.png", pixels)
+    return ImageScore(set_name, name, *scores, restored.seconds)

@@ -1,0 +1,171 @@
+"""Classical methods behind the networks' interface, so that a table can hold them.
+
+`net(blurry, kernel, noise_sigma=None)`: (B, C, H, W), (B, h, w) -> (B, C, H, W). They know the
+noise level where the data set states it and estimate it otherwise; a network never gets it.
+Parameters are tables {noise sigma: value}, fixed in the option file and tuned on training
+images by codes/scripts/tune_baselines.py.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from skimage import restoration
+from torch import Tensor, nn
+
+from codes.models.archs.blur import odd_sized, transfer_function
+from codes.models.archs.initialisation import PaperInitialisation, crop, extend, gradient_power
+from codes.models.archs.noise import at_noise_level, noise_of
+from codes.models.registry import NetworkOptions, register_network
+
+Positive = Annotated[float, Field(gt=0)]
+NoiseTable = Annotated[dict[Positive, Positive], Field(min_length=1)]
+
+
+class ClassicalMethod(nn.Module):
+    """Base of the methods that have no weights and may be told the noise level."""
+
+    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+        raise NotImplementedError
+
+
+class BlurryOptions(NetworkOptions):
+    which_model_G: Literal["Blurry"] = "Blurry"
+
+
+@register_network("Blurry", BlurryOptions)
+class Blurry(ClassicalMethod):
+    """The blurry input itself: what a method has to improve on."""
+
+    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+        return blurry
+
+
+class InitialOptions(NetworkOptions):
+    which_model_G: Literal["Initial"] = "Initial"
+
+
+@register_network("Initial", InitialOptions)
+class Initial(ClassicalMethod):
+    """x0, the start of the paper's iteration."""
+
+    def __init__(self):
+        super().__init__()
+        self.initialise = PaperInitialisation()
+
+    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+        return self.initialise(blurry, odd_sized(kernel))
+
+
+class WienerOptions(NetworkOptions):
+    which_model_G: Literal["Wiener"] = "Wiener"
+    balance: NoiseTable
+    """weight of the Laplacian's energy"""
+
+
+@register_network("Wiener", WienerOptions)
+class Wiener(ClassicalMethod):
+    """scikit-image's Wiener-Hunt filter on the extended, tapered image."""
+
+    def __init__(self, balance: dict[float, float]):
+        super().__init__()
+        self.balance = balance
+
+    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+        balance = at_noise_level(self.balance, noise_of(blurry, noise_sigma))
+        kernel = odd_sized(kernel)
+
+        def restore(channel: np.ndarray, psf: np.ndarray) -> np.ndarray:
+            return restoration.wiener(channel, psf, balance, clip=False)
+
+        return crop(_each_channel(restore, extend(blurry, kernel), kernel), kernel)
+
+
+class RichardsonLucyOptions(NetworkOptions):
+    which_model_G: Literal["RichardsonLucy"] = "RichardsonLucy"
+    iterations: NoiseTable
+    """rounded to a whole number"""
+
+
+@register_network("RichardsonLucy", RichardsonLucyOptions)
+class RichardsonLucy(ClassicalMethod):
+    """scikit-image's Richardson-Lucy on the image extended by the whole kernel's size.
+
+    It takes the image to be dark outside, which rings; that far out the ringing is cut off.
+    """
+
+    def __init__(self, iterations: dict[float, float]):
+        super().__init__()
+        self.iterations = iterations
+
+    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+        iterations = max(1, round(at_noise_level(self.iterations, noise_of(blurry, noise_sigma))))
+        height, width = kernel.shape[-2:]
+        extended = nn.functional.pad(blurry, (width, width, height, height), mode="replicate")
+
+        def restore(channel: np.ndarray, psf: np.ndarray) -> np.ndarray:
+            return restoration.richardson_lucy(channel, psf, iterations, clip=False, filter_epsilon=1e-6)
+
+        restored = _each_channel(restore, extended.clamp(min=1e-6), odd_sized(kernel))
+        return restored[..., height : height + blurry.shape[-2], width : width + blurry.shape[-1]]
+
+
+class HyperLaplacianOptions(NetworkOptions):
+    which_model_G: Literal["HyperLaplacian"] = "HyperLaplacian"
+    data_weight: NoiseTable
+    """lambda, weight of the data term"""
+    exponent: float = Field(2 / 3, gt=0, le=1)
+
+
+@register_network("HyperLaplacian", HyperLaplacianOptions)
+class HyperLaplacian(ClassicalMethod):
+    """lambda/2 |Hx - y|^2 + sum |grad x|^p by half-quadratic splitting.
+
+    The model of Krishnan and Fergus (NIPS 2009) with beta = 1 ... 256; the shrinkage by the
+    fixed-point iteration of Zuo et al. (ICCV 2013).
+    """
+
+    betas = tuple(2.0**exponent for exponent in np.arange(0, 8.1, 1.5))
+
+    def __init__(self, data_weight: dict[float, float], exponent: float = 2 / 3):
+        super().__init__()
+        self.data_weight, self.exponent = data_weight, exponent
+
+    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+        weight = at_noise_level(self.data_weight, noise_of(blurry, noise_sigma))
+        kernel = odd_sized(kernel)
+        x = extend(blurry, kernel)
+        size = x.shape[-2:]
+        K = transfer_function(kernel[:, None], size)
+        data_part = K.conj() * torch.fft.rfft2(x) * weight
+        data_power = K.abs().square() * weight
+        prior_power = gradient_power(size, x.device, x.dtype)
+        for beta in self.betas:
+            divergence = torch.zeros_like(x)
+            for dim in (-2, -1):
+                w = shrink(x.roll(-1, dim) - x, 1 / beta, self.exponent)
+                divergence += w.roll(1, dim) - w
+            x = torch.fft.irfft2(
+                (data_part + beta * torch.fft.rfft2(divergence)) / (data_power + beta * prior_power), s=size
+            )
+        return crop(x, kernel)
+
+
+def shrink(v: Tensor, weight: float, p: float, iterations: int = 4) -> Tensor:
+    """argmin_w |w|^p * weight + (w - v)^2 / 2, elementwise."""
+    threshold = (2 * weight * (1 - p)) ** (1 / (2 - p))
+    threshold += weight * p * (2 * weight * (1 - p)) ** ((p - 1) / (2 - p)) if p < 1 else weight
+    size = v.abs()
+    w = size.clone()
+    for _ in range(iterations):
+        w = (size - weight * p * w.clamp(min=1e-12) ** (p - 1)).clamp(min=0)
+    return torch.where(size > threshold, w, 0) * v.sign()
+
+
+def _each_channel(restore, image: Tensor, kernel: Tensor) -> Tensor:
+    """Apply a numpy method to every channel; it gets the kernel as that of a true convolution."""
+    pixels = image.double().cpu().numpy()
+    psfs = kernel.flip(-2, -1).double().cpu().numpy()
+    restored = np.stack([[restore(channel, psf) for channel in one] for one, psf in zip(pixels, psfs, strict=True)])
+    return torch.from_numpy(restored).to(image)

@@ -1,0 +1,47 @@
+"""From the options of `network_G` and `path` to a network with its weights."""
+
+from torch import nn
+
+import codes.models.archs  # noqa: F401  registers the networks
+from codes.models.archs.classical import ClassicalMethod
+from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
+from codes.models.weights import load_weights
+from codes.utils.errors import UserError
+from codes.utils.files import from_root
+
+
+def build_network(options: NetworkOptions) -> nn.Module:
+    """The network that `network_G` describes, in eval mode, with its first random weights.
+
+    Raises UserError where the options contradict each other or name an unknown part.
+    """
+    arguments = {name: getattr(options, name) for name in type(options).model_fields}
+    for key in ("which_model_G", "upscale"):  # MMSR's keys that say nothing to a constructor
+        arguments.pop(key, None)
+    try:
+        return NETWORKS[options.which_model_G].build(**arguments).eval()
+    except ValueError as error:
+        raise UserError(f"network_G: {error}") from None
+
+
+def build_preset(name: str, **overrides: object) -> nn.Module:
+    """The network of a named configuration, single option-file keys overridden; eval mode."""
+    keys = {**PRESETS[name], **overrides}
+    return build_network(NETWORKS[keys["which_model_G"]].options(**keys))
+
+
+def needs_weights(network: nn.Module) -> bool:
+    """False for the classical methods."""
+    return not isinstance(network, ClassicalMethod)
+
+
+def load_pretrained(network: nn.Module, path: str | None, strict: bool = True) -> None:
+    """Load `path.pretrain_model_G`. Raises UserError where it is missing or given in vain."""
+    name = type(network).__name__
+    if not needs_weights(network):
+        if path is not None:
+            raise UserError(f"path.pretrain_model_G: {name} has no weights; remove the key")
+    elif path is None:
+        raise UserError(f"path.pretrain_model_G: {name} needs weights; name a .pth or .safetensors file")
+    else:
+        load_weights(network, from_root(path), strict)

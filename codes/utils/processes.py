@@ -1,0 +1,57 @@
+"""One process, or several under torchrun that share out the work."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among its group."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, items: list[T]) -> list[T]:
+        """Every world_size-th item, from this process's rank on."""
+        return items[self.rank :: self.world_size]
+
+    def gather(self, items: list[T]) -> list[T]:
+        """The items of all processes, in the main one; [] elsewhere."""
+        if self.world_size == 1:
+            return items
+        gathered: list[list[T]] | None = [[] for _ in range(self.world_size)] if self.is_main else None
+        dist.gather_object(items, gathered)
+        return [item for part in gathered or () for item in part]
+
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        if self.world_size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def processes() -> Iterator[Processes]:
+    """The group that torchrun's environment variables describe, or this process alone."""
+    world_size = int(os.environ.get("WORLD_SIZE", 1))
+    if world_size == 1:
+        yield Processes()
+        return
+    # Sharing out images needs no GPU traffic; a slow image must not end the others' waiting.
+    dist.init_process_group("gloo", timeout=timedelta(days=7))
+    try:
+        yield Processes(dist.get_rank(), world_size, int(os.environ.get("LOCAL_RANK", 0)))
+    finally:
+        dist.destroy_process_group()

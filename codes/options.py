@@ -153,7 +153,8 @@ def _explain(schema: type[BaseModel], error: ValidationError, where: str) -> str
     first, *others = error.errors()
     parts = first["loc"]
     # Below network_G pydantic puts the network's name into the path; the file has no such key.
-    loc = [str(part) for above, part in zip(("", *parts), parts) if not (above == "network_G" and part in NETWORKS)]
+    above = ("", *parts)
+    loc = [str(part) for i, part in enumerate(parts) if not (above[i] == "network_G" and part in NETWORKS)]
     key = ".".join(loc)
     value = first["input"]
     match first["type"]:
@@ -177,9 +178,7 @@ def _explain(schema: type[BaseModel], error: ValidationError, where: str) -> str
 
 def _valid_keys(annotation: Any, loc: Sequence[str | int]) -> Iterable[str]:
     """The keys that the option group at `loc` below `annotation` has."""
-    groups = [
-        kind for kind in _alternatives(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)
-    ]
+    groups = [kind for kind in _alternatives(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
     if not loc:
         keys = {field.alias or name for group in groups for name, field in group.model_fields.items()}
         return keys | {"preset"} if any(issubclass(group, NetworkOptions) for group in groups) else keys

@@ -71,8 +71,10 @@ def open_datasets(sets: Mapping[str, TestSet], group: Processes) -> dict[str, tu
             if test_set.embedded:
                 ensure_quickstart(from_root(test_set.dataroot_GT).parent)
     group.barrier()
-    roots = {s.name: (from_root(s.dataroot_GT), from_root(s.dataroot_LQ), from_root(s.dataroot_KM)) for s in sets.values()}
-    return {s.name: (s, TripleDataset(*roots[s.name])) for s in sets.values()}
+    return {
+        s.name: (s, TripleDataset(from_root(s.dataroot_GT), from_root(s.dataroot_LQ), from_root(s.dataroot_KM)))
+        for s in sets.values()
+    }
 
 
 def is_missing(name: str, method: Method, group: Processes) -> bool:

@@ -81,8 +81,7 @@ def _lai_table(summary: Sequence[Mapping[str, object]]) -> str:
 
 def _table(columns: Sequence, heads: Sequence[str], cells: Mapping, seconds: Mapping[str, str], caption: str) -> str:
     rows = [
-        [method, *(row.get(column, "") for column in columns), seconds.get(method, "")]
-        for method, row in cells.items()
+        [method, *(row.get(column, "") for column in columns), seconds.get(method, "")] for method, row in cells.items()
     ]
     text = tabulate(rows, ["Method", *heads, "s / image"], tablefmt="github", disable_numparse=True)
     marked = any(method.endswith("(paper)") for method in cells)

@@ -1,0 +1,28 @@
+"""Shared fixtures. Data that is not in the repository lies in ../shared; tests of it skip without."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of parity fixtures and real data."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared (real images and the authors' outputs) is not on this machine")
+    return SHARED
+
+
+@pytest.fixture
+def random() -> np.random.RandomState:
+    return np.random.RandomState(0)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

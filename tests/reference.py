@@ -1,0 +1,88 @@
+"""A literal DSDNet: every equation of the paper's stage as it stands, nothing shared, nothing fast.
+
+Direct grouped convolutions for the blur, MaxPool3d for Maxout, every term computed anew. It
+borrows the weights of a network under test and is what that network has to equal.
+"""
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from codes.models.archs.dsdnet import DSDNet
+
+
+def blur(x: Tensor, kernel: Tensor, border: str) -> Tensor:
+    """Hx by direct convolution: x (B, C, H, W), kernel (B, h, w) of odd sides."""
+    batch, channels = x.shape[:2]
+    (h, w), mode = kernel.shape[-2:], "constant" if border == "zero" else border
+    padded = nnf.pad(x, ((w - 1) // 2, w // 2, (h - 1) // 2, h // 2), mode=mode)
+    weight = kernel[:, None].repeat_interleave(channels, 0)
+    return nnf.conv2d(padded.flatten(0, 1)[None], weight, groups=batch * channels).view(x.shape)
+
+
+def blur_adjoint(y: Tensor, kernel: Tensor) -> Tensor:
+    """H'y: correlation with the flipped kernel, zero border."""
+    return blur(y, kernel.flip(-2, -1), "zero")
+
+
+class LiteralDSDNet(nn.Module):
+    """The stages of `net` (a DSDNet of the paper's parts), written out."""
+
+    def __init__(self, net: DSDNet):
+        super().__init__()
+        self.net = net
+
+    def maxout(self, shrink: nn.Module, a: Tensor) -> Tensor:
+        batch, channels, *size = a.shape
+        maximum = nn.MaxPool3d((shrink.max_nc, 1, 1))
+        first, second = maximum(shrink.conv1(a)), maximum(shrink.conv2(a))
+        return (first - second).view(batch, channels, *size)
+
+    def unet(self, net: nn.Module, x: Tensor) -> Tensor:
+        def up(block: nn.Module, low: Tensor, skip: Tensor) -> Tensor:
+            return block.m(torch.cat([block.u(low, output_size=skip.shape[-2:]), skip], 1))
+
+        x1 = net.d1.d(x)
+        x2 = net.d2.d(x1)
+        x3 = net.d3.d(x2)
+        return up(net.u0, up(net.u1, up(net.u2, up(net.u3, net.bot(x3), x3), x2), x1), x)
+
+    def forward(self, blurry: Tensor, kernel: Tensor, mask: Tensor | None = None) -> Tensor:
+        net, solver = self.net, self.net.solver
+        m = torch.ones_like(blurry) if mask is None else mask.expand_as(blurry)
+        y, k, border = m * blurry, kernel, net.padding_mode
+        x = net.initialise(y, k)
+        u_i = u_j = 0
+        for t in range(net.n_iter):
+            weight_F, weight_G = net.F[t].weight, net.G[t].weight
+
+            def F(x, weight=weight_F):
+                return nnf.conv2d(x, weight, padding=3)
+
+            def G(x, weight=weight_G):
+                return nnf.conv2d(x, weight, padding=3)
+
+            def F_adjoint(a, weight=weight_F):
+                return nnf.conv_transpose2d(a, weight, padding=3)
+
+            def G_adjoint(b, weight=weight_G):
+                return nnf.conv_transpose2d(b, weight, padding=3)
+
+            m_p, m_d = solver.m_p[t](torch.cat([x, m], 1)), solver.m_d[t](torch.cat([x, m], 1))
+            average = nnf.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+            m_n = solver.m_n[t].mlp(torch.cat([x, average], 1))
+
+            def Ad(a, b, F_adjoint=F_adjoint, G_adjoint=G_adjoint, m_p=m_p, m_d=m_d, m_n=m_n):
+                return m_n * F_adjoint(m_p * a) + blur_adjoint(G_adjoint(m_d * b), k)
+
+            v = self.maxout(net.shrink_v[t], F(x) + u_i)
+            z = self.maxout(net.shrink_z[t], G(y - m * blur(x, k, border)) + u_j)
+            Ax = m_n * F_adjoint(m_p**2 * F(x)) + blur_adjoint(G_adjoint(m_d**2 * G(blur(x, k, border))), k)
+            r = Ad(v - u_i, G(y) - z + u_j) - Ax
+            residual = torch.cat([m_p * F(r), m_d * G(blur(r, k, border))], 1)
+            a, b = self.unet(solver.unet[t], residual).split([m_p.shape[1], m_d.shape[1]], 1)
+            new_x = x + Ad(a, b)
+            u_i = u_i + F(x) - v
+            u_j = u_j + G(y - m * blur(x, k, border)) - z
+            x = new_x
+        return x

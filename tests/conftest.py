@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+# Tests run in parallel processes; several threads each would only get into each other's way.
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 

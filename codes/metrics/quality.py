@@ -43,10 +43,11 @@ def quality(truth: np.ndarray, restored: np.ndarray, crop_border: int = 0) -> Qu
     if min(truth.shape[:2]) < SSIM_WINDOW:
         raise UserError(f"SSIM needs at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, not {truth.shape[:2]}")
     pairs = ((truth, restored), (luma(truth)[..., None], luma(restored)[..., None]))
-    return Quality(*(measure(*pair) for pair in pairs for measure in (_psnr, _ssim)))
+    return Quality(*(measure(*pair) for pair in pairs for measure in (psnr, _ssim)))
 
 
-def _psnr(truth: np.ndarray, restored: np.ndarray) -> float:
+def psnr(truth: np.ndarray, restored: np.ndarray) -> float:
+    """PSNR in dB of two uint8 images of one shape; infinite where they are equal."""
     if np.array_equal(truth, restored):
         return float("inf")
     return float(peak_signal_noise_ratio(truth, restored, data_range=255))

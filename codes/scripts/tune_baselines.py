@@ -1,0 +1,110 @@
+"""Choose the classical methods' parameters for each noise level, on held-out training images.
+
+    python codes/scripts/tune_baselines.py
+
+Uses Datasets/Validation (made by prepare_datasets.py --source DIR); for the noise of Lai's
+images, uniform on [0, 0.01], the blurry images are made on the fly. Prints the tables that the
+option files hold and writes every trial to results/published/baseline_tuning.csv.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.data.degradation import blurred, seed_of
+from codes.data.images import to_8bit
+from codes.data.preparation import noise_folder
+from codes.data.triples import TripleDataset
+from codes.metrics.quality import psnr
+from codes.models.archs.classical import ClassicalMethod, HyperLaplacian, RichardsonLucy, Wiener
+from codes.models.restorer import Restorer
+from codes.utils.errors import run_command_line
+from codes.utils.files import ROOT, write_csv
+
+TRIALS = ROOT / "results" / "published" / "baseline_tuning.csv"
+LAI_NOISE = 0.003
+"""Standard deviation of uniform noise on [0, 0.01], rounded."""
+
+GRIDS = {
+    "Wiener.balance": (Wiener, np.geomspace(1e-3, 1.0, 19)),
+    "RichardsonLucy.iterations": (RichardsonLucy, (2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)),
+    "HyperLaplacian.data_weight": (HyperLaplacian, np.geomspace(20, 2e5, 25)),
+}
+
+
+def images(sigma: float, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(8-bit ground truth, blurry, kernel) of the first `count` validation images at a noise level."""
+    folder = ROOT / "Datasets" / "Validation"
+    percent = 1 if sigma == LAI_NOISE else round(100 * sigma)
+    dataset = TripleDataset(folder / "GT", folder / noise_folder(percent), folder / "Kernel")
+    for index in range(min(count, len(dataset))):
+        triple = dataset[index]
+        blurry = triple.blurry
+        if sigma == LAI_NOISE:
+            random = np.random.RandomState(seed_of("lai noise", triple.name))
+            blurry = blurred(triple.ground_truth, triple.kernel)
+            blurry = to_8bit(blurry + random.uniform(0, 0.01, blurry.shape)) / np.float32(255)
+        yield to_8bit(triple.ground_truth), blurry, triple.kernel
+
+
+def psnr_of(method: ClassicalMethod, data: Sequence[tuple], sigma: float) -> float:
+    """Mean PSNR (dB) over the images."""
+    restorer = Restorer(method)
+    return fmean(
+        psnr(truth, to_8bit(restorer.restore(blurry, kernel, sigma).image)) for truth, blurry, kernel in data
+    )
+
+
+def climb(values: Sequence[float], score, bar: tqdm) -> dict[float, float]:
+    """Scores of the values tried: from the middle uphill, since each curve has one maximum."""
+    scores: dict[float, float] = {}
+
+    def at(index: int) -> float:
+        if not 0 <= index < len(values):
+            return -np.inf
+        if values[index] not in scores:
+            scores[values[index]] = score(values[index])
+            bar.update()
+        return scores[values[index]]
+
+    best = len(values) // 2
+    while True:
+        neighbour = max((best - 1, best + 1), key=at)
+        if at(neighbour) <= at(best):
+            return scores
+        best = neighbour
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=10, help="how many validation images, default 10")
+    arguments = parser.parse_args(argv)
+    trials = []
+    best: dict[str, dict[float, float]] = {parameter: {} for parameter in GRIDS}
+    with tqdm(desc="trials", unit=" trials") as bar:
+        for sigma in (LAI_NOISE, 0.01, 0.03, 0.05):
+            data = list(images(sigma, arguments.images))
+            for parameter, (method, grid) in GRIDS.items():
+                name = parameter.split(".")[1]
+                values = [float(f"{value:.2g}") for value in grid]
+                scores = climb(values, lambda v, m=method, n=name, s=sigma: psnr_of(m(**{n: {s: v}}), data, s), bar)
+                best[parameter][sigma] = max(scores, key=scores.get)
+                trials += [
+                    {"parameter": parameter, "noise_sigma": sigma, "value": value, "psnr": f"{psnr:.4f}"}
+                    for value, psnr in sorted(scores.items())
+                ]
+    write_csv(TRIALS, trials, ("parameter", "noise_sigma", "value", "psnr"))
+    for parameter, table in best.items():
+        print(f"{parameter}: {table}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

@@ -1,0 +1,74 @@
+"""torch.hub entry points, and the shortest way to a network from Python.
+
+    import torch
+    net = torch.hub.load("path/to/this/repository", "light", source="local", weights="Models/light.pth")
+    restored = net(blurry, kernel)              # (B, 3, H, W) in [0, 1], (B, h, w) summing to 1
+
+Every function returns an nn.Module in eval mode: `net(blurry, kernel, mask=None)` gives the
+restored images (B, 3, H, W), not clamped; with `stages=True` the list of every stage's image;
+`net.initial(blurry, kernel)` gives x0. The kernel is applied as a cross-correlation.
+
+`weights`: None (random), a .pth or .safetensors file, or a dictionary of tensors, under the
+authors' key names or ours. Config keys: in_nc, out_nc, nf_p (N), nf_d (M), max_nc, n_iter (T),
+padding_mode (replicate, circular, zero), dropout_rate, nf_n, init, shrinkage, solver.
+"""
+
+from collections.abc import Mapping
+from os import PathLike
+
+from torch import Tensor, nn
+
+import codes.models.archs as _archs  # noqa: F401  registers networks and presets
+from codes.models.factory import build_preset as _build_preset
+from codes.models.registry import NETWORKS as _NETWORKS
+from codes.models.weights import load_weights as _load_weights
+
+dependencies = ["torch", "numpy", "scipy", "pydantic", "safetensors", "skimage"]
+
+Weights = str | PathLike | Mapping[str, Tensor] | None
+
+
+def _with_weights(network: nn.Module, weights: Weights) -> nn.Module:
+    if weights is not None:
+        _load_weights(network, weights)
+    return network.eval()
+
+
+def dsdnet(weights: Weights = None, **config) -> nn.Module:
+    """DSDNet of any configuration; without one the paper's full network."""
+    return _with_weights(_NETWORKS["DSDNet"].build(**config), weights)
+
+
+def dsdnet_plus(weights: Weights = None, **config) -> nn.Module:
+    """DSDNet+ of any configuration; it takes no mask."""
+    return _with_weights(_NETWORKS["DSDNet_plus"].build(**config), weights)
+
+
+def feather(weights: Weights = None) -> nn.Module:
+    """DSDNet-Feather: 2 stages of 24 + 24 filters, 38.9M parameters."""
+    return _with_weights(_build_preset("feather"), weights)
+
+
+def light(weights: Weights = None) -> nn.Module:
+    """DSDNet-Light: 3 stages of 24 + 24 filters, 58.4M parameters."""
+    return _with_weights(_build_preset("light"), weights)
+
+
+def heavy(weights: Weights = None) -> nn.Module:
+    """DSDNet-Heavy: 3 stages of 49 + 49 filters, 242.7M parameters."""
+    return _with_weights(_build_preset("heavy"), weights)
+
+
+def full(weights: Weights = None) -> nn.Module:
+    """DSDNet: 4 stages of 49 + 49 filters, 323.6M parameters."""
+    return _with_weights(_build_preset("full"), weights)
+
+
+def plus_e(weights: Weights = None) -> nn.Module:
+    """DSDNet+E: 1 stage of 16 + 16 filters, 14.6M parameters."""
+    return _with_weights(_build_preset("plus_e"), weights)
+
+
+def plus_p(weights: Weights = None) -> nn.Module:
+    """DSDNet+P: 4 stages of 48 + 48 filters, 131.3M parameters."""
+    return _with_weights(_build_preset("plus_p"), weights)

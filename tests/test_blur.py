@@ -1,0 +1,137 @@
+"""The blur operator: against scipy, its adjoint, its two paths, and odd kernels of all kinds."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+
+from codes.models.archs.blur import BORDERS, Blur, odd_sized, transfer_function
+
+KERNEL_SIZES = [(5, 5), (7, 3), (4, 4), (6, 3), (1, 9), (8, 1), (1, 1), (13, 12)]
+SCIPY_MODES = {"replicate": "nearest", "circular": "wrap", "zero": "constant"}
+METHODS = ["fft", "direct", "taps"]
+
+
+def image_and_kernel(kernel_size, batch=2, size=(17, 22)):
+    generator = torch.Generator().manual_seed(sum(kernel_size))
+    x = torch.randn(batch, 3, *size, dtype=torch.float64, generator=generator)
+    kernel = torch.rand(batch, *kernel_size, dtype=torch.float64, generator=generator)
+    return x, kernel / kernel.sum((1, 2), keepdim=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
+def test_equals_scipy(kernel_size, border, method):
+    x, kernel = image_and_kernel(kernel_size)
+    blurred = Blur(kernel, x.shape[-2:], border, method=method)(x)
+    # scipy centres an even side one pixel later; `origin` moves it to ((h-1)//2, (w-1)//2).
+    origin = [0 if side % 2 else -1 for side in kernel_size]
+    for image, k, result in zip(x, kernel, blurred, strict=True):
+        for channel, blurred_channel in zip(image, result, strict=True):
+            expected = scipy.ndimage.correlate(channel.numpy(), k.numpy(), mode=SCIPY_MODES[border], origin=origin)
+            np.testing.assert_allclose(blurred_channel, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
+def test_adjoint_identity(kernel_size, border, method):
+    """<Hx, y> = <x, H'y>."""
+    x, kernel = image_and_kernel(kernel_size)
+    y = torch.randn_like(x)
+    H = Blur(kernel, x.shape[-2:], border, exact_adjoint=True, method=method)
+    torch.testing.assert_close((H(x) * y).sum(), (x * H.adjoint(y)).sum())
+
+
+def test_released_adjoint_is_that_of_the_zero_border():
+    x, kernel = image_and_kernel((5, 7))
+    y = torch.randn_like(x)
+    released = Blur(kernel, x.shape[-2:], "replicate")
+    zero = Blur(kernel, x.shape[-2:], "zero")
+    torch.testing.assert_close(released.adjoint(y), zero.adjoint(y))
+    assert not torch.allclose((released(x) * y).sum(), (x * released.adjoint(y)).sum())
+
+
+@pytest.mark.parametrize("kernel_size", [(4, 4), (6, 3), (1, 8), (2, 1)])
+@pytest.mark.parametrize("border", BORDERS)
+def test_even_kernel_equals_the_same_brought_to_odd_size(kernel_size, border):
+    x, kernel = image_and_kernel(kernel_size)
+    odd = odd_sized(kernel)
+    assert all(side % 2 for side in odd.shape[-2:])
+    for even_result, odd_result in zip(
+        *(
+            (H(x), H.adjoint(x))
+            for H in (Blur(k, x.shape[-2:], border, exact_adjoint=True) for k in (kernel, odd))
+        ),
+        strict=True,
+    ):
+        torch.testing.assert_close(even_result, odd_result)
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (2, -3), (-4, 1)])
+def test_a_shifted_delta_moves_the_image(shift):
+    """H of a delta at centre + (a, b) gives x[i + a, j + b]: a correlation, not a convolution."""
+    x = torch.arange(20.0 * 25).view(1, 1, 20, 25)
+    kernel = torch.zeros(1, 9, 9)
+    kernel[0, 4 + shift[0], 4 + shift[1]] = 1
+    moved = Blur(kernel, (20, 25), "circular")(x)
+    torch.testing.assert_close(moved, x.roll((-shift[0], -shift[1]), (-2, -1)), atol=1e-3, rtol=0)
+    torch.testing.assert_close(Blur(kernel, (20, 25), "circular", exact_adjoint=True).adjoint(moved), x, atol=1e-3, rtol=0)
+
+
+def test_a_kernel_for_each_channel():
+    x, _ = image_and_kernel((5, 5))
+    kernels = torch.rand(2, 3, 5, 5, dtype=torch.float64)
+    whole = Blur(kernels, x.shape[-2:])(x)
+    for channel in range(3):
+        single = Blur(kernels[:, channel], x.shape[-2:])(x[:, channel : channel + 1])
+        torch.testing.assert_close(whole[:, channel : channel + 1], single)
+
+
+def test_one_kernel_serves_a_batch():
+    x, kernel = image_and_kernel((7, 7))
+    for method in METHODS:
+        H = Blur(kernel[:1], x.shape[-2:], method=method)
+        torch.testing.assert_close(H(x), Blur(kernel[:1].expand(2, -1, -1), x.shape[-2:])(x))
+
+
+def test_transfer_function_is_the_circular_blur():
+    x, kernel = image_and_kernel((5, 9))
+    K = transfer_function(kernel[:, None], x.shape[-2:])
+    filtered = torch.fft.irfft2(K * torch.fft.rfft2(x), s=x.shape[-2:])
+    torch.testing.assert_close(filtered, Blur(kernel, x.shape[-2:], "circular")(x))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients(method):
+    kernel = torch.rand(1, 3, 4, dtype=torch.float64)
+    x = torch.rand(1, 1, 5, 6, dtype=torch.float64, requires_grad=True)
+    H = Blur(kernel, (5, 6), exact_adjoint=True, method=method)
+    assert torch.autograd.gradcheck(H, (x,))
+    assert torch.autograd.gradcheck(H.adjoint, (x,))
+
+
+def test_half_precision_images_are_blurred_in_the_kernels_precision():
+    kernel = torch.full((1, 7, 7), 1 / 49)
+    blurred = Blur(kernel, (16, 16))(torch.rand(1, 3, 16, 16).bfloat16())
+    assert blurred.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"border": "mirror"}, "unknown border 'mirror'"),
+        ({"method": "magic"}, "unknown method 'magic'"),
+        ({"border": "circular", "size": (4, 4)}, "circular border needs"),
+        ({"kernel": torch.ones(5, 5)}, "a kernel is"),
+    ],
+)
+def test_misuse_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Blur(**{"kernel": torch.ones(1, 5, 5), "size": (8, 8)} | arguments)
+
+
+def test_an_image_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="for images of"):
+        Blur(torch.ones(1, 5, 5), (8, 8))(torch.zeros(1, 1, 9, 8))

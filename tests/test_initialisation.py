@@ -1,0 +1,69 @@
+"""x0 against a float64 numpy version written from the description of the release."""
+
+import numpy as np
+import pytest
+import torch
+
+from codes.models.archs.initialisation import INITIALISATIONS, crop, extend
+
+paper = INITIALISATIONS["paper"]()
+
+
+def numpy_initial(y: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """x0 of one channel y (H, W) and an odd kernel k (h, w), full complex transforms, float64."""
+    h, w = k.shape
+    top, left = (h - 1) // 2, (w - 1) // 2
+    y = np.pad(y, ((top, h - 1 - top), (left, w - 1 - left)), mode="edge")
+    H, W = y.shape
+
+    def otf(psf: np.ndarray, centre: tuple[int, int]) -> np.ndarray:
+        padded = np.zeros((H, W))
+        padded[: psf.shape[0], : psf.shape[1]] = psf
+        return np.fft.fft2(np.roll(padded, (-centre[0], -centre[1]), (0, 1)))
+
+    rotated = k[::-1, ::-1]
+    K = otf(rotated, (h - 1 - top, w - 1 - left))
+    weights = []
+    for axis, n in ((1, H), (0, W)):
+        profile = rotated.sum(axis)
+        z = np.real(np.fft.ifft(np.abs(np.fft.fft(profile, n - 1)) ** 2))
+        z = np.append(z, z[0])
+        weights.append(1 - z / z.max())
+    a = np.outer(*weights)
+    for _ in range(3):
+        y = a * y + (1 - a) * np.real(np.fft.ifft2(K * np.fft.fft2(y)))
+    gradients = sum(np.abs(otf(d, (0, 0))) ** 2 for d in (np.array([[-1, 1]]), np.array([[-1], [1]])))
+    x = np.real(np.fft.ifft2(np.conj(K) * np.fft.fft2(y) / (np.abs(K) ** 2 + 0.002 * gradients)))
+    return x[top : top + H - h + 1, left : left + W - w + 1]
+
+
+@pytest.mark.parametrize("kernel_size", [(15, 15), (7, 11), (1, 9), (9, 1), (1, 1)])
+@pytest.mark.parametrize("image_size", [(40, 53), (64, 48)])
+def test_equals_numpy_in_float64(random, kernel_size, image_size):
+    y = random.uniform(size=(2, 3, *image_size))
+    k = random.uniform(size=(2, *kernel_size)) ** 4
+    k /= k.sum((1, 2), keepdims=True)
+    x0 = paper(torch.from_numpy(y), torch.from_numpy(k)).numpy()
+    for image, kernel, result in zip(y, k, x0, strict=True):
+        for channel, expected in zip(image, result, strict=True):
+            np.testing.assert_allclose(expected, numpy_initial(channel, kernel), atol=1e-9)
+
+
+def test_a_shifted_delta_is_undone():
+    x = torch.rand(1, 3, 32, 40)
+    x = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
+    kernel = torch.zeros(1, 7, 7)
+    kernel[0, 1, 5] = 1
+    y = x.roll((2, -2), (-2, -1))  # y[i] = x[i - 2], x[j + 2]: the delta sits 2 above, 2 right of the centre
+    x0 = paper(y, kernel)
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert (x0[inner] - x[inner]).abs().max() < 0.02
+    assert (y[inner] - x[inner]).abs().max() > 0.05
+
+
+def test_crop_undoes_extend_but_for_the_taper():
+    y, kernel = torch.rand(1, 3, 30, 31), torch.ones(1, 5, 9) / 45
+    extended = extend(y, kernel)
+    assert extended.shape == (1, 3, 34, 39)
+    cropped = crop(extended, kernel)
+    torch.testing.assert_close(cropped[..., 6:-6, 8:-8], y[..., 6:-6, 8:-8])

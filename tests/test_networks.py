@@ -1,0 +1,196 @@
+"""The networks: the authors' outputs, the literal reference, parameter counts, the interface."""
+
+import pytest
+import torch
+
+import hubconf
+from codes.models.archs.dsdnet import DSDNet
+from codes.models.factory import build_network, build_preset
+from codes.models.registry import NETWORKS, PRESETS
+from codes.utils.errors import UserError
+from tests.reference import LiteralDSDNet
+
+FIXTURES = ["dsdnet_a", "dsdnet_b", "dsdnet_circular", "dsdnet_plus_a", "dsdnet_plus_b"]
+PARAMETERS = {
+    "feather": 38_900_422,
+    "light": 58_350_633,
+    "heavy": 242_708_565,
+    "full": 323_611_420,
+    "plus_e": 14_636_868,
+    "plus_p": 131_337_094,
+}
+
+
+def small(network="DSDNet", **config):
+    net = NETWORKS[network].build(**{"nf_p": 5, "nf_d": 4, "n_iter": 2, "nf_n": 8} | config).eval()
+    # Small random weights would hide a wrong term behind x0.
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(1.3)
+    return net
+
+
+def blurry_and_kernel(size=(40, 52), kernel_size=(9, 9), batch=2):
+    kernel = torch.rand(batch, *kernel_size) ** 3
+    return torch.rand(batch, 3, *size), kernel / kernel.sum((1, 2), keepdim=True)
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_parity_with_the_authors_implementation(shared, name):
+    fixture = torch.load(shared / "parity" / f"{name}.pt", weights_only=True)
+    build = {"DSDNet": hubconf.dsdnet, "DSDNet_plus": hubconf.dsdnet_plus}[fixture["network"]]
+    net = build(weights=fixture["state_dict"], **fixture["config"])
+    with torch.no_grad():
+        stages = net(fixture["blurry"], fixture["kernel"], stages=True)
+        initial = net.initial(fixture["blurry"], fixture["kernel"])
+    restored = torch.stack(stages) if fixture["network"] == "DSDNet_plus" else stages[-1]
+    # DSDNet+ with random weights reaches values of about 9: relative there.
+    scale = max(1.0, fixture["restored"].abs().max().item()) if "plus" in name else 1.0
+    assert (initial - fixture["initial"]).abs().max() <= 2e-5
+    assert (restored - fixture["restored"]).abs().max() <= 2e-5 * scale
+
+
+@pytest.mark.parametrize("name", FIXTURES[:3])
+def test_parity_of_the_literal_reference(shared, name):
+    fixture = torch.load(shared / "parity" / f"{name}.pt", weights_only=True)
+    net = hubconf.dsdnet(weights=fixture["state_dict"], **fixture["config"])
+    with torch.no_grad():
+        restored = LiteralDSDNet(net)(fixture["blurry"], fixture["kernel"])
+    assert (restored - fixture["restored"]).abs().max() <= 2e-5
+
+
+@pytest.mark.parametrize("border", ["replicate", "circular", "zero"])
+@pytest.mark.parametrize("kernel_size", [(9, 9), (3, 3), (5, 13), (1, 7)])
+def test_equals_the_literal_reference(border, kernel_size):
+    net = small(padding_mode=border)
+    y, k = blurry_and_kernel(kernel_size=kernel_size)
+    with torch.no_grad():
+        torch.testing.assert_close(net(y, k), LiteralDSDNet(net)(y, k), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_mask_equals_the_literal_reference(channels):
+    net = small()
+    y, k = blurry_and_kernel()
+    mask = (torch.rand(2, channels, 40, 52) > 0.2).float()
+    with torch.no_grad():
+        masked = net(y, k, mask)
+        torch.testing.assert_close(masked, LiteralDSDNet(net)(y, k, mask), atol=1e-4, rtol=0)
+        # Masked pixels carry nothing: whatever they hold, the result is the same.
+        torch.testing.assert_close(masked, net(torch.where(mask > 0, y, 7.0), k, mask))
+        torch.testing.assert_close(net(y, k, torch.ones_like(mask)), net(y, k), atol=1e-5, rtol=0)
+
+
+def test_training_gradients_equal_the_literal_references():
+    net = small()
+    y, k = blurry_and_kernel(size=(24, 28), batch=1)
+    gradients = []
+    for network in (net, LiteralDSDNet(net)):
+        net.zero_grad()
+        network(y, k).square().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in net.parameters()])
+    for ours, literal in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, literal, atol=1e-5 * max(1, literal.abs().max()), rtol=1e-3)
+
+
+@pytest.mark.parametrize("network", ["DSDNet", "DSDNet_plus"])
+def test_an_even_kernel_restores_as_the_same_brought_to_odd_size(network):
+    net = small(network)
+    y, k = blurry_and_kernel(kernel_size=(8, 6))
+    odd = torch.nn.functional.pad(k, (1, 0, 1, 0))
+    with torch.no_grad():
+        torch.testing.assert_close(net(y, k), net(y, odd))
+        torch.testing.assert_close(net.initial(y, k), net.initial(y, odd))
+
+
+@pytest.mark.parametrize("network", ["DSDNet", "DSDNet_plus"])
+@pytest.mark.parametrize("size", [(33, 47), (17, 64)])
+def test_any_size_and_stages(network, size):
+    net = small(network, n_iter=3)
+    y, k = blurry_and_kernel(size=size)
+    with torch.no_grad():
+        stages = net(y, k, stages=True)
+        assert [stage.shape for stage in stages] == [y.shape] * 3
+        torch.testing.assert_close(stages[-1], net(y, k))
+
+
+def test_images_of_a_batch_do_not_mix():
+    net = small()
+    y, k = blurry_and_kernel(batch=3)
+    with torch.no_grad():
+        torch.testing.assert_close(net(y, k)[1:2], net(y[1:2], k[1:2]), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("preset", PARAMETERS)
+def test_parameter_counts(preset):
+    with torch.device("meta"):
+        net = build_preset(preset)
+    assert sum(parameter.numel() for parameter in net.parameters()) == PARAMETERS[preset]
+
+
+def test_every_published_preset_is_counted():
+    assert PARAMETERS.keys() <= set(PRESETS)
+
+
+@pytest.mark.parametrize("preset", PARAMETERS)
+def test_hub_has_a_function_for_every_preset(preset):
+    with torch.device("meta"):
+        net = getattr(hubconf, preset)()
+    assert not net.training
+
+
+def test_hub_loads_through_torch_hub(tmp_path):
+    root = str(hubconf.__file__).rsplit("/", 1)[0]
+    net = torch.hub.load(root, "dsdnet", source="local", nf_p=4, nf_d=4, n_iter=1, nf_n=8)
+    assert isinstance(net, DSDNet)
+
+
+def test_dropout_acts_in_training_only():
+    net = small(dropout_rate=0.5)
+    y, k = blurry_and_kernel()
+    with torch.no_grad():
+        torch.testing.assert_close(net(y, k), net(y, k))
+        net.train()
+        assert not torch.allclose(net(y, k), net(y, k))
+
+
+@pytest.mark.parametrize("max_nc", [1, 2, 4])
+def test_max_nc(max_nc):
+    net = small(max_nc=max_nc)
+    y, k = blurry_and_kernel()
+    with torch.no_grad():
+        torch.testing.assert_close(net(y, k), LiteralDSDNet(net)(y, k), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("part", ["init", "shrinkage", "solver"])
+def test_an_unknown_part_is_named(part):
+    with pytest.raises(UserError, match="unknown .* 'papr'; "):
+        small(**{part: "papr"})
+
+
+def test_contradictions_are_refused():
+    with pytest.raises(ValueError, match="keeps its channels"):
+        small(in_nc=1, out_nc=3)
+    with pytest.raises(ValueError, match="takes no mask"):
+        net = small("DSDNet_plus")
+        net(*blurry_and_kernel(), torch.ones(2, 1, 40, 52))
+    options = NETWORKS["DSDNet"].options(nf_p=4, nf_d=4, nb=1, in_nc=1, out_nc=3)
+    with pytest.raises(UserError, match="network_G: .*keeps its channels"):
+        build_network(options)
+
+
+def test_faster_than_the_literal_reference():
+    """A coarse bound that a slip in the shared terms or the FFT path would break."""
+    import time
+
+    net = small(nf_p=8, nf_d=8)
+    literal = LiteralDSDNet(net)
+    y, k = blurry_and_kernel(size=(160, 160), kernel_size=(45, 45), batch=1)
+    seconds = {net: [], literal: []}
+    with torch.no_grad():
+        for _ in range(5):
+            for network, times in seconds.items():
+                start = time.perf_counter()
+                network(y, k)
+                times.append(time.perf_counter() - start)
+    assert sorted(seconds[net])[2] < sorted(seconds[literal])[2]

@@ -60,10 +60,7 @@ def test_even_kernel_equals_the_same_brought_to_odd_size(kernel_size, border):
     odd = odd_sized(kernel)
     assert all(side % 2 for side in odd.shape[-2:])
     for even_result, odd_result in zip(
-        *(
-            (H(x), H.adjoint(x))
-            for H in (Blur(k, x.shape[-2:], border, exact_adjoint=True) for k in (kernel, odd))
-        ),
+        *((H(x), H.adjoint(x)) for H in (Blur(k, x.shape[-2:], border, exact_adjoint=True) for k in (kernel, odd))),
         strict=True,
     ):
         torch.testing.assert_close(even_result, odd_result)
@@ -77,7 +74,9 @@ def test_a_shifted_delta_moves_the_image(shift):
     kernel[0, 4 + shift[0], 4 + shift[1]] = 1
     moved = Blur(kernel, (20, 25), "circular")(x)
     torch.testing.assert_close(moved, x.roll((-shift[0], -shift[1]), (-2, -1)), atol=1e-3, rtol=0)
-    torch.testing.assert_close(Blur(kernel, (20, 25), "circular", exact_adjoint=True).adjoint(moved), x, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        Blur(kernel, (20, 25), "circular", exact_adjoint=True).adjoint(moved), x, atol=1e-3, rtol=0
+    )
 
 
 def test_a_kernel_for_each_channel():

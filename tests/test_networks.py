@@ -1,5 +1,7 @@
 """The networks: the authors' outputs, the literal reference, parameter counts, the interface."""
 
+import time
+
 import pytest
 import torch
 
@@ -164,25 +166,23 @@ def test_max_nc(max_nc):
 
 @pytest.mark.parametrize("part", ["init", "shrinkage", "solver"])
 def test_an_unknown_part_is_named(part):
-    with pytest.raises(UserError, match="unknown .* 'papr'; "):
+    with pytest.raises(UserError, match=r"unknown .* 'papr'; "):
         small(**{part: "papr"})
 
 
 def test_contradictions_are_refused():
     with pytest.raises(ValueError, match="keeps its channels"):
         small(in_nc=1, out_nc=3)
+    net = small("DSDNet_plus")
     with pytest.raises(ValueError, match="takes no mask"):
-        net = small("DSDNet_plus")
         net(*blurry_and_kernel(), torch.ones(2, 1, 40, 52))
     options = NETWORKS["DSDNet"].options(nf_p=4, nf_d=4, nb=1, in_nc=1, out_nc=3)
-    with pytest.raises(UserError, match="network_G: .*keeps its channels"):
+    with pytest.raises(UserError, match=r"network_G: .*keeps its channels"):
         build_network(options)
 
 
 def test_faster_than_the_literal_reference():
     """A coarse bound that a slip in the shared terms or the FFT path would break."""
-    import time
-
     net = small(nf_p=8, nf_d=8)
     literal = LiteralDSDNet(net)
     y, k = blurry_and_kernel(size=(160, 160), kernel_size=(45, 45), batch=1)

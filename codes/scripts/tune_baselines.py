@@ -33,8 +33,8 @@ LAI_NOISE = 0.003
 """Standard deviation of uniform noise on [0, 0.01], rounded."""
 
 GRIDS = {
-    "Wiener.balance": (Wiener, np.geomspace(1e-3, 1.0, 19)),
-    "RichardsonLucy.iterations": (RichardsonLucy, (2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80)),
+    "Wiener.balance": (Wiener, np.geomspace(1e-4, 1.0, 25)),
+    "RichardsonLucy.iterations": (RichardsonLucy, (2, 3, 4, 5, 7, 10, 14, 20, 28, 40, 56, 80, 112)),
     "HyperLaplacian.data_weight": (HyperLaplacian, np.geomspace(20, 2e5, 25)),
 }
 
@@ -57,9 +57,7 @@ def images(sigma: float, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, n
 def psnr_of(method: ClassicalMethod, data: Sequence[tuple], sigma: float) -> float:
     """Mean PSNR (dB) over the images."""
     restorer = Restorer(method)
-    return fmean(
-        psnr(truth, to_8bit(restorer.restore(blurry, kernel, sigma).image)) for truth, blurry, kernel in data
-    )
+    return fmean(psnr(truth, to_8bit(restorer.restore(blurry, kernel, sigma).image)) for truth, blurry, kernel in data)
 
 
 def climb(values: Sequence[float], score, bar: tqdm) -> dict[float, float]:
@@ -94,7 +92,11 @@ def main(argv: Sequence[str]) -> int:
             for parameter, (method, grid) in GRIDS.items():
                 name = parameter.split(".")[1]
                 values = [float(f"{value:.2g}") for value in grid]
-                scores = climb(values, lambda v, m=method, n=name, s=sigma: psnr_of(m(**{n: {s: v}}), data, s), bar)
+
+                def score(value: float, method=method, name=name, sigma=sigma, data=data) -> float:
+                    return psnr_of(method(**{name: {sigma: value}}), data, sigma)
+
+                scores = climb(values, score, bar)
                 best[parameter][sigma] = max(scores, key=scores.get)
                 trials += [
                     {"parameter": parameter, "noise_sigma": sigma, "value": value, "psnr": f"{psnr:.4f}"}

@@ -1,0 +1,87 @@
+"""Compare this project with outputs of the authors' implementation and write the errors as CSV.
+
+    python codes/scripts/check_parity.py --fixtures DIR [--images DIR]
+
+The fixtures (small random networks with inputs and outputs, metric values) are not part of the
+repository; what this command measured with them lies in results/published/parity.csv.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+import codes.models.archs  # noqa: F401  registers the networks
+from codes.data.images import read_image, to_8bit
+from codes.metrics.quality import quality
+from codes.models.registry import NETWORKS
+from codes.models.weights import load_weights
+from codes.utils.errors import UserError, run_command_line
+from codes.utils.files import ROOT, write_csv
+
+OUTPUT = ROOT / "results" / "published" / "parity.csv"
+COLUMNS = ("fixture", "quantity", "error", "bar", "date", "torch", "numpy", "python")
+
+
+def network_errors(path: Path) -> list[dict[str, object]]:
+    """Largest absolute differences of x0 and the restored images of one fixture.
+
+    DSDNet+ with random weights reaches values of about 9: its error is relative to the largest.
+    """
+    fixture = torch.load(path, weights_only=True)
+    net = NETWORKS[fixture["network"]].build(**fixture["config"]).eval()
+    load_weights(net, fixture["state_dict"])
+    with torch.no_grad():
+        stages = net(fixture["blurry"], fixture["kernel"], stages=True)
+        initial = net.initial(fixture["blurry"], fixture["kernel"])
+    every_stage = fixture["restored"].dim() == 5
+    restored = torch.stack(stages) if every_stage else stages[-1]
+    scale = max(1.0, fixture["restored"].abs().max().item()) if every_stage else 1.0
+    errors = {
+        "initial": (initial - fixture["initial"]).abs().max().item(),
+        "restored": (restored - fixture["restored"]).abs().max().item() / scale,
+    }
+    return [{"fixture": path.stem, "quantity": name, "error": error, "bar": 2e-5} for name, error in errors.items()]
+
+
+def metric_errors(fixtures: Path, images: Path) -> list[dict[str, object]]:
+    """Differences of PSNR (dB) and SSIM from the authors' metric code."""
+    rows = []
+    for case in json.loads((fixtures / "metrics.json").read_text()):
+        truth = to_8bit(read_image(images / case["reference"]))
+        scores = quality(truth, to_8bit(read_image(fixtures / case["distorted"])))
+        for name, value in scores._asdict().items():
+            error, bar = abs(value - case[name]), 1e-4 if name.startswith("psnr") else 1e-5
+            rows.append({"fixture": case["distorted"], "quantity": name, "error": error, "bar": bar})
+    return rows
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fixtures", type=Path, required=True, help="folder of *.pt and metrics.json")
+    parser.add_argument("--images", type=Path, help="folder of the metrics' references (default: ../data beside it)")
+    arguments = parser.parse_args(argv)
+    paths = sorted(arguments.fixtures.glob("*.pt"))
+    if not paths:
+        raise UserError(f"{arguments.fixtures}: holds no fixtures (*.pt)")
+    rows = [row for path in paths for row in network_errors(path)]
+    rows += metric_errors(arguments.fixtures, arguments.images or arguments.fixtures.parent / "data")
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    failed = [row for row in rows if row["error"] > row["bar"]]
+    rows = [{**row, "error": f"{row['error']:.1e}", "date": date.today().isoformat(), **versions} for row in rows]
+    write_csv(OUTPUT, rows, COLUMNS)
+    print(tabulate([[row[key] for key in COLUMNS[:4]] for row in rows], COLUMNS[:4], tablefmt="github"))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

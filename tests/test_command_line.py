@@ -1,0 +1,209 @@
+"""codes/test.py from the option file to the tables, in-process but for torchrun."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from codes import test as test_script
+from codes.data import preparation
+from codes.data.images import read_image, to_8bit
+from codes.data.kernel_generator import camera_shake
+from codes.metrics.evaluation import COLUMNS
+from codes.metrics.quality import quality
+from codes.models.factory import build_preset
+from codes.models.weights import save_weights
+from codes.utils.errors import run_command_line
+from codes.utils.files import read_csv
+from tests.conftest import ROOT
+
+
+def run(*arguments):
+    return run_command_line(test_script.main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def project(tmp_path, random):
+    """A small set, weights, and an option file for them."""
+    sharp = [
+        preparation.Sharp(name, random.randint(0, 256, (40, 48, 3)).astype(np.uint8), camera_shake(random, 9))
+        for name in ("a", "b", "c")
+    ]
+    preparation.build_shared(tmp_path / "Set", sharp, lambda: None)
+    options = {
+        "name": "trial",
+        "gpu_ids": [],
+        "datasets": {
+            f"test_{n}": {
+                "name": f"Set_n0{n}",
+                "mode": "LQGTDB",
+                "dataroot_GT": str(tmp_path / "Set" / "GT"),
+                "dataroot_LQ": str(tmp_path / "Set" / f"Noise_0{n}"),
+                "dataroot_KM": str(tmp_path / "Set" / "Kernel"),
+            }
+            for n in (1, 5)
+        },
+        "network_G": {"preset": "light", "nf_p": 4, "nf_d": 4, "nb": 1, "nf_n": 8},
+        "path": {"pretrain_model_G": str(tmp_path / "net.safetensors")},
+    }
+    save_weights(build_preset("light", nf_p=4, nf_d=4, nb=1, nf_n=8), tmp_path / "net.safetensors")
+    (tmp_path / "options.yml").write_text(yaml.safe_dump(options, sort_keys=False))
+    return tmp_path
+
+
+def call(project, *arguments):
+    return run("-opt", project / "options.yml", "--results", project / "results", *arguments)
+
+
+def test_one_network(project, capsys):
+    assert call(project) == 0
+    folder = project / "results" / "trial"
+    rows = read_csv(folder / "per_image.csv")
+    assert list(rows[0]) == list(COLUMNS) == ["set", "image", "psnr", "ssim", "psnr_y", "ssim_y", "seconds"]
+    assert [(row["set"], row["image"]) for row in rows] == [(f"Set_n0{n}", name) for n in (1, 5) for name in "abc"]
+    # The scores are those of the saved files.
+    for row in rows:
+        truth = to_8bit(read_image(project / "Set" / "GT" / f"{row['image']}.png"))
+        restored = to_8bit(read_image(folder / row["set"] / f"{row['image']}.png"))
+        assert float(row["psnr"]) == pytest.approx(quality(truth, restored).psnr, abs=1e-4)
+    summary = read_csv(folder / "summary.csv")
+    mean = np.mean([float(row["psnr"]) for row in rows[:3]])
+    assert float(summary[0]["psnr"]) == pytest.approx(mean, abs=1e-3)
+    assert "| trial" in (folder / "table.md").read_text()
+    assert yaml.safe_load((folder / "options.yml").read_text())["network_G"]["nf_p"] == 4
+    assert "| trial" in capsys.readouterr().out
+
+
+def test_several_methods_and_missing_weights(project, capsys):
+    methods = (
+        "methods={Blurry: {network_G: {which_model_G: Blurry}}, "
+        "Gone: {network_G: {preset: light}, path: {pretrain_model_G: Models/gone.pth}}, "
+        f"Mine: {{network_G: {{preset: light, nf_p: 4, nf_d: 4, nb: 1, nf_n: 8}}, "
+        f"path: {{pretrain_model_G: '{project / 'net.safetensors'}'}}}}}}"
+    )
+    overrides = [word for item in ("network_G=~", "path={}", methods, "max_images=2") for word in ("--set", item)]
+    assert call(project, *overrides) == 0
+    folder = project / "results" / "trial"
+    captured = capsys.readouterr()
+    assert "Gone is left out: Models/gone.pth is not there" in captured.err
+    table = (folder / "table.md").read_text()
+    assert "Gone" not in table
+    assert len(read_csv(folder / "Mine" / "per_image.csv")) == 4
+    assert {row["method"] for row in read_csv(folder / "summary.csv")} == {"Blurry", "Mine"}
+    blurry = read_image(folder / "Blurry" / "Set_n05" / "a.png")
+    np.testing.assert_array_equal(blurry, read_image(project / "Set" / "Noise_05" / "a.png"))
+
+
+def test_a_failing_image_does_not_lose_the_others(project, capsys):
+    (project / "Set" / "Noise_01" / "b.png").write_bytes(b"damaged")
+    assert call(project) == 1
+    folder = project / "results" / "trial"
+    rows = read_csv(folder / "per_image.csv")
+    assert len(rows) == 5
+    assert ("Set_n01", "b") not in {(row["set"], row["image"]) for row in rows}
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("error: Set_n01/b: ")
+    assert "b.png: not a readable image" in errors[0]
+    assert (folder / "table.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "network_G.nbb=2"], "network_G.nbb: unknown key; did you mean 'nb'?"),
+        (["--set", "path.pretrain_model_G=~"], "DSDNet needs weights"),
+        (["--set", "path.pretrain_model_G=gone.pth"], "gone.pth: no such weight file"),
+        (["--set", "network_G.nf_p=5"], "does not fit this DSDNet"),
+        (["--set", "datasets.test_1.dataroot_KM=gone"], "gone: no such folder"),
+        (["--set", "network_G.solver=cg_net"], "unknown solver 'cg_net'; did you mean 'cgnet'?"),
+    ],
+)
+def test_mistakes_end_in_one_line_before_anything_is_written(project, capsys, arguments, message):
+    assert call(project, *arguments) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert "\n" not in error
+    assert message in error
+    assert not (project / "results").exists()
+
+
+def test_suffix_and_crop_border(project):
+    assert call(project, "--set", "suffix=x2", "--set", "crop_border=5", "--set", "max_images=1") == 0
+    folder = project / "results" / "trial"
+    assert (folder / "Set_n01" / "a_x2.png").is_file()
+    truth = to_8bit(read_image(project / "Set" / "GT" / "a.png"))
+    restored = to_8bit(read_image(folder / "Set_n01" / "a_x2.png"))
+    row = read_csv(folder / "per_image.csv")[0]
+    assert float(row["psnr"]) == pytest.approx(quality(truth, restored, 5).psnr, abs=1e-4)
+
+
+def test_grey_images_are_scored_as_grey(project, random):
+    sharp = [preparation.Sharp("g", random.randint(0, 256, (40, 48, 1)).astype(np.uint8), camera_shake(random, 9))]
+    preparation.build_shared(project / "Grey", sharp, lambda: None)
+    roots = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_01", "dataroot_KM": "Kernel"}
+    overrides = [w for key, kind in roots.items() for w in ("--set", f"datasets.test_5.{key}={project}/Grey/{kind}")]
+    assert call(project, *overrides) == 0
+    restored = read_image(project / "results" / "trial" / "Set_n05" / "g.png")
+    assert restored.shape[2] == 1
+    row = read_csv(project / "results" / "trial" / "per_image.csv")[-1]
+    truth = to_8bit(read_image(project / "Grey" / "GT" / "g.png"))
+    assert float(row["psnr"]) == pytest.approx(quality(truth, to_8bit(restored)).psnr, abs=1e-4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that the test wants absent")
+def test_an_absent_gpu_is_one_warning(project, capsys):
+    assert call(project, "--set", "gpu_ids=[0]", "--set", "max_images=1") == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert warnings == ["warning: gpu_ids asks for GPU 0, which is not there; running on the CPU"]
+
+
+def test_torchrun_with_two_processes_gives_the_table_of_one(project):
+    assert call(project) == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29577"]
+    command += [str(ROOT / "codes" / "test.py"), "-opt", str(project / "options.yml")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--results", str(project / "two")], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    def without_seconds(folder):
+        rows = read_csv(project / folder / "trial" / "per_image.csv")
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+    assert without_seconds("two") == without_seconds("results")
+    assert len(without_seconds("two")) == 6
+
+
+def test_a_real_process_ends_without_a_traceback(project):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "codes" / "test.py"), "-opt", str(project / "none.yml")],
+        capture_output=True,
+        text=True,
+        cwd=project,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"error: {project / 'none.yml'}: no such option file"
+
+
+def test_published_baseline_values(shared, tmp_path):
+    """The first BSD100 images as prepared give what is published for them, within rounding."""
+    if not (ROOT / "Datasets" / "CBSD100").is_dir():
+        pytest.skip("Datasets/CBSD100 is not built: python codes/scripts/prepare_datasets.py --source DIR")
+    published = ROOT / "results" / "published" / "baselines_table2"
+    status = run(
+        "-opt", ROOT / "options" / "test" / "baselines_table2.yml", "--results", tmp_path,
+        "--set", "max_images=2", "--set", "gpu_ids=[]",
+    )  # fmt: skip
+    assert status == 0
+    for method in ("Blurry", "x0", "Wiener", "Hyper-Laplacian"):
+        expected = {(r["set"], r["image"]): float(r["psnr"]) for r in read_csv(published / method / "per_image.csv")}
+        rows = read_csv(tmp_path / "baselines_table2" / method / "per_image.csv")
+        assert len(rows) == 18
+        for row in rows:
+            assert float(row["psnr"]) == pytest.approx(expected[row["set"], row["image"]], abs=0.01)

@@ -1,0 +1,383 @@
+"""Images, kernels, triples, the forward model, and the set preparation."""
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import scipy.ndimage
+
+from codes.data import preparation
+from codes.data.degradation import blurred, seed_of, with_noise
+from codes.data.images import read_image, to_8bit, write_8bit
+from codes.data.kernel_generator import camera_shake, disk, gaussian
+from codes.data.kernels import check_fits, normalised, read_kernel, read_kernels, write_kernel
+from codes.data.triples import TripleDataset
+from codes.scripts import prepare_datasets
+from codes.utils.errors import UserError, run_command_line
+from codes.utils.files import read_csv
+
+# --- images
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 255), (np.uint16, 65535)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_reading_integer_images(tmp_path, random, dtype, scale, channels):
+    pixels = random.randint(0, scale + 1, (12, 15, channels)).astype(dtype)
+    path = tmp_path / "ein Bild ü.png"
+    cv2.imwrite(str(path), pixels[..., ::-1] if channels == 3 else pixels)
+    image = read_image(path)
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image, pixels / np.float32(scale), rtol=1e-6)
+
+
+def test_reading_float_tiff(tmp_path, random):
+    pixels = random.uniform(-0.1, 1.2, (12, 15, 3)).astype(np.float32)
+    cv2.imwrite(str(tmp_path / "a.tiff"), pixels[..., ::-1])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tiff"), pixels)
+    cv2.imwrite(str(tmp_path / "nan.tiff"), np.full((4, 4), np.nan, np.float32))
+    with pytest.raises(UserError, match=r"nan\.tiff: holds values that are not finite"):
+        read_image(tmp_path / "nan.tiff")
+
+
+def test_alpha_is_dropped_with_a_warning(tmp_path, random, capsys):
+    pixels = random.randint(0, 256, (8, 9, 4)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels)
+    np.testing.assert_array_equal(to_8bit(read_image(tmp_path / "a.png")), pixels[..., 2::-1])
+    assert "alpha channel is dropped" in capsys.readouterr().err
+
+
+def test_8bit_round_trip_and_clamping(tmp_path, random):
+    pixels = random.randint(0, 256, (9, 8, 3)).astype(np.uint8)
+    write_8bit(tmp_path / "folder" / "a.png", pixels)
+    np.testing.assert_array_equal(to_8bit(read_image(tmp_path / "folder" / "a.png")), pixels)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a.png"]
+    np.testing.assert_array_equal(to_8bit(np.array([-1.0, 0.4 / 255, 0.6 / 255, 2.0])), [0, 0, 1, 255])
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n" + b"\0" * 30])
+def test_unreadable_images_are_named(tmp_path, content):
+    (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"bad\.png: not a readable image"):
+        read_image(tmp_path / "bad.png")
+
+
+def test_a_missing_image():
+    with pytest.raises(UserError, match="no such file"):
+        read_image("nowhere/a.png")
+
+
+# --- kernels
+
+
+def save_kernel(path, kernel):
+    match path.suffix:
+        case ".npy":
+            np.save(path, kernel)
+        case ".mat" if path.stem == "v5":
+            scipy.io.savemat(path, {"k": kernel, "name": "x"})
+        case ".mat":
+            with h5py.File(path, "w") as file:
+                file["k"] = kernel.T
+        case _:
+            scale = {".png": 65535, ".tiff": 65535}[path.suffix]
+            cv2.imwrite(str(path), np.rint(kernel / kernel.max() * scale).astype(np.uint16))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.npy", "v5.mat", "v73.mat"])
+def test_every_kernel_format_gives_the_same(tmp_path, random, name):
+    kernel = random.uniform(size=(7, 5))
+    save_kernel(tmp_path / name, kernel)
+    read = read_kernel(tmp_path / name)
+    assert read.dtype == np.float64
+    np.testing.assert_allclose(read, kernel / kernel.sum(), atol=2e-6)
+    assert read.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_three_equal_channels_are_one_kernel(tmp_path, random):
+    kernel = random.randint(0, 256, (5, 5)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([kernel] * 3))
+    np.testing.assert_allclose(read_kernel(tmp_path / "a.png"), kernel / kernel.sum())
+    cv2.imwrite(str(tmp_path / "b.png"), np.dstack([kernel, kernel, 255 - kernel]))
+    with pytest.raises(UserError, match="channels differ"):
+        read_kernel(tmp_path / "b.png")
+
+
+def test_even_kernels_become_odd_on_reading(tmp_path, random):
+    kernel = random.uniform(0.1, 1, (4, 6))
+    np.save(tmp_path / "a.npy", kernel)
+    read = read_kernel(tmp_path / "a.npy")
+    assert read.shape == (5, 7)
+    np.testing.assert_allclose(read[1:, 1:], kernel / kernel.sum())
+    assert not read[0].any()
+    assert not read[:, 0].any()
+
+
+def test_cell_arrays_and_files_of_several_kernels(tmp_path):
+    cells = np.empty((1, 2), object)
+    cells[0, 0], cells[0, 1] = np.ones((3, 3)), np.ones((5, 7))
+    scipy.io.savemat(tmp_path / "cells.mat", {"kernels": cells})
+    assert [kernel.shape for kernel in read_kernels(tmp_path / "cells.mat")] == [(3, 3), (5, 7)]
+    with pytest.raises(UserError, match="holds 2 kernels"):
+        read_kernel(tmp_path / "cells.mat")
+
+
+def test_the_levin_kernels(shared):
+    kernels = read_kernels(shared / "data" / "Levin09.mat")
+    assert [kernel.shape[0] for kernel in kernels] == [19, 17, 15, 27, 13, 21, 23, 23]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (np.zeros((3, 3)), "all zero"),
+        (np.array([[-1.0, 0.5, 0.0]]), "sum is -0.5"),
+        (np.array([[-1.0, 1.0, 0.0]]), "sum is 0"),
+        (np.array([[np.nan, 1.0, 0.0]]), "not finite"),
+        (np.array([[np.inf, 1.0, 0.0]]), "not finite"),
+        (np.ones(3), "two-dimensional"),
+        (np.ones((0, 3)), "two-dimensional"),
+        (np.arange(45.0).reshape(3, 3, 5), "channels differ"),
+        (np.array([["a"]]), "real numbers"),
+        (np.ones((3, 3), complex), "real numbers"),
+    ],
+)
+def test_impossible_kernels(kernel, message):
+    with pytest.raises(UserError, match=rf"^k\.npy: .*({message})"):
+        normalised(kernel, "k.npy")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.mat", "a.png"])
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 40])
+def test_unreadable_kernels_are_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name):
+        read_kernel(tmp_path / name)
+
+
+def test_a_pickled_npy_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match=r"a\.npy: not a readable \.npy"):
+        read_kernel(tmp_path / "a.npy")
+
+
+def test_a_kernel_larger_than_the_image():
+    with pytest.raises(UserError, match="9x3 pixels is larger than the image of 8x8"):
+        check_fits(np.ones((9, 3)), np.ones((8, 8, 3)), "k.png")
+
+
+def test_a_written_kernel_is_what_is_read(tmp_path, random):
+    kernel = camera_shake(random, 19)
+    written = write_kernel(tmp_path / "k.png", kernel)
+    np.testing.assert_array_equal(read_kernel(tmp_path / "k.png"), written)
+    assert np.abs(written - kernel).sum() < 0.05
+
+
+@pytest.mark.parametrize("size", [3, 13, 35, 75])
+def test_camera_shake_kernels(size):
+    random = np.random.RandomState(size)
+    kernels = [camera_shake(random, size) for _ in range(20)]
+    for kernel in kernels:
+        assert kernel.shape == (size, size)
+        assert kernel.min() >= 0
+        assert kernel.sum() == pytest.approx(1)
+    # No two alike, and the large ones fill much of their support.
+    assert len({kernel.tobytes() for kernel in kernels}) == 20
+    if size >= 35:
+        spans = [np.ptp(np.nonzero(kernel), axis=1).max() + 1 for kernel in kernels]
+        assert min(spans) > 0.4 * size
+
+
+def test_camera_shake_is_reproducible():
+    first, second = (camera_shake(np.random.RandomState(3), 21) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_gaussian_and_disk():
+    for kernel in (gaussian(15, 2.0), disk(15, 4.2)):
+        assert kernel.sum() == pytest.approx(1)
+        np.testing.assert_allclose(kernel, kernel[::-1, ::-1])
+    assert np.count_nonzero(disk(15, 4.2)) == pytest.approx(np.pi * 4.7**2, rel=0.15)
+
+
+# --- the forward model
+
+
+def test_blurred_is_scipys_correlation(random):
+    image, kernel = random.uniform(size=(20, 24, 3)), normalised(random.uniform(size=(7, 5)), "k")
+    expected = np.dstack([scipy.ndimage.correlate(image[..., c], kernel, mode="nearest") for c in range(3)])
+    np.testing.assert_allclose(blurred(image, kernel), expected, atol=1e-13)
+
+
+def test_noise_has_its_level_and_is_frozen():
+    flat = np.full((200, 200, 3), 0.5)
+    noisy = with_noise(flat, 0.03, seed_of("set", "image", 3))
+    assert noisy.dtype == np.uint8
+    assert (noisy / 255.0).std() == pytest.approx(0.03, rel=0.02)
+    np.testing.assert_array_equal(noisy, with_noise(flat, 0.03, seed_of("set", "image", 3)))
+    assert (noisy != with_noise(flat, 0.03, seed_of("set", "image", 5))).mean() > 0.5
+    # The first pixels of this seed, so that another numpy can't change the test sets unseen.
+    np.testing.assert_array_equal(noisy[0, 0], [135, 135, 128])
+
+
+# --- triples
+
+
+@pytest.fixture
+def folders(tmp_path, random):
+    for kind in ("GT", "LQ", "KM"):
+        (tmp_path / kind).mkdir()
+    for name in ("b", "a"):
+        for kind in ("GT", "LQ"):
+            write_8bit(tmp_path / kind / f"{name}.png", random.randint(0, 256, (20, 24, 3)).astype(np.uint8))
+        write_kernel(tmp_path / "KM" / f"{name}.png", random.uniform(size=(5, 5)))
+    return tmp_path
+
+
+def open_triples(folder):
+    return TripleDataset(folder / "GT", folder / "LQ", folder / "KM")
+
+
+def test_triples_are_paired_by_sorted_name(folders):
+    dataset = open_triples(folders)
+    assert [dataset.name(i) for i in range(len(dataset))] == ["a", "b"]
+    triple = dataset[1]
+    np.testing.assert_array_equal(triple.blurry, read_image(folders / "LQ" / "b.png"))
+    np.testing.assert_array_equal(triple.kernel, read_kernel(folders / "KM" / "b.png"))
+
+
+def test_counts_have_to_agree(folders):
+    (folders / "KM" / "a.png").unlink()
+    with pytest.raises(UserError, match=r"2 in .*GT, 2 in .*LQ, 1 in .*KM"):
+        open_triples(folders)
+
+
+def test_missing_and_empty_folders(folders):
+    with pytest.raises(UserError, match="none: no such folder"):
+        TripleDataset(folders / "none", folders / "LQ", folders / "KM")
+    (folders / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: holds no \.png"):
+        TripleDataset(folders / "GT", folders / "empty", folders / "KM")
+
+
+def test_sizes_have_to_agree(folders, random):
+    write_8bit(folders / "LQ" / "a.png", random.randint(0, 256, (20, 25, 3)).astype(np.uint8))
+    with pytest.raises(UserError, match=r"a\.png: 25x20 pixels, but its ground truth a\.png has 24x20"):
+        open_triples(folders)[0]
+
+
+# --- preparation
+
+
+def test_quickstart_set(tmp_path):
+    preparation.ensure_quickstart(tmp_path / "Quickstart")
+    rows = preparation.manifest(tmp_path / "Quickstart")
+    assert len(rows) == 4 * 5
+    published = {row["folder"]: row["sha256"] for row in read_csv(prepare_datasets.PUBLISHED_MANIFEST)}
+    for row in preparation.folder_digests(rows):
+        assert published[row["folder"]] == row["sha256"], "the quickstart set has other pixels than published"
+    noisy = read_image(tmp_path / "Quickstart" / "Noise_05" / "coffee.png")
+    truth = read_image(tmp_path / "Quickstart" / "GT" / "coffee.png")
+    kernel = read_kernel(tmp_path / "Quickstart" / "Kernel" / "coffee.png")
+    assert (noisy - blurred(truth, kernel)).std() == pytest.approx(0.05, rel=0.1)
+
+
+def small_source(folder, random):
+    """Raw data in the shape of the real one: 2 BSDS images a part, 1 Levin image, 8 kernels, 1 Set5, Lai 1 x 2."""
+
+    def image(path, channels=3):
+        write_8bit(folder / path, random.randint(0, 256, (40, 48, channels)).astype(np.uint8))
+
+    for part in ("train", "test", "val"):
+        for n in range(2):
+            image(f"BSDS500/{part}/{part}{n}.png")
+    image("Levin/im1.png", 1)
+    image("Set5/baby.bmp")
+    cells = np.empty((8, 1), object)
+    for n in range(8):
+        cells[n, 0] = camera_shake(random, 13)
+    scipy.io.savemat(folder / "Levin09.mat", {"kernels": cells})
+    image("Lai/GT/text_01.png")
+    for n in (1, 2):
+        image(f"Lai/BL/text_01_kernel_0{n}.png")
+        write_kernel(folder / f"Lai/Kernel/kernel_0{n}.png", camera_shake(random, 15))
+
+
+def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
+    source, target = tmp_path / "raw data", tmp_path / "Datasets"
+    small_source(source, random)
+    arguments = ["--source", str(source), "--target", str(target)]
+    assert run_command_line(prepare_datasets.main, arguments) == 0
+    counts = {
+        "CBSD100/Noise_03/BL": 2,
+        "CBSD100/Noise_03/Kernel": 2,
+        "Levin/GT": 8,
+        "Levin/Noise_05": 8,
+        "Set5/Noise_01": 1,
+        "Lai/GT": 2,
+        "Lai/Kernel": 2,
+        "Train/GT": 3,
+        "Validation/Noise_01": 1,
+    }
+    assert {folder: len(list((target / folder).iterdir())) for folder in counts} == counts
+    assert not [path for path in target.iterdir() if "~" in path.name]
+    dataset = TripleDataset(*(target / "Levin" / kind for kind in ("GT", "Noise_01", "Kernel")))
+    triple = dataset[5]
+    assert triple.name == "im1_kernel_06"
+    assert triple.ground_truth.shape[2] == 1
+    assert (triple.blurry - blurred(triple.ground_truth, triple.kernel)).std() == pytest.approx(0.01, rel=0.1)
+    first = (target / "manifest.csv").read_text()
+
+    capsys.readouterr()
+    assert run_command_line(prepare_datasets.main, arguments) == 0
+    assert "Levin: lies in" in capsys.readouterr().out
+    assert run_command_line(prepare_datasets.main, [*arguments, "--force"]) == 0
+    assert (target / "manifest.csv").read_text() == first
+
+
+def test_prepare_datasets_names_what_is_missing(tmp_path, random, capsys):
+    source = tmp_path / "raw"
+    small_source(source, random)
+    (source / "Levin09.mat").unlink()
+    assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D")]) == 0
+    out = capsys.readouterr().out
+    for name in ("CBSD100", "Levin", "Set5"):
+        assert f"{name}: not built, {source / 'Levin09.mat'} is missing: download Levin09.mat of Levin" in out
+        assert not (tmp_path / "D" / name).exists()
+    assert (tmp_path / "D" / "Lai").is_dir()
+
+
+def test_prepare_datasets_copies_the_authors_layout(tmp_path, random):
+    """A set that is laid out already is taken as it is, nothing synthesised."""
+    source = tmp_path / "download"
+    small_source(tmp_path / "raw", random)
+    prepare_datasets.main(["--source", str(tmp_path / "raw"), "--target", str(source)])
+    marked = source / "CBSD100" / "Noise_01" / "BL" / "val0.png"
+    write_8bit(marked, np.zeros((40, 48, 3), np.uint8))
+    assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D")]) == 0
+    for name in ("CBSD100", "Levin", "Set5", "Lai"):
+        copied = preparation.manifest(tmp_path / "D" / name)
+        assert copied == preparation.manifest(source / name)
+        assert copied
+
+
+def test_prepare_datasets_reports_a_damaged_source(tmp_path, random, capsys):
+    source = tmp_path / "raw"
+    small_source(source, random)
+    (source / "Set5" / "baby.bmp").write_bytes(b"BM")
+    status = run_command_line(
+        prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D"), "--sets", "Set5"]
+    )
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 1
+    assert error.startswith("error: ")
+    assert "baby.bmp: not a readable image" in error
+    assert not (tmp_path / "D" / "Set5").exists()
+    assert run_command_line(prepare_datasets.main, ["--source", str(tmp_path / "none")]) == 1
+
+
+def test_the_training_split_is_fixed(shared):
+    train, held_out = preparation.training_split(shared / "data")
+    assert (len(train), len(held_out)) == (380, 20)
+    assert not {path.name for path in train} & {path.name for path in held_out}
+    assert not any("val" in path.parts for path in train + held_out)

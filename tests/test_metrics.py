@@ -1,0 +1,124 @@
+"""PSNR and SSIM against the authors' values and a plain numpy version; summaries and tables."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.signal
+
+from codes.data.images import read_image, to_8bit
+from codes.metrics.evaluation import ImageScore
+from codes.metrics.quality import luma, quality
+from codes.metrics.tables import markdown_tables, summarise
+from codes.utils.errors import UserError
+from codes.utils.files import ROOT, read_csv
+
+
+def test_parity_with_the_authors_metrics(shared):
+    cases = json.loads((shared / "parity" / "metrics.json").read_text())
+    assert len(cases) == 3
+    for case in cases:
+        truth = to_8bit(read_image(shared / "data" / case["reference"]))
+        distorted = to_8bit(read_image(shared / "parity" / case["distorted"]))
+        scores = quality(truth, distorted)
+        assert scores.psnr == pytest.approx(case["psnr"], abs=1e-4)
+        assert scores.psnr_y == pytest.approx(case["psnr_y"], abs=1e-4)
+        assert scores.ssim == pytest.approx(case["ssim"], abs=1e-5)
+        assert scores.ssim_y == pytest.approx(case["ssim_y"], abs=1e-5)
+
+
+def numpy_ssim(a, b):
+    """Wang et al.'s SSIM of one channel: 11x11 Gaussian of sigma 1.5, valid region."""
+    axis = np.arange(11) - 5
+    window = np.exp(-(axis**2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+
+    def mean(x):
+        return scipy.signal.convolve2d(x, window, "valid")
+
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mu_a, mu_b = mean(a), mean(b)
+    var_a, var_b, cov = mean(a * a) - mu_a**2, mean(b * b) - mu_b**2, mean(a * b) - mu_a * mu_b
+    return (((2 * mu_a * mu_b + c1) * (2 * cov + c2)) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))).mean()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_against_plain_numpy(random, channels):
+    a = random.randint(0, 256, (30, 41, channels)).astype(np.uint8)
+    b = np.clip(a + random.normal(0, 20, a.shape), 0, 255).astype(np.uint8)
+    scores = quality(a, b)
+    x, y = a.astype(float), b.astype(float)
+    assert scores.psnr == pytest.approx(10 * np.log10(255**2 / ((x - y) ** 2).mean()))
+    assert scores.ssim == pytest.approx(np.mean([numpy_ssim(x[..., c], y[..., c]) for c in range(channels)]), abs=1e-6)
+    assert scores.ssim_y == pytest.approx(numpy_ssim(luma(a), luma(b)), abs=1e-6)
+
+
+def test_luma_is_studio_range():
+    colours = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0]]], np.uint8)
+    np.testing.assert_allclose(luma(colours)[0], [16, 235, 81.481], atol=1e-3)
+    np.testing.assert_allclose(luma(colours[..., :1]), luma(colours[..., [0, 0, 0]]))
+
+
+def test_crop_border(random):
+    a = random.randint(0, 256, (40, 40, 3)).astype(np.uint8)
+    b = a.copy()
+    b[:4] = 255 - b[:4]
+    assert quality(a, b, crop_border=4).psnr == np.inf
+    assert quality(a, b, crop_border=3).psnr < np.inf
+
+
+def test_shapes_are_checked():
+    with pytest.raises(UserError, match="shapes differ"):
+        quality(np.zeros((20, 20, 3), np.uint8), np.zeros((20, 21, 3), np.uint8))
+    with pytest.raises(UserError, match="at least 11x11"):
+        quality(np.zeros((10, 20, 3), np.uint8), np.zeros((10, 20, 3), np.uint8))
+
+
+def score(set_name, image, psnr):
+    return ImageScore(set_name, image, psnr, psnr / 40, psnr + 1, psnr / 39, 0.5)
+
+
+def test_summary_and_table_of_noise_levels():
+    summary = summarise(
+        {"Mine": [score("CBSD_n01", "a", 30.0), score("CBSD_n01", "b", 32.0), score("Levin_n05", "c", 28)]}
+    )
+    assert [(row["set"], row["images"], row["psnr"]) for row in summary] == [
+        ("CBSD_n01", 2, "31.0000"),
+        ("Levin_n05", 1, "28.0000"),
+    ]
+    table = markdown_tables(summary)
+    rows = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in table.splitlines()
+        if line.startswith("|")
+    }
+    assert rows["Method"] == ["BSD100 1 %", "Levin 5 %", "s / image"]
+    assert rows["Mine"] == ["31.00 / 0.775", "28.00 / 0.700", "0.50"]
+    published = {
+        (row["set"], row["noise"], row["method"]): row for row in read_csv(ROOT / "results/published/paper/table2.csv")
+    }
+    light = published["BSD100", "1", "DSDNet-Light"]
+    assert rows["DSDNet-Light (paper)"][0] == f"{float(light['psnr']):.2f} / {float(light['ssim']):.3f}"
+    assert "Images: BSD100 2, Levin 1." in table
+    assert "published figures, not measured here" in table
+
+
+def test_summary_and_table_of_lai():
+    scores = [score("Jason", "manmade_01_kernel_01", 20.0), score("Jason", "text_01_kernel_01", 30.0)]
+    summary = summarise({"Mine": scores})
+    assert {row["class"]: row["psnr"] for row in summary} == {"": "25.0000", "manmade": "20.0000", "text": "30.0000"}
+    table = markdown_tables(summary)
+    assert "| Mine" in table
+    assert "Lai overall" in table
+    assert "25.98 / 0.852" in table
+
+
+def test_sets_that_the_paper_does_not_have_show_no_published_rows():
+    table = markdown_tables(summarise({"Mine": [score("Quickstart_n01", "a", 30.0)]}))
+    assert "(paper)" not in table
+    assert "Quickstart 1 %" in table
+
+
+def test_published_numbers_are_those_of_the_paper(shared):
+    for path in (shared / "paper").glob("*.csv"):
+        assert read_csv(ROOT / "results" / "published" / "paper" / path.name) == read_csv(path)

@@ -1,0 +1,181 @@
+"""Option files: the authors' run unmodified, mistakes give one line with the key's path."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from codes.models.factory import build_network
+from codes.options import TestOptions, dump_options, load_options
+from codes.utils.errors import UserError
+from tests.conftest import ROOT
+
+OPTION_FILES = sorted((ROOT / "options" / "test").glob("*.yml"))
+LIGHT = ROOT / "options" / "test" / "light_table2.yml"
+
+
+def authors_file(name: str, features: int, stages: int, weights: str, lai: bool = False) -> str:
+    """One of the authors' three files, rewritten from its description (spec, sections 5 and 6)."""
+    roots = {
+        "CBSD": "CBSD100/Noise_0{n}/GT CBSD100/Noise_0{n}/BL CBSD100/Noise_0{n}/Kernel",
+        "Levin": "Levin/GT Levin/Noise_0{n} Levin/Kernel",
+        "Set5": "Set5/GT Set5/Noise_0{n} Set5/Kernel",
+    }
+    sets = [("Jason", "Lai/GT Lai/BL Lai/Kernel")] if lai else []
+    sets = sets or [(f"{kind}_n0{n}", roots[kind].format(n=n)) for kind in roots for n in (1, 3, 5)]
+    lines = []
+    for number, (set_name, folders) in enumerate(sets):
+        gt, lq, km = (f"Datasets/{folder}" for folder in folders.split())
+        lines += [
+            f"  test_{number}:",
+            f"    name: {set_name}",
+            "    mode: LQGTDB",
+            f"    dataroot_GT: {gt}",
+            f"    dataroot_LQ: {lq}",
+            f"    dataroot_KM: {km}",
+        ]
+    datasets = "datasets:\n" + "\n".join(lines) + "\n"
+    first = "datasets:\n  test_0:\n    name: other\n" if lai else ""
+    return (
+        f"name: {name}\nsuffix: ~\nmodel: db\ndistortion: sr\nscale: 1\ncrop_border: ~\ngpu_ids: [0]\n"
+        f"{first}{datasets}"
+        "network_G:\n  which_model_G: DSDNet\n  in_nc: 3\n  out_nc: 3\n"
+        f"  nf_p: {features}\n  nf_d: {features}\n  max_nc: 4\n  nb: {stages}\n  upscale: 1\n  pm: replicate\n  dp: 0\n"
+        f"path:\n  pretrain_model_G: {weights}\n"
+    )
+
+
+AUTHORS_FILES = {
+    "full_table2": authors_file("DSDNet_result_table2_full", 49, 4, "Models/full.pth"),
+    "light_table2": authors_file("DSDNet_result_table2_light", 24, 3, "Models/light.pth"),
+    "full_table3": authors_file("DSDNet_result_table3_full", 49, 4, "Models/full.pth", lai=True),
+}
+
+
+@pytest.mark.parametrize("name", AUTHORS_FILES)
+def test_the_authors_files_parse_and_equal_ours(tmp_path, name, capsys):
+    path = tmp_path / f"{name}.yml"
+    path.write_text(AUTHORS_FILES[name])
+    options = load_options(TestOptions, path)
+    assert options == load_options(TestOptions, ROOT / "options" / "test" / f"{name}.yml")
+    assert len(options.datasets) == (1 if name == "full_table3" else 9)
+    warned = capsys.readouterr().err
+    assert ("'datasets' on line 11 repeats line 8" in warned) == (name == "full_table3")
+
+
+@pytest.mark.parametrize("path", OPTION_FILES, ids=lambda path: path.stem)
+def test_every_option_file_builds_its_networks(path):
+    options = load_options(TestOptions, path)
+    for method in options.rows().values():
+        with torch.device("meta"):
+            assert isinstance(build_network(method.network_G), torch.nn.Module)
+
+
+@pytest.mark.parametrize("path", OPTION_FILES, ids=lambda path: path.stem)
+def test_resolved_options_read_back_the_same(tmp_path, path):
+    options = load_options(TestOptions, path)
+    (tmp_path / "options.yml").write_text(dump_options(options))
+    assert load_options(TestOptions, tmp_path / "options.yml") == options
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network_G.nbb=3", "network_G.nbb: unknown key; did you mean 'nb'?"),
+        ("network_G.n_iter=3", "network_G.n_iter: unknown key"),
+        ("dataset.a=1", "dataset: unknown key; did you mean 'datasets'?"),
+        ("datasets.test_0.dataroot_GTT=a", "datasets.test_0.dataroot_GTT: unknown key; did you mean 'dataroot_GT'?"),
+        ("path.pretrain_model=a", "path.pretrain_model: unknown key; did you mean 'pretrain_model_G'?"),
+        ("network_G.nb=x", "network_G.nb: should be a valid integer, not 'x'"),
+        ("network_G.nb=yes", "network_G.nb: should be a valid integer, not True"),
+        ("network_G.nb=0", "network_G.nb: should be greater than 0, not 0"),
+        ("network_G.nb=1.5", "network_G.nb: should be a valid integer"),
+        ("network_G.dp=1", "network_G.dp: should be less than 1"),
+        ("network_G.pm=mirror", "network_G.pm: should be 'replicate', 'circular' or 'zero', not 'mirror'"),
+        ("network_G.which_model_G=DSDnet", "network_G.which_model_G: unknown network 'DSDnet'; did you mean 'DSDNet'?"),
+        ("network_G.preset=lite", "network_G.preset: unknown preset 'lite'; did you mean 'light'?"),
+        ("gpu_ids=0", "gpu_ids: should be a valid list, not 0"),
+        ("gpu_ids=[-1]", "gpu_ids.0: should be greater than or equal to 0"),
+        ("name=a/b", "name: "),
+        ("name=~", "name: should be a valid string"),
+        ("datasets={}", "datasets: "),
+        ("datasets.test_0.name=Levin_n01", "two sets have the same name"),
+        ("network_G=~", "needs either network_G (one network) or methods (several)"),
+        ("methods={a: {network_G: {which_model_G: Blurry}}}", "needs either network_G (one network) or methods"),
+    ],
+)
+def test_mistakes_give_one_line(override, message):
+    with pytest.raises(UserError) as error:
+        load_options(TestOptions, LIGHT, [override])
+    assert str(error.value).startswith(f"{LIGHT}: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["name", "gpu_ids", "datasets.test_3.mode", "network_G.nf_p", "network_G.which_model_G"]
+)
+def test_a_missing_key_is_named(tmp_path, key):
+    content = yaml.safe_load(LIGHT.read_text())
+    *groups, last = key.split(".")
+    group = content
+    for name in groups:
+        group = group[name]
+    del group[last]
+    path = tmp_path / "options.yml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=rf"options\.yml: {key}: is required but missing$"):
+        load_options(TestOptions, path)
+
+
+def test_a_misspelt_key_of_a_method_gets_that_networks_keys():
+    path = ROOT / "options" / "test" / "quickstart.yml"
+    with pytest.raises(UserError, match=r"methods\.Wiener\.network_G\.balence: unknown key; did you mean 'balance'\?"):
+        load_options(TestOptions, path, ["methods.Wiener.network_G.balence={0.01: 2}"])
+
+
+@pytest.mark.parametrize("override", ["a", "=3", "a..b=3", "name.x=3", "x=[", "x=!!python/object/apply:os.getcwd []"])
+def test_malformed_overrides(override):
+    with pytest.raises(UserError, match="--set "):
+        load_options(TestOptions, LIGHT, [override])
+
+
+def test_overrides_are_typed_like_the_file():
+    options = load_options(
+        TestOptions, LIGHT, ["network_G.dp=1e-1", "gpu_ids=[]", "max_images=2", "datasets.test_0.noise_sigma=0"]
+    )
+    assert options.network_G.dropout_rate == 0.1
+    assert options.gpu_ids == []
+    assert options.max_images == 2
+
+
+def test_presets_and_single_keys_override():
+    options = load_options(TestOptions, LIGHT, ["network_G={preset: full, nb: 2}"])
+    assert (options.network_G.nf_p, options.network_G.n_iter) == (49, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "an option file is a list of"),
+        (b"- 1\n- 2\n", "an option file is a list of"),
+        (b"name: [", "line 1"),
+        (b"name: a\n\tb: c\n", "line 2"),
+        (b"\xff\xfe\x00\x01", "not a text file"),
+        (b"name: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+        (b"a: &a [*a]\n", ""),
+        (b"name: a\x00b\n", ""),
+    ],
+)
+def test_files_that_are_no_option_files(tmp_path, content, message):
+    path = tmp_path / "bad file.yml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"bad file\.yml") as error:
+        load_options(TestOptions, path)
+    assert message in str(error.value)
+
+
+def test_a_missing_file():
+    with pytest.raises(UserError, match="no such option file"):
+        load_options(TestOptions, Path("options/none.yml"))

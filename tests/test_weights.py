@@ -1,0 +1,195 @@
+"""Weight files: wrappings, strictness, and that reading never runs code."""
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import hubconf
+from codes.models.archs.released_names import our_name
+from codes.models.factory import load_pretrained
+from codes.models.registry import NETWORKS
+from codes.models.weights import load_weights, read_weights, save_weights
+from codes.utils.errors import UserError
+
+CONFIG = {"nf_p": 4, "nf_d": 5, "n_iter": 2, "nf_n": 8}
+
+
+@pytest.fixture
+def net():
+    return hubconf.dsdnet(**CONFIG)
+
+
+def released_name(key: str) -> str:
+    """The authors' name of one of our keys (the inverse of `our_name`)."""
+    parts = key.split(".")
+    match parts:
+        case ["F", t, *rest]:
+            return ".".join(["p", t, "conv", *rest])
+        case ["G", t, *rest]:
+            return ".".join(["d", t, "conv", *rest])
+        case ["shrink_v", t, *rest]:
+            return ".".join(["p", t, "m", *rest])
+        case ["shrink_z", t, *rest]:
+            return ".".join(["d", t, "m", *rest])
+        case ["solver", part, *rest]:
+            return ".".join([{"m_p": "hp", "m_d": "hd", "m_n": "hn", "unet": "i"}[part], *rest])
+    raise AssertionError(key)
+
+
+def released(net) -> dict[str, torch.Tensor]:
+    """A state dictionary as the authors store it, repeated filters included."""
+    state = {released_name(key): tensor.clone() for key, tensor in net.state_dict().items()}
+    for t in range(CONFIG["n_iter"]):
+        state[f"i.{t}.conv_prior.weight"] = state[f"p.{t}.conv.weight"].clone()
+        state[f"i.{t}.conv_data.weight"] = state[f"d.{t}.conv.weight"].clone()
+    return state
+
+
+def assert_same(first, second):
+    for key, tensor in first.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[key], tensor, msg=key)
+
+
+def test_every_key_has_its_released_name(net):
+    for key in net.state_dict():
+        assert our_name(released_name(key)) == key
+        assert our_name("module." + released_name(key)) == key
+
+
+@pytest.mark.parametrize("wrapping", ["bare", "module", "params"])
+def test_the_authors_three_wrappings(net, tmp_path, wrapping):
+    state = released(net)
+    content = {
+        "bare": state,
+        "module": {"module." + key: tensor for key, tensor in state.items()},
+        "params": {"params": state},
+    }[wrapping]
+    torch.save(content, tmp_path / "full.pth")
+    other = hubconf.dsdnet(weights=tmp_path / "full.pth", **CONFIG)
+    assert_same(net, other)
+
+
+def test_load_state_dict_takes_the_authors_keys(net):
+    other = hubconf.dsdnet(**CONFIG)
+    other.load_state_dict(released(net))
+    assert_same(net, other)
+
+
+@pytest.mark.parametrize("network", ["DSDNet", "DSDNet_plus"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 0), (torch.float16, 1e-3)])
+def test_safetensors_round_trip(tmp_path, network, dtype, tolerance):
+    net = NETWORKS[network].build(**CONFIG)
+    save_weights(net, tmp_path / "net.safetensors", dtype)
+    other = NETWORKS[network].build(**CONFIG)
+    load_weights(other, tmp_path / "net.safetensors")
+    for key, tensor in net.state_dict().items():
+        loaded = other.state_dict()[key]
+        assert loaded.dtype == torch.float32
+        torch.testing.assert_close(loaded, tensor, atol=tolerance, rtol=tolerance)
+
+
+def test_every_problem_is_named_and_nothing_is_loaded(net):
+    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    state = {key: tensor + 1 for key, tensor in released(net).items()}
+    del state["hp.0.head.0.bias"]
+    state["extra.weight"] = torch.zeros(1)
+    state["hn.1.mlp.0.weight"] = torch.zeros(8, 6, 5, 5)
+    with pytest.raises(UserError) as error:
+        load_weights(net, state)
+    message = str(error.value)
+    assert "missing solver.m_p.0.head.0.bias" in message
+    assert "unexpected extra.weight" in message
+    assert "hn.1.mlp.0.weight is 8x6x5x5 instead of 8x6x3x3" in message
+    for key, tensor in net.state_dict().items():
+        torch.testing.assert_close(tensor, before[key])
+
+
+def test_not_strict_loads_what_fits_and_says_the_rest(net, capsys):
+    state = {key: torch.full_like(tensor, 2) for key, tensor in released(net).items()}
+    state["hn.1.mlp.0.weight"] = torch.zeros(1)
+    load_weights(net, state, strict=False)
+    assert "hn.1.mlp.0.weight" in capsys.readouterr().err
+    assert (net.F[0].weight == 2).all()
+    assert not (net.solver.m_n[1].mlp[0].weight == 2).any()
+
+
+def test_a_repeated_filter_that_differs_is_refused(net):
+    state = released(net)
+    state["i.1.conv_data.weight"] += 1
+    with pytest.raises(UserError, match=r"i\.1\.conv_data\.weight should repeat d\.1\.conv\.weight"):
+        load_weights(net, state)
+
+
+def test_weights_that_are_not_finite_are_refused(net):
+    state = released(net)
+    state["p.0.m.conv1.bias"][0] = torch.nan
+    with pytest.raises(UserError, match=r"p\.0\.m\.conv1\.bias is not finite"):
+        load_weights(net, state)
+
+
+class Exploit:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, zipped):
+    touched = tmp_path / "touched"
+    content = {"p.0.conv.weight": Exploit(str(touched))}
+    if zipped:
+        torch.save(content, tmp_path / "evil.pth")
+    else:
+        (tmp_path / "evil.pth").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="refused, the pickle carries code"):
+        read_weights(tmp_path / "evil.pth")
+    assert not touched.exists()
+
+
+def damaged_files(folder):
+    torch.save({"a": torch.zeros(1000)}, folder / "whole.pth")
+    whole = (folder / "whole.pth").read_bytes()
+    save_file({"a": torch.zeros(1000)}, folder / "whole.safetensors")
+    safe = (folder / "whole.safetensors").read_bytes()
+    return {
+        "empty.pth": b"",
+        "cut.pth": whole[: len(whole) // 2],
+        "noise.pth": bytes(range(256)) * 10,
+        "text.pth": b"<html>404</html>",
+        "empty.safetensors": b"",
+        "cut.safetensors": safe[: len(safe) // 2],
+        "noise.safetensors": bytes(range(256)) * 10,
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["empty.pth", "cut.pth", "noise.pth", "text.pth"] + [f"{kind}.safetensors" for kind in ("empty", "cut", "noise")],
+)
+def test_damaged_files_give_one_line(tmp_path, name):
+    (tmp_path / name).write_bytes(damaged_files(tmp_path)[name])
+    with pytest.raises(UserError, match=name):
+        read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(3)])
+def test_files_that_hold_no_weights(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="holds no weights"):
+        read_weights(tmp_path / "other.pth")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UserError, match="no such weight file"):
+        read_weights(tmp_path / "none.pth")
+
+
+def test_classical_methods_have_no_weights_and_networks_need_them(net):
+    with pytest.raises(UserError, match="has no weights"):
+        load_pretrained(NETWORKS["Blurry"].build(), "Models/light.pth")
+    with pytest.raises(UserError, match="needs weights"):
+        load_pretrained(net, None)

@@ -1,0 +1,67 @@
+"""Copy the figures of a run to results/published/ and write the README's tables anew.
+
+    python codes/scripts/publish.py baselines_table2 baselines_table3
+
+Without names only the README is written. Its tables stand between marks that name their file:
+<!-- table: results/published/... --> and <!-- end of table -->.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.utils.errors import UserError, run_command_line
+from codes.utils.files import ROOT, read_csv, write_text
+
+PUBLISHED = ROOT / "results" / "published"
+KEPT = ("per_image.csv", "summary.csv", "table.md", "options.yml")
+_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def publish(run: Path, target: Path) -> None:
+    """Copy a run's tables and scores (no images) from results/<name> to `target`."""
+    files = [path for name in KEPT for path in sorted(run.rglob(name))]
+    if not files:
+        raise UserError(f"{run}: holds no results; run the table first (sh run_scripts.sh tables)")
+    shutil.rmtree(target, ignore_errors=True)
+    for path in files:
+        copy = target / path.relative_to(run)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def table_of(path: Path) -> str:
+    """A published file as Markdown: the body of a .md file without its title, or a .csv file."""
+    if not path.is_file():
+        raise UserError(f"{path}: named in the README but not there")
+    if path.suffix == ".csv":
+        rows = read_csv(path)
+        return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True) + "\n"
+    return re.sub(r"^# .*\n+", "", path.read_text(encoding="utf-8"))
+
+
+def with_tables(readme: str) -> str:
+    """The README's text with every marked table as its file has it now."""
+    return _BLOCK.sub(lambda match: match[1] + table_of(ROOT / match[2]) + match[3], readme)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="names of runs below results/")
+    arguments = parser.parse_args(argv)
+    for name in arguments.names:
+        publish(ROOT / "results" / name, PUBLISHED / name)
+    readme = ROOT / "README.md"
+    write_text(readme, with_tables(readme.read_text(encoding="utf-8")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

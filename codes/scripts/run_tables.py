@@ -1,0 +1,61 @@
+"""Run every table whose data and weights are in place; say in a line each what others lack.
+
+    python codes/scripts/run_tables.py
+
+A table is an option file options/test/*_table*.yml.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes import test as test_script
+from codes.options import TestOptions, load_options
+from codes.utils.errors import run_command_line
+from codes.utils.files import ROOT, from_root
+
+TABLES = ROOT / "options" / "test"
+DATA_HINT = "python codes/scripts/prepare_datasets.py --source DIR, see Datasets/README.md"
+WEIGHTS_HINT = "a download of the authors, see Models/README.md"
+
+
+def lacking(options: TestOptions) -> str | None:
+    """What a table lacks and where to get it, None where it can run."""
+    folders = sorted({from_root(test_set.dataroot_GT) for test_set in options.datasets.values()})
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        return f"{_shown(missing[0])} is missing ({DATA_HINT})"
+    weights = [method.path.pretrain_model_G for method in options.rows().values()]
+    if all(path is not None and not from_root(path).is_file() for path in weights):
+        return f"{weights[0]} is missing ({WEIGHTS_HINT})"
+    return None
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key in each")
+    parser.add_argument("--options", type=Path, default=TABLES, help="folder of the option files")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
+    arguments = parser.parse_args(argv)
+    overrides = [word for override in arguments.set for word in ("--set", override)]
+    status = 0
+    for path in sorted(arguments.options.glob("*_table*.yml")):
+        missing = lacking(load_options(TestOptions, path, arguments.set))
+        if missing:
+            print(f"{path.stem}: left out, {missing}")
+            continue
+        print(f"{path.stem}:", flush=True)
+        call = ["-opt", str(path), "--results", str(arguments.results), *overrides]
+        status = max(status, run_command_line(test_script.main, call))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

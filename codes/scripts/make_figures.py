@@ -47,15 +47,15 @@ FIGURES = (
     Figure(
         "EV1.png",
         "CBSD_n01",
-        "16077",
-        ((40, 100, 80, 120), (190, 290, 80, 120)),
+        "126007",
+        ((70, 225, 80, 110), (180, 330, 80, 110)),
         ("baselines_table2", "light_table2", "full_table2"),
     ),
     Figure(
         "EV2.png",
         "Jason",
-        "people_01_kernel_02",
-        ((160, 250, 120, 180), (420, 400, 120, 180)),
+        "manmade_04_kernel_02",
+        ((180, 380, 120, 165), (330, 520, 120, 165)),
         ("baselines_table3", "light_table3", "full_table3"),
     ),
 )

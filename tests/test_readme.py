@@ -1,0 +1,99 @@
+"""The README: every command in it runs, its tables are those of the published files."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codes.scripts import publish
+from tests.conftest import ROOT, SHARED
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SLOW = (
+    "sh run_scripts.sh tables",
+    "sh run_tests.sh",
+    "python codes/scripts/benchmark.py",
+    "python codes/scripts/tune_baselines.py",
+)
+"""Beginnings of the commands that take more than a minute."""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A copy of the tracked files beside ../shared, with the results that `tables` would have left."""
+    root = tmp_path_factory.mktemp("readme") / "project"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout: no list of the tracked files to copy")
+    for name in filter(None, listed.stdout.split("\0")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, root / name)
+    if SHARED.is_dir():
+        (root.parent / "shared").symlink_to(SHARED)
+    for name in ("baselines_table2", "baselines_table3"):
+        shutil.copytree(root / "results" / "published" / name, root / "results" / name)
+    return root
+
+
+def run(command: str, checkout: Path) -> None:
+    if "../shared" in command and not SHARED.is_dir():
+        pytest.skip("../shared (real images and the authors' outputs) is not on this machine")
+    if "max_images" in command and not (checkout / "Datasets" / "CBSD100").is_dir():
+        pytest.skip("Datasets/CBSD100 could not be built without ../shared")
+    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    environment = {"PATH": path, "HOME": str(checkout), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, shell=True, cwd=checkout, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.timeout(400)
+def test_every_short_command_runs(checkout):
+    """In the README's order, which is the order in which they need each other; Datasets first."""
+    short = [command for command in COMMANDS if not command.startswith(SLOW)]
+    assert len(short) >= 8
+    datasets_last = sorted(short, key=lambda command: "max_images" in command)
+    for command in datasets_last:
+        run(command, checkout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith(SLOW[2:])])
+def test_every_long_command_runs(checkout, command):
+    run("python codes/scripts/prepare_datasets.py --source ../shared/data", checkout)
+    run(command, checkout)
+
+
+@pytest.mark.slow
+def test_run_scripts_tables(checkout):
+    run("python codes/scripts/prepare_datasets.py --source ../shared/data", checkout)
+    run("sh run_scripts.sh tables", checkout)
+
+
+def test_python_examples_run(checkout):
+    for block in blocks("python"):
+        done = subprocess.run([sys.executable, "-c", block], cwd=checkout, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_tables_are_those_of_the_published_files():
+    assert publish.with_tables(README) == README, "run python codes/scripts/publish.py"
+
+
+def test_links_and_pictures_exist():
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [target for target in targets if "://" not in target]
+    assert local
+    for target in local:
+        assert (ROOT / target).is_file(), target

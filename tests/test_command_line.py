@@ -34,7 +34,7 @@ def project(tmp_path, random):
         preparation.Sharp(name, random.randint(0, 256, (40, 48, 3)).astype(np.uint8), camera_shake(random, 9))
         for name in ("a", "b", "c")
     ]
-    preparation.build_shared(tmp_path / "Set", sharp, lambda: None)
+    preparation.build_shared(tmp_path / "Set", sharp, iter)
     options = {
         "name": "trial",
         "gpu_ids": [],
@@ -145,7 +145,7 @@ def test_suffix_and_crop_border(project):
 
 def test_grey_images_are_scored_as_grey(project, random):
     sharp = [preparation.Sharp("g", random.randint(0, 256, (40, 48, 1)).astype(np.uint8), camera_shake(random, 9))]
-    preparation.build_shared(project / "Grey", sharp, lambda: None)
+    preparation.build_shared(project / "Grey", sharp, iter)
     roots = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_01", "dataroot_KM": "Kernel"}
     overrides = [w for key, kind in roots.items() for w in ("--set", f"datasets.test_5.{key}={project}/Grey/{kind}")]
     assert call(project, *overrides) == 0

@@ -7,7 +7,7 @@ Every set is built under a temporary name and renamed when it is whole. Blurry i
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,8 @@ HOLD_OUT_EVERY = 20
 """Of the 400 training images in the order of their names, every 20th is held out for validation."""
 VALIDATION_KERNEL_SIZES = (13, 19, 27, 35, 17, 23, 51, 31, 15, 75)
 
-Progress = Callable[[], object]
-"""Called once for each image finished."""
+Progress = Callable[[Sequence], Iterable]
+"""Passes on the items of a sequence one by one and shows how far it is: `tqdm`, or `iter` for silence."""
 
 
 @dataclass
@@ -127,7 +127,7 @@ def build_separate(folder: Path, sharp: Sequence[Sharp], progress: Progress) -> 
 
 
 def _synthesise(set_name: str, roots: dict[int, tuple[Path, ...]], sharp: Sequence[Sharp], progress: Progress) -> None:
-    for item in sharp:
+    for item in progress(sharp):
         blurry = None
         for percent, (truths, blurries, kernels) in roots.items():
             file = f"{item.name}.png"
@@ -138,33 +138,28 @@ def _synthesise(set_name: str, roots: dict[int, tuple[Path, ...]], sharp: Sequen
             # The folder may carry a temporary name; the seed takes the set's own.
             seed = seed_of(set_name.split("~")[0], item.name, percent)
             write_8bit(blurries / file, with_noise(blurry, percent / 100, seed))
-        progress()
 
 
 def build_lai(folder: Path, source: Path, progress: Progress) -> None:
     """Lai's 100 original blurred images, with ground truth and kernel repeated for each."""
-    for path in list_images(source / "Lai" / "BL"):
+    for path in progress(list_images(source / "Lai" / "BL")):
         scene, separator, kernel = path.stem.partition("_kernel_")
         if not separator:
             raise UserError(f"{path}: a name such as manmade_01_kernel_01.png is expected")
         for kind, origin in (("GT", scene), ("BL", path.stem), ("Kernel", f"kernel_{kernel}")):
             _copy(source / "Lai" / kind / f"{origin}.png", folder / kind / path.name)
-        progress()
 
 
 def build_training(folder: Path, source: Path, progress: Progress) -> None:
     """`GT`: the training images without the held-out ones."""
-    for path in training_split(source)[0]:
+    for path in progress(training_split(source)[0]):
         _copy(path, folder / "GT" / path.name)
-        progress()
 
 
 def copy_ready_made(folder: Path, source: Path, progress: Progress) -> None:
     """Copy a set that is laid out already, such as the authors' download."""
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            _copy(path, folder / path.relative_to(source))
-            progress()
+    for path in progress(sorted(path for path in source.rglob("*") if path.is_file())):
+        _copy(path, folder / path.relative_to(source))
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -190,7 +185,7 @@ def ensure_quickstart(folder: Path) -> None:
     """Make the embedded set where it does not lie yet (a second's work)."""
     if not folder.is_dir():
         with whole_folder(folder) as temporary:
-            build_shared(temporary, quickstart(), progress=lambda: None)
+            build_shared(temporary, quickstart(), progress=iter)
 
 
 # --- manifest ---------------------------------------------------------------------------------

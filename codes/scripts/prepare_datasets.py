@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -69,8 +70,8 @@ def make(name: str, source: Path, target: Path) -> list[str]:
             return missing
         if name == "Lai" and len(prep.list_images(source / "Lai/GT")) == len(prep.list_images(source / "Lai/BL")):
             build, source = prep.copy_ready_made, source / name
-    with tqdm(desc=name, unit=" images") as bar, prep.whole_folder(target) as temporary:
-        build(temporary, source, bar.update)
+    with prep.whole_folder(target) as temporary:
+        build(temporary, source, partial(tqdm, desc=name, unit=" images"))
     return []
 
 

@@ -6,6 +6,8 @@ Parameters are tables {noise sigma: value}, fixed in the option file and tuned o
 images by codes/scripts/tune_baselines.py.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -165,7 +167,8 @@ def shrink(v: Tensor, weight: float, p: float, iterations: int = 4) -> Tensor:
 
 def _each_channel(restore, image: Tensor, kernel: Tensor) -> Tensor:
     """Apply a numpy method to every channel; it gets the kernel as that of a true convolution."""
-    pixels = image.double().cpu().numpy()
-    psfs = kernel.flip(-2, -1).double().cpu().numpy()
-    restored = np.stack([[restore(channel, psf) for channel in one] for one, psf in zip(pixels, psfs, strict=True)])
-    return torch.from_numpy(restored).to(image)
+    pixels = image.cpu().numpy()
+    psfs = kernel.flip(-2, -1).cpu().numpy()
+    with ThreadPoolExecutor() as pool:  # scipy's transforms let other threads run
+        restored = [list(pool.map(partial(restore, psf=psf), one)) for one, psf in zip(pixels, psfs, strict=True)]
+    return torch.from_numpy(np.array(restored)).to(image)

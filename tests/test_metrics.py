@@ -110,6 +110,7 @@ def test_summary_and_table_of_lai():
     table = markdown_tables(summary)
     assert "| Mine" in table
     assert "Lai overall" in table
+    assert "Images: Lai 2." in table
     assert "25.98 / 0.852" in table
 
 

@@ -14,7 +14,7 @@ SUMMARY_COLUMNS = ("method", "set", "class", "images", "psnr", "ssim", "psnr_y",
 LAI_SETS = ("Jason", "Lai")
 """Names of Lai's set in option files; the authors call it after one of its makers."""
 LAI_CLASSES = ("manmade", "natural", "people", "saturated", "text")
-_PAPER_NAMES = {"CBSD": "BSD100"}
+_PAPER_NAMES = {"CBSD": "BSD100", "Jason": "Lai"}
 
 Scores = Mapping[str, Sequence[ImageScore]]
 """Method -> the scores of its images."""
@@ -115,7 +115,7 @@ def _set_and_noise(name: str) -> tuple[str, str]:
     """("BSD100", "3") for CBSD_n03; a name without a noise level stays whole."""
     match = re.fullmatch(r"(.+)_n(\d+)", name)
     if not match:
-        return name, ""
+        return _PAPER_NAMES.get(name, name), ""
     return _PAPER_NAMES.get(match[1], match[1]), str(int(match[2]))
 
 

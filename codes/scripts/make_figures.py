@@ -55,7 +55,7 @@ FIGURES = (
         "EV2.png",
         "Jason",
         "manmade_04_kernel_02",
-        ((180, 380, 120, 165), (330, 520, 120, 165)),
+        ((250, 60, 120, 165), (330, 520, 120, 165)),
         ("baselines_table3", "light_table3", "full_table3"),
     ),
 )

@@ -9,6 +9,10 @@
 set -eu
 cd "$(dirname "$0")"
 
+if [ $# -gt 1 ]; then
+    echo "error: one part at a time: sh run_scripts.sh [quickstart | tables | figures | all]" >&2
+    exit 1
+fi
 part=${1:-default}
 case $part in
     default | quickstart | tables | figures | all) ;;

@@ -29,12 +29,16 @@ AnyNetwork = Annotated[
 ]
 
 
+PlainName = Annotated[str, Field(pattern=r"^\w[\w.+ ()-]*$")]
+"""A name that becomes part of a path below results/: letters, digits, and . _ + - ( ) within."""
+
+
 class TestSet(Options):
     """One test set: three folders paired by sorted name, relative to the project's root."""
 
     __test__ = False
 
-    name: str
+    name: PlainName
     mode: Literal["LQGTDB"]
     dataroot_GT: str
     dataroot_LQ: str
@@ -64,8 +68,8 @@ class TestOptions(Options):
 
     __test__ = False
 
-    name: str = Field(pattern=r"^[\w.+-]+$")
-    suffix: str | None = None
+    name: PlainName
+    suffix: PlainName | None = None
     """appended to the names of the restored images"""
     model: Literal["db"] = "db"
     distortion: Literal["sr"] = "sr"
@@ -78,7 +82,7 @@ class TestOptions(Options):
     datasets: dict[str, TestSet] = Field(min_length=1)
     network_G: AnyNetwork | None = None
     path: TestPaths = TestPaths()
-    methods: dict[Annotated[str, Field(pattern=r"^[\w.+ ()-]+$")], Method] | None = None
+    methods: dict[PlainName, Method] | None = None
     """the rows of a table of several methods, in place of network_G and path"""
 
     @model_validator(mode="after")
@@ -134,23 +138,31 @@ def _override(content: dict, override: str) -> None:
         group = group[name]
         if not isinstance(group, dict):
             raise UserError(f"--set {override}: '{name}' is a value, it has no keys")
-    group[keys[-1]] = parse_yaml(text, f"--set {override}")
+    value = parse_yaml(text, f"--set {override}")
+    if keys[-1] == "preset":
+        group.clear()  # the preset's keys come in place of the file's
+    group[keys[-1]] = value
 
 
 def _expand_presets(content: dict, where: str) -> None:
     """Replace `network_G: {preset: light, ...}` by the preset's keys, overridden by the file's."""
     methods = content.get("methods")
-    for group in [content, *(methods.values() if isinstance(methods, dict) else ())]:
+    groups = {"": content}
+    groups |= {f"methods.{name}.": group for name, group in methods.items()} if isinstance(methods, dict) else {}
+    for key, group in groups.items():
         network = group.get("network_G") if isinstance(group, dict) else None
         if isinstance(network, dict) and "preset" in network:
             name = network.pop("preset")
-            if name not in PRESETS:
-                raise UserError(f"{where}: network_G.preset: unknown preset '{name}'; {nearest(str(name), PRESETS)}")
+            if not isinstance(name, str) or name not in PRESETS:
+                raise UserError(
+                    f"{where}: {key}network_G.preset: unknown preset '{name}'; {nearest(str(name), PRESETS)}"
+                )
             group["network_G"] = {**PRESETS[name], **network}
 
 
 def _explain(schema: type[BaseModel], error: ValidationError, where: str) -> str:
-    first, *others = error.errors()
+    # A misspelt key makes the right one missing: the misspelling is what to report.
+    first, *others = sorted(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
     parts = first["loc"]
     # Below network_G pydantic puts the network's name into the path; the file has no such key.
     above = ("", *parts)

@@ -102,6 +102,7 @@ def run_method(
     ]
     outcomes = [
         evaluate_image(
+            name,
             restorer,
             dataset,
             index,
@@ -123,10 +124,9 @@ def report(options: TestOptions, scores: Mapping[str, Sequence[ImageScore]], fol
     summary = summarise(by_file)
     write_csv(folder / "summary.csv", summary, SUMMARY_COLUMNS)
     write_text(folder / "options.yml", dump_options(options))
-    if summary:
-        tables = markdown_tables(summary)
-        write_text(folder / "table.md", f"# {options.name}\n\n{tables}")
-        print(tables)
+    tables = markdown_tables(summary) if summary else "No image could be restored.\n"
+    write_text(folder / "table.md", f"# {options.name}\n\n{tables}")
+    print(tables)
     print(f"Results: {folder}")
 
 

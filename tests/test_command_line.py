@@ -17,8 +17,8 @@ from codes.metrics.evaluation import COLUMNS
 from codes.metrics.quality import quality
 from codes.models.factory import build_preset
 from codes.models.weights import save_weights
-from codes.scripts import prepare_datasets
-from codes.utils.errors import run_command_line
+from codes.scripts import prepare_datasets, publish, run_tables
+from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv
 from tests.conftest import ROOT
 
@@ -108,7 +108,7 @@ def test_a_failing_image_does_not_lose_the_others(project, capsys):
     assert ("Set_n01", "b") not in {(row["set"], row["image"]) for row in rows}
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert errors[0].startswith("error: Set_n01/b: ")
+    assert errors[0].startswith("error: trial: Set_n01/b: ")
     assert "b.png: not a readable image" in errors[0]
     assert (folder / "table.md").is_file()
 
@@ -131,6 +131,56 @@ def test_mistakes_end_in_one_line_before_anything_is_written(project, capsys, ar
     assert "\n" not in error
     assert message in error
     assert not (project / "results").exists()
+
+
+def test_output_that_is_not_finite_is_a_failure(project, capsys):
+    network = build_preset("light", nf_p=4, nf_d=4, nb=1, nf_n=8)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1e12)
+    save_weights(network, project / "net.safetensors")
+    assert call(project, "--set", "max_images=1") == 1
+    captured = capsys.readouterr()
+    assert "error: trial: Set_n01/a: the restored image holds values that are not finite" in captured.err
+    assert (project / "results" / "trial" / "table.md").read_text().endswith("No image could be restored.\n")
+
+
+def test_a_network_of_one_channel_restores_colours_one_by_one(project):
+    save_weights(build_preset("light", nf_p=4, nf_d=4, nb=1, nf_n=8, in_nc=1, out_nc=1), project / "net.safetensors")
+    assert call(project, "--set", "network_G.in_nc=1", "--set", "network_G.out_nc=1", "--set", "max_images=1") == 0
+    assert read_image(project / "results" / "trial" / "Set_n01" / "a.png").shape == (40, 48, 3)
+
+
+def test_run_tables_leaves_out_what_lacks_something(project, capsys):
+    (project / "options.yml").rename(project / "ready_table.yml")
+    text = (project / "ready_table.yml").read_text()
+    (project / "weights_table.yml").write_text(text.replace("net.safetensors", "gone.safetensors"))
+    (project / "data_table.yml").write_text(text.replace("Kernel", "Gone"))
+    (project / "broken_table.yml").write_text(text.replace("gpu_ids", "gpus"))
+    status = run_command_line(
+        run_tables.main, ["--options", str(project), "--results", str(project / "results"), "--set", "max_images=1"]
+    )
+    captured = capsys.readouterr()
+    assert status == 1
+    assert "broken_table.yml: gpus: unknown key; did you mean 'gpu_ids'?" in captured.err
+    assert "weights_table: left out" in captured.out
+    assert "gone.safetensors is missing" in captured.out
+    assert "data_table: left out" in captured.out
+    assert "Gone is missing" in captured.out
+    assert (project / "results" / "trial" / "table.md").is_file()
+
+
+def test_publishing_copies_the_figures_of_whole_runs_only(project):
+    assert call(project, "--set", "max_images=1") == 0
+    run_folder = project / "results" / "trial"
+    with pytest.raises(UserError, match="was run on 1 images of each set only"):
+        publish.publish(run_folder, project / "published")
+    assert call(project) == 0
+    publish.publish(run_folder, project / "published")
+    copied = sorted(path.name for path in (project / "published").rglob("*") if path.is_file())
+    assert copied == ["options.yml", "per_image.csv", "summary.csv", "table.md"]
+    with pytest.raises(UserError, match="holds no results"):
+        publish.publish(project / "nothing", project / "published")
 
 
 def test_suffix_and_crop_border(project):
@@ -165,7 +215,7 @@ def test_an_absent_gpu_is_one_warning(project, capsys):
 
 def test_torchrun_with_two_processes_gives_the_table_of_one(project):
     assert call(project) == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29577"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += [str(ROOT / "codes" / "test.py"), "-opt", str(project / "options.yml")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -179,6 +229,11 @@ def test_torchrun_with_two_processes_gives_the_table_of_one(project):
 
     assert without_seconds("two") == without_seconds("results")
     assert len(without_seconds("two")) == 6
+    tables = [(project / folder / "trial" / "table.md").read_text() for folder in ("two", "results")]
+    without_last_column = [
+        [line.rpartition("|")[0].rpartition("|")[0] for line in table.splitlines()] for table in tables
+    ]
+    assert without_last_column[0] == without_last_column[1]
 
 
 def test_a_real_process_ends_without_a_traceback(project):

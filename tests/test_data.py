@@ -62,6 +62,36 @@ def test_unreadable_images_are_named(tmp_path, content):
         read_image(tmp_path / "bad.png")
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_truncated_images_are_refused(tmp_path, random, suffix, share):
+    path = tmp_path / f"cut.{suffix}"
+    cv2.imwrite(str(path), random.randint(0, 256, (60, 70, 3)).astype(np.uint8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(UserError, match=rf"cut\.{suffix}: not a readable image"):
+        read_image(path)
+
+
+def test_a_folder_called_like_an_image(folders):
+    (folders / "LQ" / "c.png").mkdir()
+    assert len(open_triples(folders)) == 2
+    with pytest.raises(UserError, match=r"c\.png: cannot be read"):
+        read_image(folders / "LQ" / "c.png")
+
+
+def test_grey_with_alpha_is_grey(tmp_path, random):
+    grey = random.randint(0, 256, (8, 9, 1)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([grey, grey, grey, 255 - grey]))
+    np.testing.assert_array_equal(to_8bit(read_image(tmp_path / "a.png")), grey)
+
+
+def test_float_images_beyond_their_range_are_warned_of(tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "a.tiff"), np.full((4, 4), 200, np.float32))
+    read_image(tmp_path / "a.tiff")
+    assert "float values up to 200" in capsys.readouterr().err
+
+
 def test_a_missing_image():
     with pytest.raises(UserError, match="no such file"):
         read_image("nowhere/a.png")
@@ -120,6 +150,22 @@ def test_cell_arrays_and_files_of_several_kernels(tmp_path):
     assert [kernel.shape for kernel in read_kernels(tmp_path / "cells.mat")] == [(3, 3), (5, 7)]
     with pytest.raises(UserError, match="holds 2 kernels"):
         read_kernel(tmp_path / "cells.mat")
+
+
+@pytest.mark.parametrize("name", ["v5.mat", "v73.mat"])
+def test_a_number_and_a_text_beside_the_kernel(tmp_path, random, name):
+    kernel = random.uniform(size=(5, 7))
+    if name == "v5.mat":
+        scipy.io.savemat(tmp_path / name, {"psf": kernel, "sigma": 0.01, "note": "text"})
+    else:
+        with h5py.File(tmp_path / name, "w") as file:
+            file["psf"], file["sigma"] = kernel.T, np.array([[0.01]])
+            file["note"] = np.frombuffer("text".encode("utf-16-le"), np.uint16)[:, None]
+            file["note"].attrs["MATLAB_class"] = np.bytes_("char")
+    np.testing.assert_allclose(read_kernel(tmp_path / name), kernel / kernel.sum())
+    scipy.io.savemat(tmp_path / "two.mat", {"psf": kernel, "other": kernel})
+    with pytest.raises(UserError, match=r"holds 2 kernels \(psf, other\)"):
+        read_kernel(tmp_path / "two.mat")
 
 
 def test_the_levin_kernels(shared):
@@ -260,6 +306,19 @@ def test_missing_and_empty_folders(folders):
         TripleDataset(folders / "GT", folders / "empty", folders / "KM")
 
 
+def test_two_images_of_one_name(folders, random):
+    for kind, name in (("GT", "c.png"), ("LQ", "a.bmp"), ("KM", "c.png")):
+        write_8bit(folders / kind / name, random.randint(1, 256, (20, 24, 1)).astype(np.uint8))
+    with pytest.raises(UserError, match="holds two images called a"):
+        open_triples(folders)
+
+
+def test_names_that_have_nothing_in_common_are_warned_of(folders, capsys):
+    (folders / "LQ" / "b.png").rename(folders / "LQ" / "z.png")
+    open_triples(folders)
+    assert "b.png, z.png and b.png are taken to belong together" in capsys.readouterr().err
+
+
 def test_sizes_have_to_agree(folders, random):
     write_8bit(folders / "LQ" / "a.png", random.randint(0, 256, (20, 25, 3)).astype(np.uint8))
     with pytest.raises(UserError, match=r"a\.png: 25x20 pixels, but its ground truth a\.png has 24x20"):
@@ -321,6 +380,10 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
     }
     assert {folder: len(list((target / folder).iterdir())) for folder in counts} == counts
     assert not [path for path in target.iterdir() if "~" in path.name]
+    assert (target / "Set5").stat().st_mode & 0o777 == 0o755
+    out = capsys.readouterr().out
+    assert "5 of " in out  # the quickstart set's folders
+    assert "other pixels than in the published results: " in out
     dataset = TripleDataset(*(target / "Levin" / kind for kind in ("GT", "Noise_01", "Kernel")))
     triple = dataset[5]
     assert triple.name == "im1_kernel_06"
@@ -352,6 +415,7 @@ def test_prepare_datasets_copies_the_authors_layout(tmp_path, random):
     source = tmp_path / "download"
     small_source(tmp_path / "raw", random)
     prepare_datasets.main(["--source", str(tmp_path / "raw"), "--target", str(source)])
+    (source / "Set5" / "GT" / "Thumbs.db").write_bytes(b"left by a system")
     marked = source / "CBSD100" / "Noise_01" / "BL" / "val0.png"
     write_8bit(marked, np.zeros((40, 48, 3), np.uint8))
     assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D")]) == 0

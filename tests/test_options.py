@@ -99,6 +99,9 @@ def test_resolved_options_read_back_the_same(tmp_path, path):
         ("gpu_ids=[-1]", "gpu_ids.0: should be greater than or equal to 0"),
         ("name=a/b", "name: "),
         ("name=~", "name: should be a valid string"),
+        ("name=..", "name: "),
+        ("suffix=a/b", "suffix: "),
+        ("datasets.test_0.name=/tmp/x", "datasets.test_0.name: "),
         ("datasets={}", "datasets: "),
         ("datasets.test_0.name=Levin_n01", "two sets have the same name"),
         ("network_G=~", "needs either network_G (one network) or methods (several)"),
@@ -135,7 +138,9 @@ def test_a_misspelt_key_of_a_method_gets_that_networks_keys():
         load_options(TestOptions, path, ["methods.Wiener.network_G.balence={0.01: 2}"])
 
 
-@pytest.mark.parametrize("override", ["a", "=3", "a..b=3", "name.x=3", "x=[", "x=!!python/object/apply:os.getcwd []"])
+@pytest.mark.parametrize(
+    "override", ["a", "x=\x01", "=3", "a..b=3", "name.x=3", "x=[", "x=!!python/object/apply:os.getcwd []"]
+)
 def test_malformed_overrides(override):
     with pytest.raises(UserError, match="--set "):
         load_options(TestOptions, LIGHT, [override])
@@ -150,9 +155,19 @@ def test_overrides_are_typed_like_the_file():
     assert options.max_images == 2
 
 
-def test_presets_and_single_keys_override():
-    options = load_options(TestOptions, LIGHT, ["network_G={preset: full, nb: 2}"])
+@pytest.mark.parametrize(
+    "overrides", [["network_G={preset: full, nb: 2}"], ["network_G.preset=full", "network_G.nb=2"]]
+)
+def test_presets_and_single_keys_override(overrides):
+    """A preset on the command line comes in place of the file's keys."""
+    options = load_options(TestOptions, LIGHT, overrides)
     assert (options.network_G.nf_p, options.network_G.n_iter) == (49, 2)
+
+
+def test_an_unknown_preset_of_a_method_is_named_with_its_place():
+    path = ROOT / "options" / "test" / "quickstart.yml"
+    with pytest.raises(UserError, match=r"methods\.DSDNet\.network_G\.preset: unknown preset 'fulll'"):
+        load_options(TestOptions, path, ["methods.DSDNet.network_G={preset: fulll}"])
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,12 @@ def test_every_problem_is_named_and_nothing_is_loaded(net):
 def test_not_strict_loads_what_fits_and_says_the_rest(net, capsys):
     state = {key: torch.full_like(tensor, 2) for key, tensor in released(net).items()}
     state["hn.1.mlp.0.weight"] = torch.zeros(1)
+    state["p.1.m.conv1.bias"][0] = torch.nan
     load_weights(net, state, strict=False)
-    assert "hn.1.mlp.0.weight" in capsys.readouterr().err
+    warned = capsys.readouterr().err
+    assert "hn.1.mlp.0.weight is 1 instead of" in warned
+    assert "p.1.m.conv1.bias is not finite" in warned
+    assert net.shrink_v[1].conv1.bias.isfinite().all()
     assert (net.F[0].weight == 2).all()
     assert not (net.solver.m_n[1].mlp[0].weight == 2).any()
 
@@ -176,11 +180,41 @@ def test_damaged_files_give_one_line(tmp_path, name):
         read_weights(tmp_path / name)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(3)])
-def test_files_that_hold_no_weights(tmp_path, content):
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {0: torch.zeros(3)}, torch.zeros(3)])
+def test_files_that_hold_no_weights(net, tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(UserError, match="holds no weights"):
-        read_weights(tmp_path / "other.pth")
+        load_weights(net, tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.complex64), torch.zeros(2).to_sparse()],
+)
+def test_tensors_that_are_no_weights(net, tensor):
+    with pytest.raises(UserError, match="floats are needed"):
+        load_weights(net, {"p.0.conv.weight": tensor})
+
+
+def test_a_repeated_filter_without_its_original_is_named(net):
+    state = released(net)
+    del state["p.0.conv.weight"]
+    with pytest.raises(UserError, match=r"missing F\.0\.weight; unexpected i\.0\.conv_prior\.weight"):
+        load_weights(net, state)
+
+
+def test_a_key_with_and_without_prefix_is_refused(net):
+    state = released(net)
+    state["module.p.0.m.conv1.bias"] = state["p.0.m.conv1.bias"] + 1
+    with pytest.raises(UserError, match=r"module\.p\.0\.m\.conv1\.bias is there twice"):
+        load_weights(net, state)
+
+
+def test_other_networks_keep_their_key_names(tmp_path):
+    """Only DSDNet reads the authors' names: a module called `i` or `hp` of another network is its own."""
+    other = torch.nn.ModuleDict({"i": torch.nn.Linear(2, 2), "hp": torch.nn.Linear(2, 2)})
+    save_weights(other, tmp_path / "other.safetensors")
+    load_weights(other, tmp_path / "other.safetensors")
 
 
 def test_a_missing_file(tmp_path):

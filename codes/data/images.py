@@ -22,6 +22,8 @@ def decode(path: str | Path) -> np.ndarray:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     except cv2.error:
@@ -43,6 +45,8 @@ def read_image(path: str | Path) -> np.ndarray:
     if pixels.shape[2] in (2, 4):
         warn(f"{path}: the alpha channel is dropped")
         pixels = pixels[..., :-1]
+        if not np.ptp(pixels, axis=2).any():  # OpenCV gives grey with alpha as colours
+            pixels = pixels[..., :1]
     if pixels.shape[2] == 3:
         pixels = pixels[..., ::-1]
     if pixels.shape[2] not in (1, 3):
@@ -53,6 +57,8 @@ def read_image(path: str | Path) -> np.ndarray:
         raise UserError(f"{path}: pixels of type {pixels.dtype}; 8-bit, 16-bit or float is needed")
     if not np.isfinite(pixels).all():
         raise UserError(f"{path}: holds values that are not finite")
+    if pixels.max(initial=0) > 2:
+        warn(f"{path}: float values up to {pixels.max():g}; images range from 0 to 1, brighter is clipped")
     return pixels.astype(np.float32)
 
 
@@ -78,7 +84,9 @@ def list_images(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     files = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )
     if not files:
         raise UserError(f"{folder}: holds no {', '.join(suffixes)} files")

@@ -4,6 +4,7 @@ A file says nothing about its convention, so a kernel made for true convolution 
 rotated by 180 degrees before it is stored.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -25,25 +26,29 @@ def read_kernel(path: str | Path) -> np.ndarray:
     Raises UserError for a missing or unreadable file, a file of several kernels, and as
     `normalised` does.
     """
-    kernels = read_kernels(path)
+    kernels = _read_all(path)
     if len(kernels) > 1:
-        raise UserError(f"{path}: holds {len(kernels)} kernels; store the one to use in a file of its own")
-    return kernels[0]
+        raise UserError(f"{path}: holds {len(kernels)} kernels ({', '.join(kernels)}); store one in a file of its own")
+    return next(iter(kernels.values()))
 
 
 def read_kernels(path: str | Path) -> list[np.ndarray]:
     """Read every kernel of a file (a MATLAB file can hold a cell array of them); see `read_kernel`."""
+    return list(_read_all(path).values())
+
+
+def _read_all(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        arrays = [_read_npy(path)]
+        arrays = {path.stem: _read_npy(path)}
     elif suffix == ".mat":
         arrays = _read_mat(path)
     else:
-        arrays = [decode(path)]
-    return [normalised(array, path) for array in arrays]
+        arrays = {path.stem: decode(path)}
+    return {name: normalised(array, path) for name, array in arrays.items()}
 
 
 def normalised(kernel: np.ndarray, where: str | Path) -> np.ndarray:
@@ -53,7 +58,7 @@ def normalised(kernel: np.ndarray, where: str | Path) -> np.ndarray:
     differing channels, not finite, all zero, or of negative sum.
     """
     kernel = np.asarray(kernel)
-    if not (np.issubdtype(kernel.dtype, np.number) or kernel.dtype == bool) or np.iscomplexobj(kernel):
+    if kernel.dtype.kind not in "biuf":
         raise UserError(f"{where}: a kernel is made of real numbers, not {kernel.dtype}")
     if kernel.ndim == 3 and kernel.shape[2] in (2, 4):
         kernel = kernel[..., :-1]
@@ -102,32 +107,41 @@ def _read_npy(path: Path) -> np.ndarray:
         raise UserError(f"{path}: not a readable .npy array ({error})") from None
 
 
-def _read_mat(path: Path) -> list[np.ndarray]:
-    """All two-dimensional numeric arrays of a MATLAB file, cell arrays opened."""
+def _read_mat(path: Path) -> dict[str, np.ndarray]:
+    """All two-dimensional numeric arrays of a MATLAB file by name, cell arrays opened.
+
+    Text is no array, and a single number beside larger arrays is no kernel.
+    """
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
-                found = [a for name in sorted(file) if name != "#refs#" for a in _hdf5_arrays(file, file[name])]
+                found = {k: a for name in file if name != "#refs#" for k, a in _hdf5_arrays(file, name, file[name])}
         else:
             variables = scipy.io.loadmat(path)
-            found = [a for name in sorted(variables) if name[:2] != "__" for a in _cell_arrays(variables[name])]
+            found = {k: a for name in variables if name[:2] != "__" for k, a in _cell_arrays(name, variables[name])}
     except Exception as error:  # scipy and h5py raise many kinds for damaged files
         raise UserError(f"{path}: not a readable MATLAB file ({error})") from None
+    if any(array.size > 1 for array in found.values()):
+        found = {name: array for name, array in found.items() if array.size > 1}
     if not found:
         raise UserError(f"{path}: holds no two-dimensional numeric array")
     return found
 
 
-def _cell_arrays(value: np.ndarray) -> list[np.ndarray]:
+def _cell_arrays(name: str, value: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     if value.dtype == object:
-        return [array for cell in value.flat for array in _cell_arrays(np.asarray(cell))]
-    return [value] if value.ndim == 2 and np.issubdtype(value.dtype, np.number) else []
+        for number, cell in enumerate(value.flat, 1):
+            yield from _cell_arrays(f"{name}{{{number}}}", np.asarray(cell))
+    elif value.ndim == 2 and value.dtype.kind in "biuf":
+        yield name, value
 
 
-def _hdf5_arrays(file: h5py.File, value: h5py.Dataset | h5py.Group) -> list[np.ndarray]:
-    if not isinstance(value, h5py.Dataset):
-        return []
+def _hdf5_arrays(file: h5py.File, name: str, value: h5py.Dataset | h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
+    if not isinstance(value, h5py.Dataset) or value.attrs.get("MATLAB_class") == b"char":
+        return
     if value.dtype == h5py.ref_dtype:
-        return [array for reference in value[()].flat for array in _hdf5_arrays(file, file[reference])]
-    # MATLAB stores columns first, so what h5py reads is transposed.
-    return [value[()].T] if value.ndim == 2 and np.issubdtype(value.dtype, np.number) else []
+        for number, reference in enumerate(value[()].flat, 1):
+            yield from _hdf5_arrays(file, f"{name}{{{number}}}", file[reference])
+    elif value.ndim == 2 and value.dtype.kind in "biuf":
+        # MATLAB stores columns first, so what h5py reads is transposed.
+        yield name, value[()].T

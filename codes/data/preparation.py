@@ -16,9 +16,9 @@ import numpy as np
 from skimage import data as skimage_data
 
 from codes.data.degradation import blurred, seed_of, with_noise
-from codes.data.images import decode, list_images, read_image, to_8bit, write_8bit
+from codes.data.images import IMAGE_SUFFIXES, decode, list_images, read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
-from codes.data.kernels import read_kernels, write_kernel
+from codes.data.kernels import KERNEL_SUFFIXES, read_kernels, write_kernel
 from codes.utils.errors import UserError
 
 NOISE_LEVELS = (1, 3, 5)
@@ -158,7 +158,7 @@ def build_training(folder: Path, source: Path, progress: Progress) -> None:
 
 def copy_ready_made(folder: Path, source: Path, progress: Progress) -> None:
     """Copy a set that is laid out already, such as the authors' download."""
-    for path in progress(sorted(path for path in source.rglob("*") if path.is_file())):
+    for path in progress(_data_files(source)):
         _copy(path, folder / path.relative_to(source))
 
 
@@ -175,6 +175,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}~") as temporary:
         yield Path(temporary)
+        Path(temporary).chmod(0o755)
         if target.exists():
             shutil.rmtree(target)
         Path(temporary).rename(target)
@@ -192,7 +193,9 @@ def ensure_quickstart(folder: Path) -> None:
 
 
 def pixel_hash(path: Path) -> str:
-    """SHA-256 of an image file's decoded pixels, their type and shape."""
+    """SHA-256 of an image file's decoded pixels, their type and shape; of other files' bytes."""
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     pixels = decode(path)
     head = f"{pixels.dtype} {pixels.shape} ".encode()
     return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
@@ -201,10 +204,19 @@ def pixel_hash(path: Path) -> str:
 def manifest(folder: Path) -> list[dict[str, str]]:
     """One row `file, sha256` for each image below a set's folder, by path relative to its parent."""
     return [
-        {"file": path.relative_to(folder.parent).as_posix(), "sha256": pixel_hash(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        {"file": path.relative_to(folder.parent).as_posix(), "sha256": pixel_hash(path)} for path in _data_files(folder)
     ]
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Images and kernels below a folder, without what systems and archives leave beside them."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and path.suffix.lower() in KERNEL_SUFFIXES
+        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+    )
 
 
 def folder_digests(rows: Sequence[dict[str, str]]) -> list[dict[str, object]]:

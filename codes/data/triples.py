@@ -1,13 +1,14 @@
 """The test data: (ground truth, blurry, kernel) triples, paired by sorted name (mode LQGTDB)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from codes.data.images import list_images, read_image
 from codes.data.kernels import KERNEL_SUFFIXES, check_fits, read_kernel
-from codes.utils.errors import UserError
+from codes.utils.errors import UserError, warn
 
 
 @dataclass
@@ -24,7 +25,8 @@ class TripleDataset:
     """Three folders of files that belong together one to one, in the order of their names.
 
     Nothing is read before an item is asked for, but the counts are checked at once.
-    Raises UserError for a missing or empty folder or counts that differ.
+    Raises UserError for a missing or empty folder, counts that differ, or two blurry images of
+    one name; warns where the names of a pair don't even begin alike.
     """
 
     def __init__(self, dataroot_GT: str | Path, dataroot_LQ: str | Path, dataroot_KM: str | Path):
@@ -35,6 +37,15 @@ class TripleDataset:
                 KM=list_images(dataroot_KM, KERNEL_SUFFIXES),
             )
         )
+
+        stems = [blurry.stem for _, blurry, _ in self.paths]
+        for previous, stem in pairwise(stems):
+            if stem == previous:
+                raise UserError(f"{dataroot_LQ}: holds two images called {stem}")
+        for truth, blurry, kernel in self.paths:
+            if truth.stem[0] != blurry.stem[0]:
+                warn(f"{truth.name}, {blurry.name} and {kernel.name} are taken to belong together; do they?")
+                break
 
     @staticmethod
     def _paired(**files: list[Path]) -> zip:

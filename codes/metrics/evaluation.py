@@ -3,6 +3,8 @@
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 from codes.data.images import to_8bit, write_8bit
 from codes.data.triples import TripleDataset
 from codes.metrics.quality import quality
@@ -35,15 +37,17 @@ COLUMNS = tuple(field.name for field in fields(ImageScore))
 class Failure:
     """An image that could not be restored or scored, and why."""
 
+    method: str
     set: str
     image: str
     reason: str
 
     def __str__(self) -> str:
-        return "{}/{}: {}".format(*astuple(self))
+        return "{}: {}/{}: {}".format(*astuple(self))
 
 
 def evaluate_image(
+    method: str,
     restorer: Restorer,
     dataset: TripleDataset,
     index: int,
@@ -63,13 +67,15 @@ def evaluate_image(
         triple = dataset[index]
         restored = restorer.restore(triple.blurry, triple.kernel, noise_sigma)
         image = restored.image
+        if not np.isfinite(image).all():
+            raise UserError("the restored image holds values that are not finite")
         if triple.ground_truth.shape[2] == 1 < image.shape[2]:
             image = image.mean(2, keepdims=True)
         elif image.shape[2] < triple.ground_truth.shape[2]:
             image = image.repeat(3, 2)
         pixels = to_8bit(image)
         scores = quality(to_8bit(triple.ground_truth), pixels, crop_border or 0)
-    except (UserError, RuntimeError, ValueError, MemoryError) as error:
-        return Failure(set_name, name, " ".join(str(error).split()) or type(error).__name__)
+    except Exception as error:  # whatever it is, the other images are still to be restored
+        return Failure(method, set_name, name, " ".join(str(error).split()) or type(error).__name__)
     write_8bit(folder / f"{name}{'_' + suffix if suffix else ''}.png", pixels)
     return ImageScore(set_name, name, *scores, restored.seconds)

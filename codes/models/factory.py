@@ -22,6 +22,9 @@ def build_network(options: NetworkOptions) -> nn.Module:
         return NETWORKS[options.which_model_G].build(**arguments).eval()
     except ValueError as error:
         raise UserError(f"network_G: {error}") from None
+    except (RuntimeError, TypeError, MemoryError, OverflowError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"network_G: such a network cannot be built ({reason})") from None
 
 
 def build_preset(name: str, **overrides: object) -> nn.Module:

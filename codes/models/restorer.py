@@ -28,7 +28,7 @@ def choose_device(gpu_ids: list[int], local_rank: int = 0) -> torch.device:
     gpu = gpu_ids[local_rank % len(gpu_ids)]
     if gpu < torch.cuda.device_count():
         return torch.device("cuda", gpu)
-    if local_rank == 0:
+    if local_rank == 0 or gpu_ids[0] < torch.cuda.device_count():
         warn(f"gpu_ids asks for GPU {gpu}, which is not there; running on the CPU")
     return torch.device("cpu")
 
@@ -44,20 +44,24 @@ class Restorer:
     def restore(self, blurry: np.ndarray, kernel: np.ndarray, noise_sigma: float | None = None) -> Restored:
         """Restore one image.
 
-        blurry: (H, W, C) in [0, 1]; grey (C = 1) is repeated to three channels, and the mean of
-        the restored ones returned. kernel: (h, w), sum 1. noise_sigma: told to classical methods.
+        blurry: (H, W, C) in [0, 1]. For a network of three channels grey (C = 1) is repeated, and
+        the mean of the restored channels returned; a network of one channel (in_nc: 1) gets
+        each channel as an image of its own. kernel: (h, w), sum 1. noise_sigma: told to
+        classical methods.
         """
-        grey = blurry.shape[2] == 1
-        y = self._tensor(np.repeat(blurry, 3, 2) if grey else blurry).permute(2, 0, 1)[None]
-        k = self._tensor(kernel)[None]
+        channels = blurry.shape[2]
+        in_nc = getattr(self.network, "in_nc", channels)
+        y = self._tensor(blurry).permute(2, 0, 1)
+        y = y[:, None] if in_nc == 1 else y.expand(in_nc, -1, -1)[None]
+        k = self._tensor(kernel).expand(len(y), -1, -1)
         arguments = {"noise_sigma": noise_sigma} if isinstance(self.network, ClassicalMethod) else {}
         self._finish()
         start = time.perf_counter()
         x = self.network(y, k, **arguments)
         self._finish()
         seconds = time.perf_counter() - start
-        image = x[0].permute(1, 2, 0).float().cpu().numpy()
-        return Restored(image.mean(2, keepdims=True) if grey else image, seconds)
+        image = x.flatten(0, 1).permute(1, 2, 0).float().cpu().numpy()
+        return Restored(image.mean(2, keepdims=True) if channels == 1 else image, seconds)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)

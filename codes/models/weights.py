@@ -9,15 +9,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from codes.models.archs.released_names import our_name, repeats, translate
+from codes.models.archs.released_names import our_name, translate
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read a weight file: .safetensors, or .pth/.pt bare, with `module.` prefix or in {"params": ...}.
 
     Raises UserError for a missing, damaged or foreign file, and for a pickle that carries code.
+    What the tensors are is checked by `load_weights`.
     """
     path = Path(path)
     if not path.is_file():
@@ -37,7 +40,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: not a readable weight file; is it damaged?") from None
     if isinstance(content, Mapping) and isinstance(content.get("params"), Mapping):
         content = content["params"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping):
         raise UserError(f"{path}: holds no weights (a dictionary of tensors, bare or under 'params')")
     return dict(content)
 
@@ -52,25 +55,33 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
     where = "the given weights"
     if not isinstance(weights, Mapping):
         where, weights = str(weights), read_weights(weights)
-    try:
-        given = translate(weights)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
-    names = {our_name(key): key for key in weights if not repeats(key)}
+    for key, tensor in weights.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor):
+            raise UserError(f"{where} holds no weights (a dictionary of tensors, bare or under 'params')")
+        if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
+            raise UserError(f"{where}: {key} is a {tensor.dtype} tensor of layout {tensor.layout}; floats are needed")
+    given, names = dict(weights), {key: key for key in weights}
+    if getattr(network, "reads_released_names", False):
+        try:
+            given = translate(weights)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+        names = {our_name(key): key for key in weights}
     own = network.state_dict()
     misshapen = {key for key in given.keys() & own.keys() if given[key].shape != own[key].shape}
+    infinite = {key for key in given if not given[key].isfinite().all()}
     problems = [
         *(f"missing {key}" for key in own if key not in given),
         *(f"unexpected {names[key]}" for key in given if key not in own),
         *(f"{names[key]} is {_shape(given[key])} instead of {_shape(own[key])}" for key in own if key in misshapen),
-        *(f"{names[key]} is not finite" for key in given if not given[key].isfinite().all()),
+        *(f"{names[key]} is not finite" for key in given if key in infinite),
     ]
     if problems:
         message = f"{where} does not fit this {type(network).__name__}: {'; '.join(problems)}"
         if strict:
             raise UserError(message)
         warn(message)
-    fitting = {key: tensor for key, tensor in given.items() if key in own and key not in misshapen}
+    fitting = {key: tensor for key, tensor in given.items() if key in own and key not in misshapen | infinite}
     network.load_state_dict(own | fitting)
 
 

@@ -22,6 +22,8 @@ from tqdm import tqdm
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.models.factory import build_preset
+from codes.models.registry import PRESETS
+from codes.utils.arguments import available_device, positive
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_csv
 from tests.reference import LiteralDSDNet
@@ -44,13 +46,16 @@ COLUMNS = (
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="light", help="a DSDNet preset, default light")
-    parser.add_argument("--size", type=int, nargs=2, default=(481, 321), metavar=("H", "W"), help="default 481 321")
-    parser.add_argument("--kernels", type=int, nargs="+", default=(19, 75), help="kernel sides, default 19 75")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each, default 5")
+    parser.add_argument("--preset", default="light", choices=literal_presets(), help="default light")
+    parser.add_argument(
+        "--size", type=positive, nargs=2, default=(481, 321), metavar=("H", "W"), help="default 481 321"
+    )
+    parser.add_argument("--kernels", type=positive, nargs="+", default=(19, 75), help="kernel sides, default 19 75")
+    parser.add_argument("--runs", type=positive, default=5, help="runs of each, default 5")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, default cpu")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
-    device = torch.device(arguments.device)
+    device = available_device(arguments.device)
     torch.manual_seed(0)
     net = build_preset(arguments.preset).to(device)
     literal = LiteralDSDNet(net)
@@ -83,9 +88,17 @@ def main(argv: Sequence[str]) -> int:
                 "torch": torch.__version__,
             }
         )
-    write_csv(OUTPUT, rows, COLUMNS)
+    write_csv(arguments.output, rows, COLUMNS)
     print(tabulate([[row[key] for key in COLUMNS[:8]] for row in rows], COLUMNS[:8], tablefmt="github"))
     return 0
+
+
+def literal_presets() -> list[str]:
+    """The presets that the literal version can be made of: DSDNet with the paper's parts."""
+    own_parts = {"init", "shrinkage", "solver"}
+    return [
+        name for name in PRESETS if PRESETS[name]["which_model_G"] == "DSDNet" and not own_parts & set(PRESETS[name])
+    ]
 
 
 @torch.inference_mode()

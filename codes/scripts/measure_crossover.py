@@ -3,7 +3,7 @@
     python codes/scripts/measure_crossover.py
 
 Writes results/published/blur_crossover.csv: median milliseconds of H and of H' on a 481x321 RGB
-image, both paths alternating in one run. DIRECT_UP_TO in codes/models/archs/blur.py follows it.
+image, both paths alternating in one run. The default of codes/models/archs/blur.py follows it.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from tqdm import tqdm
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.models.archs.blur import Blur
+from codes.utils.arguments import available_device, positive
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_csv
 
@@ -32,9 +33,10 @@ COLUMNS = ("kernel", "direct_ms", "fft_ms", "direct_adjoint_ms", "fft_adjoint_ms
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="cpu or cuda, default cpu")
-    parser.add_argument("--runs", type=int, default=15, help="runs of each, default 15")
+    parser.add_argument("--runs", type=positive, default=15, help="runs of each, default 15")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
-    device = torch.device(arguments.device)
+    device = available_device(arguments.device)
     x = torch.rand(1, 3, 481, 321, device=device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     rows = []
@@ -42,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
         kernel = torch.full((1, size, size), 1 / size**2, device=device)
         blurs = {method: Blur(kernel, x.shape[-2:], method=method) for method in ("direct", "fft")}
         seconds: dict[str, list[float]] = {}
+        for H in blurs.values():  # warm up
+            H.adjoint(H(x))
         for _ in range(arguments.runs):
             for method, H in blurs.items():
                 for part, operator in ((f"{method}_ms", H), (f"{method}_adjoint_ms", H.adjoint)):
@@ -56,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
                 "torch": torch.__version__,
             }
         )
-    write_csv(OUTPUT, rows, COLUMNS)
+    write_csv(arguments.output, rows, COLUMNS)
     print(tabulate([[row[key] for key in COLUMNS[:5]] for row in rows], COLUMNS[:5], tablefmt="github"))
     return 0
 

@@ -21,7 +21,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data import preparation as prep
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, from_root, read_csv, write_csv
+from codes.utils.files import ROOT, read_csv, write_csv
 
 PUBLISHED_MANIFEST = ROOT / "results" / "published" / "dataset_manifest.csv"
 
@@ -86,17 +86,22 @@ def write_manifest(datasets: Path) -> list[dict[str, object]]:
 def compare_with_published(digests: Sequence[dict[str, object]]) -> None:
     """Say whether the pixels are the ones that the published results were measured on."""
     published = {row["folder"]: row["sha256"] for row in read_csv(PUBLISHED_MANIFEST)}
-    differing = [row["folder"] for row in digests if published.get(row["folder"], row["sha256"]) != row["sha256"]]
+    same, differing, unknown = [], [], []
+    for row in digests:
+        expected = published.get(row["folder"])
+        kind = unknown if expected is None else same if expected == row["sha256"] else differing
+        kind.append(row["folder"])
+    print(f"{len(same)} of {len(digests)} folders hold the pixels of {PUBLISHED_MANIFEST.relative_to(ROOT)}")
     if differing:
         print(f"other pixels than in the published results: {', '.join(differing)}")
-    else:
-        print("all pixels are those of the published results (results/published/dataset_manifest.csv)")
+    if unknown:
+        print(f"not among the published results: {', '.join(unknown)}")
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="folder of the raw images and kernels")
-    parser.add_argument("--target", type=from_root, default=ROOT / "Datasets", help="default: Datasets")
+    parser.add_argument("--target", type=Path, default=ROOT / "Datasets", help="default: Datasets")
     parser.add_argument("--sets", nargs="+", choices=RECIPES, default=list(RECIPES), help="default: all")
     parser.add_argument("--force", action="store_true", help="build again what lies there already")
     parser.add_argument("--publish-manifest", action="store_true", help=f"write {PUBLISHED_MANIFEST.name} anew")
@@ -106,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
         if not arguments.source.is_dir():
             raise UserError(f"{arguments.source}: no such folder; --source names the raw images and kernels")
         for name in arguments.sets:
-            target = arguments.target / name
+            target = (arguments.target / name).resolve()
             if target.is_dir() and not arguments.force:
                 print(f"{name}: lies in {target} already (--force builds it again)")
                 continue

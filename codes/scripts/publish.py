@@ -17,6 +17,7 @@ from tabulate import tabulate
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from codes.options import TestOptions, load_options
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, read_csv, write_text
 
@@ -27,9 +28,13 @@ _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.D
 
 def publish(run: Path, target: Path) -> None:
     """Copy a run's tables and scores (no images) from results/<name> to `target`."""
-    files = [path for name in KEPT for path in sorted(run.rglob(name))]
-    if not files:
+    if not (run / "options.yml").is_file():
         raise UserError(f"{run}: holds no results; run the table first (sh run_scripts.sh tables)")
+    options = load_options(TestOptions, run / "options.yml")
+    if options.max_images is not None:
+        raise UserError(f"{run}: was run on {options.max_images} images of each set only; run the whole table first")
+    folders = [run, *(run / name for name in options.methods or ())]
+    files = [folder / name for folder in folders for name in KEPT if (folder / name).is_file()]
     shutil.rmtree(target, ignore_errors=True)
     for path in files:
         copy = target / path.relative_to(run)

@@ -14,7 +14,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes import test as test_script
 from codes.options import TestOptions, load_options
-from codes.utils.errors import run_command_line
+from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root
 
 TABLES = ROOT / "options" / "test"
@@ -24,7 +24,8 @@ WEIGHTS_HINT = "a download of the authors, see Models/README.md"
 
 def lacking(options: TestOptions) -> str | None:
     """What a table lacks and where to get it, None where it can run."""
-    folders = sorted({from_root(test_set.dataroot_GT) for test_set in options.datasets.values()})
+    sets = options.datasets.values()
+    folders = [from_root(root) for s in sets for root in (s.dataroot_GT, s.dataroot_LQ, s.dataroot_KM)]
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         return f"{_shown(missing[0])} is missing ({DATA_HINT})"
@@ -47,7 +48,12 @@ def main(argv: Sequence[str]) -> int:
     overrides = [word for override in arguments.set for word in ("--set", override)]
     status = 0
     for path in sorted(arguments.options.glob("*_table*.yml")):
-        missing = lacking(load_options(TestOptions, path, arguments.set))
+        try:
+            missing = lacking(load_options(TestOptions, path, arguments.set))
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 1
+            continue
         if missing:
             print(f"{path.stem}: left out, {missing}")
             continue

@@ -25,6 +25,7 @@ from codes.data.triples import TripleDataset
 from codes.metrics.quality import psnr
 from codes.models.archs.classical import ClassicalMethod, HyperLaplacian, RichardsonLucy, Wiener
 from codes.models.restorer import Restorer
+from codes.utils.arguments import positive
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_csv
 
@@ -82,7 +83,7 @@ def climb(values: Sequence[float], score, bar: tqdm) -> dict[float, float]:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=10, help="how many validation images, default 10")
+    parser.add_argument("--images", type=positive, default=10, help="how many validation images, default 10")
     arguments = parser.parse_args(argv)
     trials = []
     best: dict[str, dict[float, float]] = {parameter: {} for parameter in GRIDS}

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def from_root(path: str | Path) -> Path:
     """`path` itself if absolute, else taken from the project's root."""
-    return ROOT / Path(path).expanduser()
+    return ROOT / os.path.expanduser(path)
 
 
 def write_atomic(path: str | Path, write: Callable[[Path], object]) -> None:

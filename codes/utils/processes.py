@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
+from codes.utils.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -33,19 +35,30 @@ class Processes:
         if self.world_size == 1:
             return items
         gathered: list[list[T]] | None = [[] for _ in range(self.world_size)] if self.is_main else None
-        dist.gather_object(items, gathered)
+        with _others_alive():
+            dist.gather_object(items, gathered)
         return [item for part in gathered or () for item in part]
 
     def barrier(self) -> None:
         """Wait until all processes are here."""
         if self.world_size > 1:
-            dist.barrier()
+            with _others_alive():
+                dist.barrier()
+
+
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    """Turn a lost connection into one line; the process that ended has said why."""
+    try:
+        yield
+    except RuntimeError:
+        raise UserError("another process of the group ended early, see its message") from None
 
 
 @contextmanager
 def processes() -> Iterator[Processes]:
     """The group that torchrun's environment variables describe, or this process alone."""
-    world_size = int(os.environ.get("WORLD_SIZE", 1))
+    world_size = int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
     if world_size == 1:
         yield Processes()
         return

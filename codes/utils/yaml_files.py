@@ -32,16 +32,20 @@ _Loader.add_implicit_resolver(
 
 def parse_yaml(text: str, where: str) -> Any:
     """The value of a YAML text. Raises UserError, naming `where`, for what is no plain YAML."""
-    loader = _Loader(text)
-    loader.name = where
+    loader = None
     try:
+        loader = _Loader(text)
+        loader.name = where
         return loader.get_single_data()
+    except yaml.reader.ReaderError as error:
+        raise UserError(f"{where}: {error.reason}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         raise UserError(f"{where}:{line} {getattr(error, 'problem', None) or error}") from None
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -52,10 +56,7 @@ def read_yaml(path: str | Path) -> Any:
         raise UserError(f"{path}: no such option file") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file") from None
-    try:
-        return parse_yaml(text, str(path))
-    except yaml.reader.ReaderError as error:
-        raise UserError(f"{path}: {error.reason}") from None
+    return parse_yaml(text, str(path))
 
 
 def to_yaml(content: Any) -> str:

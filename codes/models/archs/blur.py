@@ -17,12 +17,6 @@ from torch import Tensor
 Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
 
-DIRECT_UP_TO = 25
-"""Kernels of at most this many pixels are applied directly, larger ones by FFT.
-
-Measured by codes/scripts/measure_crossover.py, see results/published/blur_crossover.csv.
-"""
-
 
 def odd_sized(kernel: Tensor) -> Tensor:
     """Bring a kernel (..., h, w) to odd height and width without changing H.
@@ -86,9 +80,10 @@ class Blur:
     border: what H sees beyond the image.
     exact_adjoint: False pairs H with the adjoint of the zero-border blur whatever `border`
         is, as the released network does; True gives the transpose of H itself.
-    method: "fft"; "direct", a grouped convolution; "auto" for whichever of these is faster for
-        this kernel size; or "taps", a sum over the kernel's weights one by one, which needs
-        little memory in float64 and adds in the same order on every machine.
+    method: "fft", which was the faster one at every kernel size on a CPU (1x1 to 75x75, see
+        codes/scripts/measure_crossover.py and results/published/blur_crossover.csv); "direct",
+        a grouped convolution; or "taps", a sum over the kernel's weights one by one, which
+        needs little memory in float64 and adds in the same order on every machine.
 
     Works in float32 (or float64): half-precision images are brought to the kernel's type.
     Raises ValueError for an unknown border or method, an empty kernel, or a circular border
@@ -101,12 +96,12 @@ class Blur:
         size: tuple[int, int],
         border: Border = "replicate",
         exact_adjoint: bool = False,
-        method: Literal["auto", "fft", "direct", "taps"] = "auto",
+        method: Literal["fft", "direct", "taps"] = "fft",
     ):
         if border not in BORDERS:
             raise ValueError(f"unknown border '{border}': one of {', '.join(BORDERS)}")
-        if method not in ("auto", "fft", "direct", "taps"):
-            raise ValueError(f"unknown method '{method}': auto, fft, direct or taps")
+        if method not in ("fft", "direct", "taps"):
+            raise ValueError(f"unknown method '{method}': fft, direct or taps")
         if kernel.dim() not in (3, 4) or kernel.numel() == 0:
             raise ValueError(f"a kernel is (B, h, w) or (B, C, h, w), not {tuple(kernel.shape)}")
         self.kernel = kernel if kernel.dim() == 4 else kernel[:, None]
@@ -117,8 +112,6 @@ class Blur:
         self._padded_size = tuple(s + k - 1 for s, k in zip(self.size, self.kernel_size, strict=True))
         self.border = border
         self.adjoint_border: Border = border if exact_adjoint else "zero"
-        if method == "auto":
-            method = "direct" if self.kernel_size[0] * self.kernel_size[1] <= DIRECT_UP_TO else "fft"
         self.method = method
         if method == "fft":
             # Long enough that the cyclic product equals the linear one, for H and for H'.

@@ -12,7 +12,10 @@ from codes.models.archs.unet import UNet
 from codes.utils.registry import Registry
 
 SOLVERS: Registry[type[nn.Module]] = Registry("solver")
-"""x-step solvers: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`."""
+"""x-step solvers: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`.
+
+`takes_mask` says whether they heed `system.mask`.
+"""
 
 
 @dataclass
@@ -41,7 +44,7 @@ class HypNet(nn.Module):
 
     def __init__(self, in_nc: int, out_nc: int):
         super().__init__()
-        width = out_nc // 4
+        width = max(1, out_nc // 4)
         self.head = nn.Sequential(nn.Conv2d(2 * in_nc, out_nc, 3, padding=1), nn.ReLU(inplace=True))
         self.res = nn.Sequential(
             nn.Conv2d(out_nc, width, 1),
@@ -88,6 +91,8 @@ class CGNet(nn.Module):
     A hyper-Laplacian prior makes the system's weights depend on the image: m_p, m_d scale
     the filter responses and m_n the prior's part.
     """
+
+    takes_mask = True
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()

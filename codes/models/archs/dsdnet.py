@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from codes.models.archs.blur import Blur, Border, odd_sized
+from codes.models.archs.blur import BORDERS, Blur, Border, odd_sized
 from codes.models.archs.cgnet import SOLVERS, System
 from codes.models.archs.filters import Filters
 from codes.models.archs.initialisation import INITIALISATIONS
@@ -52,10 +52,12 @@ class DSDNet(nn.Module):
     max_nc: candidates of a maximum. n_iter: T stages. padding_mode: border of H.
     dropout_rate: of the Dropout2d before each shrinkage. nf_n: width of NLNet.
     init, shrinkage, solver: names in INITIALISATIONS, SHRINKAGES, SOLVERS.
-    Raises ValueError where in_nc and out_nc differ; UserError for an unknown name.
+    Raises ValueError where in_nc and out_nc differ, a number is below 1 or the border unknown;
+    UserError for an unknown name.
     """
 
-    takes_mask = True
+    reads_released_names = True
+    """weight files may use the authors' key names"""
 
     def __init__(
         self,
@@ -75,6 +77,10 @@ class DSDNet(nn.Module):
         super().__init__()
         if in_nc != out_nc:
             raise ValueError(f"a deconvolution keeps its channels: in_nc {in_nc}, out_nc {out_nc}")
+        if padding_mode not in BORDERS:
+            raise ValueError(f"unknown padding_mode '{padding_mode}': one of {', '.join(BORDERS)}")
+        if min(in_nc, nf_p, nf_d, max_nc, n_iter, nf_n) < 1:
+            raise ValueError("in_nc, nf_p, nf_d, max_nc, n_iter and nf_n are at least 1")
         self.in_nc, self.n_iter, self.padding_mode = in_nc, n_iter, padding_mode
         shrink = SHRINKAGES[shrinkage]
         self.initialise = INITIALISATIONS[init]()
@@ -87,7 +93,7 @@ class DSDNet(nn.Module):
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """x0 (B, C, H, W), before any stage; not clamped."""
-        return self.initialise(blurry, odd_sized(kernel))
+        return self.initialise(blurry, odd_sized(kernel.to(blurry.dtype)))
 
     def forward(
         self, blurry: Tensor, kernel: Tensor, mask: Tensor | None = None, stages: bool = False
@@ -96,11 +102,13 @@ class DSDNet(nn.Module):
 
         blurry: (B, C, H, W), values in [0, 1]. kernel: (B, h, w), each summing to 1, applied as
         a cross-correlation. mask: None, or (B, 1, H, W) or (B, C, H, W), 1 at valid pixels.
+        Both are brought to the weights' precision.
         Returns x_T (B, C, H, W), not clamped; with `stages` the list x_1 ... x_T.
         Raises ValueError for a mask where the x-step has no use for one.
         """
-        if mask is not None and not self.takes_mask:
-            raise ValueError(f"{type(self).__name__} takes no mask")
+        if mask is not None and not self.solver.takes_mask:
+            raise ValueError(f"the x-step of this {type(self).__name__} takes no mask")
+        blurry, kernel = (tensor.to(self.F[0].weight.dtype) for tensor in (blurry, kernel))
         m = None if mask is None else mask.expand_as(blurry)
         y = blurry if m is None else m * blurry
         kernel = odd_sized(kernel)

@@ -23,9 +23,7 @@ class DSDNetPlusOptions(DSDNetOptions):
 
 @register_network("DSDNet_plus", DSDNetPlusOptions)
 class DSDNetPlus(DSDNet):
-    """DSDNet with the x-step `cgnet_plus`; it takes no mask."""
-
-    takes_mask = False
+    """DSDNet with the x-step `cgnet_plus`, which takes no mask."""
 
     def __init__(self, *, solver: str = "cgnet_plus", **config):
         super().__init__(solver=solver, **config)
@@ -130,6 +128,8 @@ class NLNetPlus(nn.Module):
 @SOLVERS.register("cgnet_plus")
 class CGNetPlus(nn.Module):
     """CGNet with one weight a stage for each side of the system, and a learned step along r."""
+
+    takes_mask = False
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()

@@ -33,7 +33,7 @@ def edge_taper(y: Tensor, kernel: Tensor, times: int = 3) -> Tensor:
         weights.append(1 - correlation / correlation.amax(-1, keepdim=True))
     alpha = weights[0][..., :, None] * weights[1][..., None, :]
     alpha = alpha if kernel.dim() == 4 else alpha[:, None]
-    blur = Blur(kernel, y.shape[-2:], border="circular", method="fft")
+    blur = Blur(kernel, y.shape[-2:], border="circular")
     for _ in range(times):
         y = alpha * y + (1 - alpha) * blur(y)
     return y

@@ -56,6 +56,8 @@ def translate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if not tensor.equal(weights[original]):
                 raise ValueError(f"{key} should repeat {original} but differs from it")
             continue
+        if our_name(key) in translated:
+            raise ValueError(f"{key} is there twice, with and without a prefix or under two names")
         translated[our_name(key)] = tensor
     return translated
 

@@ -1,0 +1,29 @@
+"""Checks of command-line arguments that argparse has no type for."""
+
+import argparse
+
+import torch
+
+from codes.utils.errors import UserError
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return number
+
+
+def available_device(name: str) -> torch.device:
+    """`cpu`, `cuda` or `cuda:N`. Raises UserError where it is no device or not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: cpu, cuda or cuda:N is expected") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device

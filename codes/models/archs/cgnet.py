@@ -1,6 +1,7 @@
 """The x-step: solve (F'F + H'G'GH) x = F'(v - u_i) + H'G'(Gy - z + u_j), learned as CGNet."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as nnf
@@ -37,6 +38,14 @@ class System:
     G: Filters
     H: Blur
     mask: Tensor | None = None
+
+
+class Weights(NamedTuple):
+    """m_p (B, N, H, W), m_d (B, M, H, W) and m_n (B, C, H, W)."""
+
+    prior: Tensor
+    data: Tensor
+    image: Tensor
 
 
 class HypNet(nn.Module):
@@ -103,15 +112,23 @@ class CGNet(nn.Module):
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
+        m = self.weights(t, s)
+        # r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
+        r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
+        return s.x + self.correction(t, s, m, r)
+
+    def weights(self, t: int, s: System) -> Weights:
+        """m_p, m_d and m_n of stage `t`."""
         mask = torch.ones_like(s.x) if s.mask is None else s.mask
         x_and_mask = torch.cat([s.x, mask], 1)
-        m_p, m_d, m_n = self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x)
+        return Weights(self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x))
 
-        def adjoint(a: Tensor, b: Tensor) -> Tensor:
-            """Ad(a, b) = m_n F'(m_p a) + H'G'(m_d b)."""
-            return m_n * s.F.adjoint(m_p * a) + s.H.adjoint(s.G.adjoint(m_d * b))
+    def correction(self, t: int, s: System, m: Weights, r: Tensor) -> Tensor:
+        """What the U-Net adds to x, given the system's residual r; both (B, C, H, W)."""
+        directions = self.unet[t](torch.cat([m.prior * s.F(r), m.data * s.G(s.H(r))], 1))
+        return adjoint(s, m, *directions.split([m.prior.shape[1], m.data.shape[1]], 1))
 
-        # r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
-        r = adjoint(s.prior_target - m_p * s.Fx, s.data_target - m_d * s.GHx)
-        directions = self.unet[t](torch.cat([m_p * s.F(r), m_d * s.G(s.H(r))], 1))
-        return s.x + adjoint(*directions.split([m_p.shape[1], m_d.shape[1]], 1))
+
+def adjoint(s: System, m: Weights, a: Tensor, b: Tensor) -> Tensor:
+    """Ad(a, b) = m_n F'(m_p a) + H'G'(m_d b)."""
+    return m.image * s.F.adjoint(m.prior * a) + s.H.adjoint(s.G.adjoint(m.data * b))

@@ -1,10 +1,18 @@
 """Shrinkage functions: the proximal operators of the regularisers, learned as Maxout layers."""
 
+import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from codes.utils.registry import Registry
 
 SHRINKAGES: Registry[type[nn.Module]] = Registry("shrinkage")
+
+DENSE_UP_TO = 16
+"""Up to this many channels, training spreads the grouped convolution's weights over a dense one.
+
+A dense convolution of so few channels costs less than the backward pass of a grouped one.
+"""
 
 
 @SHRINKAGES.register("maxout")
@@ -26,7 +34,48 @@ class Maxout(nn.Module):
     def forward(self, a: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, channels, H, W)."""
         a = self.dropout(a)
+        if torch.is_grad_enabled() and a.shape[1] <= DENSE_UP_TO:
+            return _DifferenceOfMaxima.apply(self._candidates(a), self.max_nc)
         return self._maximum(self.conv1(a)) - self._maximum(self.conv2(a))
 
     def _maximum(self, candidates: Tensor) -> Tensor:
         return candidates.unflatten(1, (-1, self.max_nc)).amax(2)
+
+    def _candidates(self, a: Tensor) -> Tensor:
+        """Both convolutions as one dense one: (B, max_nc * 2 * channels, H, W), the candidate's number first."""
+        channels = a.shape[1]
+        weight, bias = (
+            torch.stack([one.unflatten(0, (channels, -1)), other.unflatten(0, (channels, -1))]).movedim(2, 0)
+            for one, other in ((self.conv1.weight, self.conv2.weight), (self.conv1.bias, self.conv2.bias))
+        )
+        own = torch.eye(channels, device=a.device, dtype=weight.dtype)[:, :, None, None]
+        dense = (weight * own).flatten(0, 2).contiguous(memory_format=torch.channels_last)
+        return nnf.conv2d(a, dense, bias.flatten(), padding=1)
+
+
+class _DifferenceOfMaxima(torch.autograd.Function):
+    """max_k candidates[k, first] - max_k candidates[k, second], keeping for backward which k it was.
+
+    amax itself rebuilds a mask over all candidates in its backward pass and divides ties; here a
+    tie goes to the first. The masks have the candidates' type: products with bool are slow on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx, candidates: Tensor, max_nc: int) -> Tensor:
+        largest, *others = candidates.chunk(max_nc, 1)
+        larger = []
+        for candidate in others:
+            larger.append(candidate.clone().gt_(largest))
+            largest = torch.maximum(largest, candidate)
+        ctx.save_for_backward(*larger)
+        first, second = largest.chunk(2, 1)
+        return first - second
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        rest = torch.cat([gradient, -gradient], 1)
+        parts = []
+        for larger in reversed(ctx.saved_tensors):
+            parts.append(rest * larger)
+            rest = rest - parts[-1]
+        return torch.cat([rest, *reversed(parts)], 1), None

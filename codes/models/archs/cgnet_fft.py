@@ -1,0 +1,41 @@
+"""CGNet with a learned step along the preconditioned residual before it."""
+
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor, nn
+
+from codes.models.archs.cgnet import SOLVERS, CGNet, System, adjoint
+from codes.models.archs.initialisation import gradient_power
+
+
+@SOLVERS.register("cgnet_fft")
+class CGNetFFT(CGNet):
+    """CGNet applied to what a step x + alpha P r leaves of the system's residual r.
+
+    P = 1 / (|K|^2 + lambda (|Dx|^2 + |Dy|^2) + 0.001) in the Fourier domain, close to the inverse
+    of the system where its filters are near to a delta; alpha (from 0) and lambda are learned for
+    each stage.
+    """
+
+    floor = 1e-3
+
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
+        super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
+        self.alpha = nn.Parameter(torch.zeros(n_iter))
+        self.log_lambda = nn.Parameter(torch.full((n_iter,), -4.0))
+
+    def forward(self, t: int, s: System) -> Tensor:
+        """The next x (B, C, H, W) of stage `t`."""
+        m = self.weights(t, s)
+        r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
+        step = self.alpha[t] * self._precondition(t, s.H.kernel, r)
+        r = r - adjoint(s, m, m.prior * s.F(step), m.data * s.G(s.H(step)))
+        return s.x + step + self.correction(t, s, m, r)
+
+    def _precondition(self, t: int, kernel: Tensor, r: Tensor) -> Tensor:
+        """P r (B, C, H, W); beyond its border r is taken to be zero."""
+        size = tuple(next_fast_len(s + k - 1, real=True) for s, k in zip(r.shape[-2:], kernel.shape[-2:], strict=True))
+        power = torch.fft.rfft2(kernel, s=size).abs().square()
+        smooth = self.log_lambda[t].exp() * gradient_power(size, r.device, r.dtype)
+        preconditioned = torch.fft.irfft2(torch.fft.rfft2(r, s=size) / (power + smooth + self.floor), s=size)
+        return preconditioned[..., : r.shape[-2], : r.shape[-1]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+import torch
 import torch.distributed as dist
 
 from codes.utils.errors import UserError
@@ -56,14 +57,18 @@ def _others_alive() -> Iterator[None]:
 
 
 @contextmanager
-def processes() -> Iterator[Processes]:
-    """The group that torchrun's environment variables describe, or this process alone."""
+def processes(devices: bool = False) -> Iterator[Processes]:
+    """The group that torchrun's environment variables describe, or this process alone.
+
+    devices: the processes will exchange tensors on GPUs too (nccl).
+    """
     world_size = int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
     if world_size == 1:
         yield Processes()
         return
     # Sharing out images needs no GPU traffic; a slow image must not end the others' waiting.
-    dist.init_process_group("gloo", timeout=timedelta(days=7))
+    backend = "cpu:gloo,cuda:nccl" if devices and torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(days=7))
     try:
         yield Processes(dist.get_rank(), world_size, int(os.environ.get("LOCAL_RANK", 0)))
     finally:

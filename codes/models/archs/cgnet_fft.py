@@ -15,20 +15,33 @@ class CGNetFFT(CGNet):
     P = 1 / (|K|^2 + lambda (|Dx|^2 + |Dy|^2) + 0.001) in the Fourier domain, close to the inverse
     of the system where its filters are near to a delta; alpha (from 0) and lambda are learned for
     each stage.
+
+    The U-Net starts without biases and with He's weights, so that small residuals give small
+    directions, and with a last convolution of zeros and no ReLU after it: each stage starts as the
+    identity. Trained from torch's own start, the paper's last ReLU tends to switch itself off.
     """
 
     floor = 1e-3
+    pace = 10.0
+    """alpha is this times its parameter, for it has farther to go than a convolution's weights"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
         self.alpha = nn.Parameter(torch.zeros(n_iter))
         self.log_lambda = nn.Parameter(torch.full((n_iter,), -4.0))
+        for unet in self.unet:
+            unet.u0.m[3] = nn.Identity()
+            for module in unet.modules():
+                if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                    nn.init.zeros_(module.bias)
+            nn.init.zeros_(unet.u0.m[2].weight)
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
         r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
-        step = self.alpha[t] * self._precondition(t, s.H.kernel, r)
+        step = self.pace * self.alpha[t] * self._precondition(t, s.H.kernel, r)
         r = r - adjoint(s, m, m.prior * s.F(step), m.data * s.G(s.H(step)))
         return s.x + step + self.correction(t, s, m, r)
 

@@ -94,15 +94,18 @@ class AdaptiveInitialisation(nn.Module):
     size whose Fourier transform is fast, and one transfer function serves all steps.
     """
 
-    weight_at_1_percent = 0.01
-    exponent = 1.65
+    weight_at_1_percent = 0.0129
+    exponent = 1.73
     least_sigma = 0.002
     """what rounding to 8 bit leaves of the noise even in a clean image"""
 
     def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """blurry (B, C, H, W), kernel (B, h, w) of odd sides -> x0 (B, C, H, W), not clamped."""
         sigma = estimate_noise(blurry).clamp(min=self.least_sigma)
-        weight = self.weight_at_1_percent * (sigma / 0.01) ** self.exponent
+        return self.inverse(blurry, kernel, self.weight_at_1_percent * (sigma / 0.01) ** self.exponent)
+
+    def inverse(self, blurry: Tensor, kernel: Tensor, weight: Tensor) -> Tensor:
+        """x0 (B, C, H, W) for given weights (B,)."""
         padded = pad(blurry, kernel.shape[-2:], "replicate")
         size = tuple(next_fast_len(length, real=True) for length in padded.shape[-2:])
         height, width = padded.shape[-2:]

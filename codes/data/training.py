@@ -1,0 +1,162 @@
+"""Training data: patches of sharp images, blurred and made noisy on the fly.
+
+Everything random in a sample depends on (seed, its number) alone, so any number of worker
+processes, started anew at any sample, gives the same data.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from codes.data.degradation import seed_of
+from codes.data.images import list_images, read_image
+from codes.data.kernel_generator import camera_shake, disk, gaussian
+from codes.models.archs.blur import Blur, centre
+from codes.training.options import KernelShares, TrainSet
+from codes.utils.errors import UserError
+
+
+class Sample(NamedTuple):
+    """One patch, or a batch of them with a leading dimension B.
+
+    sharp, blurry, noise: float32 (3, H, W); kernel: (h, w), sum 1; sigma: scalar, standard
+    deviation of the noise. blurry = blur of sharp + noise, and clipped and rounded if so asked.
+    """
+
+    sharp: Tensor
+    blurry: Tensor
+    kernel: Tensor
+    noise: Tensor
+    sigma: Tensor
+
+
+class Ticket(NamedTuple):
+    """What a worker is asked for: sample `number` with patches of `size` pixels a side."""
+
+    number: int
+    size: int
+
+
+class TrainingPatches(Dataset):
+    """The samples of a training set by ticket. Raises UserError for an empty or missing folder."""
+
+    def __init__(self, options: TrainSet, folder: Path, seed: int):
+        self.options, self.seed = options, seed
+        self.paths = list_images(folder)
+
+    def __len__(self) -> int:
+        """Number of sharp images; samples have no end."""
+        return len(self.paths)
+
+    def __getitem__(self, ticket: Ticket) -> Sample:
+        """Make one sample. Raises UserError for an unreadable image or one smaller than the patch."""
+        number, size = ticket
+        options = self.options
+        random = np.random.RandomState(seed_of("sample", number, seed=self.seed))
+        path = self.paths[self._image_of(number)]
+        image = read_image(path)
+        if min(image.shape[:2]) < size:
+            raise UserError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels, smaller than GT_size {size}")
+        image = np.broadcast_to(image, (*image.shape[:2], 3))
+        kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
+        image, kernel = self._turned(random, image, kernel)
+        top, left = (random.randint(length - size + 1) for length in image.shape[:2])
+        margin = max(centre(kernel.shape)) if random.uniform() < options.real_border else 0
+        # Beyond the margin, and where the image ends, the border is replicated.
+        rows, columns = slice(max(top - margin, 0), top + size + margin), slice(max(left - margin, 0), left + size + margin)
+        window = torch.from_numpy(np.ascontiguousarray(image[rows, columns].transpose(2, 0, 1)))
+        kernel = torch.from_numpy(kernel.astype(np.float32))
+        y0, x0 = top - rows.start, left - columns.start
+        inner = (..., slice(y0, y0 + size), slice(x0, x0 + size))
+        blurred = Blur(kernel[None], window.shape[-2:], border="replicate")(window[None])[0][inner]
+        sigma = random.uniform(*options.noise)
+        blurry = blurred + torch.from_numpy((sigma * random.standard_normal(blurred.shape)).astype(np.float32))
+        if options.round_8bit:
+            blurry = blurry.clamp(0, 1).mul(255).round().div(255)
+        return Sample(
+            window[inner].contiguous(), blurry, zero_padded(kernel, options.kernel_size), blurry - blurred, torch.tensor(sigma)
+        )
+
+    def _image_of(self, number: int) -> int:
+        """Every epoch shows each image once, in an order of its own."""
+        epoch, place = divmod(number, len(self.paths))
+        if not self.options.use_shuffle:
+            return place
+        return int(np.random.RandomState(seed_of("order", epoch, seed=self.seed)).permutation(len(self.paths))[place])
+
+    def _turned(
+        self, random: np.random.RandomState, image: np.ndarray, kernel: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Image and kernel, both flipped and turned by multiples of 90 degrees alike."""
+        flip, turns = random.randint(2), random.randint(4)
+        if self.options.use_flip and flip:
+            image, kernel = image[:, ::-1], kernel[:, ::-1]
+        if self.options.use_rot:
+            image, kernel = np.rot90(image, turns), np.rot90(kernel, turns)
+        return image, kernel
+
+
+class Tickets:
+    """The batches of tickets of one process from iteration `start` on: a batch sampler.
+
+    phases: (first iteration, patch size, batch size of all processes together), growing. A
+    process takes every world_size-th sample of each batch, so the batches do not depend on the
+    number of processes.
+    """
+
+    def __init__(
+        self, phases: Sequence[tuple[int, int, int]], start: int, end: int, rank: int = 0, world_size: int = 1
+    ):
+        self.phases, self.start, self.end, self.rank, self.world_size = phases, start, end, rank, world_size
+
+    @classmethod
+    def of(cls, options: TrainSet, start: int, end: int, rank: int, world_size: int) -> "Tickets":
+        """Raises UserError where a batch can't be shared out evenly."""
+        phases = [(0, options.GT_size, options.batch_size)]
+        phases += [(phase.from_iter, phase.GT_size, phase.batch_size) for phase in options.progressive]
+        for _, _, batch in phases:
+            if batch % world_size:
+                raise UserError(
+                    f"datasets.train: a batch of {batch} can't be shared out evenly among {world_size} processes"
+                )
+        return cls(phases, start, end, rank, world_size)
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def __iter__(self) -> Iterator[list[Ticket]]:
+        number, following = 0, [*self.phases[1:], (self.end, 0, 0)]
+        for (first, size, batch), (limit, _, _) in zip(self.phases, following, strict=True):
+            for iteration in range(first, min(limit, self.end)):
+                if iteration >= self.start:
+                    yield [Ticket(number + i, size) for i in range(self.rank, batch, self.world_size)]
+                number += batch
+
+
+def draw_kernel(random: np.random.RandomState, shares: KernelShares, smallest: int, largest: int) -> np.ndarray:
+    """One kernel (h, w) of odd size from `smallest` to `largest`, float64, sum 1."""
+    kinds = {"camera_shake": shares.camera_shake, "gaussian": shares.gaussian, "disk": shares.disk}
+    parts = np.array(list(kinds.values()))
+    kind = random.choice(list(kinds), p=parts / parts.sum())
+    size = 2 * random.randint(smallest // 2, largest // 2 + 1) + 1
+    if kind == "camera_shake":
+        return camera_shake(random, size)
+    if kind == "gaussian":
+        return gaussian(size, random.uniform(0.6, size / 6))
+    return disk(size, random.uniform(1, (size - 1) / 2))
+
+
+def zero_padded(kernel: Tensor, size: int) -> Tensor:
+    """A kernel (h, w) of odd sides with zeros around it, (size, size), its centre kept."""
+    rows, columns = (size - kernel.shape[0]) // 2, (size - kernel.shape[1]) // 2
+    return torch.nn.functional.pad(kernel, (columns, columns, rows, rows))
+
+
+def collate(samples: Sequence[Sample]) -> Sample:
+    """Stack samples to a batch."""
+    return Sample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))

@@ -1,0 +1,1 @@
+"""Training: options, losses, schedule, checkpoints, validation, monitoring, and the loop itself."""

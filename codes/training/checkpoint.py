@@ -1,0 +1,89 @@
+"""Checkpoints: everything that training needs to go on as if it had never stopped."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from codes.options import dump_options
+from codes.training.options import TrainOptions
+from codes.utils.errors import UserError, warn
+from codes.utils.files import write_atomic
+from codes.utils.yaml_files import parse_yaml
+
+KEPT = 2
+"""Checkpoints that stay: should the last one be damaged, the one before is there."""
+WITHOUT_EFFECT = ("gpu_ids", "use_tb_logger", "logger", "path", "datasets.train.n_workers", "datasets.val", "baselines",
+                  "train.val_freq", "train.val_images", "train.max_nonfinite")
+"""Options that may differ when training goes on: they do not change what is trained."""
+SUFFIX = ".state"
+
+
+def save(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
+    """Write checkpoint `iteration` whole or not at all, and remove all but the last ones.
+
+    Raises UserError where it can't be written; the earlier ones are untouched then.
+    """
+    path = folder / f"{iteration:08d}{SUFFIX}"
+    try:
+        write_atomic(path, lambda temporary: torch.save(dict(state), temporary))
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: the checkpoint could not be written ({reason}); is the disk full?") from None
+    for old in _existing(folder)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read one checkpoint. Raises UserError for a missing or damaged file."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
+        raise UserError(f"{path}: not a readable checkpoint; is it damaged?") from None
+
+
+def load_last(folder: Path) -> dict[str, Any] | None:
+    """The last readable checkpoint of a folder, with a warning for each damaged one; None if there is none.
+
+    Raises UserError where there are checkpoints and all are damaged.
+    """
+    paths = _existing(folder)
+    for path in reversed(paths):
+        try:
+            return load(path)
+        except UserError as error:
+            warn(f"{error} Going on from the checkpoint before it.")
+    if paths:
+        raise UserError(f"{folder}: no readable checkpoint; remove the folder to begin anew")
+    return None
+
+
+def check_options(options: TrainOptions, saved: str) -> None:
+    """Raise UserError where the options differ from those of the checkpoint in a way that matters."""
+    now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), saved))
+    differing = [
+        f"{key} was {then.get(key, 'not set')}, is {now.get(key, 'not set')}"
+        for key in dict.fromkeys([*then, *now])
+        if then.get(key) != now.get(key) and not key.startswith(WITHOUT_EFFECT)
+    ]
+    if differing:
+        raise UserError(
+            f"the option file changed since the checkpoint: {'; '.join(differing)}. Change it back, train under "
+            "another name, or go on all the same with --accept-changes"
+        )
+
+
+def _existing(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in content.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

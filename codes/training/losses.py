@@ -1,0 +1,59 @@
+"""The training loss: pixel and Fourier terms, for every stage, optionally on the re-blurred result."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from codes.data.training import Sample
+from codes.models.archs.blur import Blur
+from codes.training.options import Recipe
+
+CHARBONNIER_EPSILON = 1e-3
+
+PIXEL_CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
+    "l1": lambda difference: difference.abs().mean(),
+    "l2": lambda difference: difference.square().mean(),
+    "cb": lambda difference: (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean(),
+}
+"""MMSR's `pixel_criterion`: mean over all values of a difference of images."""
+
+
+def fourier_l1(difference: Tensor) -> Tensor:
+    """Mean complex modulus of the unnormalised 2-D real Fourier transform of (B, C, H, W)."""
+    return torch.fft.rfft2(difference).abs().mean()
+
+
+class Loss:
+    """Weighted sum of the terms over all stages.
+
+    stages x_1 ... x_T and the batch -> the loss and its terms, detached, by name.
+    """
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self.pixel = PIXEL_CRITERIA[recipe.pixel_criterion]
+
+    def __call__(self, stages: Sequence[Tensor], batch: Sample) -> tuple[Tensor, dict[str, Tensor]]:
+        recipe = self.recipe
+        weights = recipe.stage_weights or [1.0] * len(stages)
+        terms: dict[str, Tensor] = {}
+        for weight, x in zip(weights, stages, strict=True):
+            if weight:
+                self._add(terms, "", weight, x.float() - batch.sharp)
+                if recipe.reblur_weight:
+                    # The blur of a patch differs from the given one where real pixels lay beyond its border.
+                    H = Blur(batch.kernel, x.shape[-2:], border="replicate")
+                    again = H(x.float()) + batch.noise - batch.blurry
+                    self._add(terms, "reblur_", weight * recipe.reblur_weight, again)
+        loss = sum(terms.values(), start=torch.zeros((), device=batch.sharp.device))
+        return loss, {name: term.detach() for name, term in terms.items()}
+
+    def _add(self, terms: dict[str, Tensor], prefix: str, weight: float, difference: Tensor) -> None:
+        recipe = self.recipe
+        if recipe.pixel_weight:
+            name = f"{prefix}{recipe.pixel_criterion}"
+            terms[name] = terms.get(name, 0) + weight * recipe.pixel_weight * self.pixel(difference)
+        if recipe.fft_weight:
+            name = f"{prefix}fft"
+            terms[name] = terms.get(name, 0) + weight * recipe.fft_weight * fourier_l1(difference)

@@ -1,0 +1,39 @@
+"""Optimiser and learning rate, under MMSR's names."""
+
+import math
+from bisect import bisect_right
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from codes.training.options import Recipe
+
+
+def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or Adam over all weights of the network."""
+    kinds = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}
+    return kinds[recipe.optimizer](
+        network.parameters(), recipe.lr_G, betas=(recipe.beta1, recipe.beta2), weight_decay=recipe.weight_decay_G
+    )
+
+
+def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LambdaLR:
+    """The schedule as a function of the iteration alone, so that going on needs nothing but its number."""
+    return LambdaLR(optimizer, lambda iteration: factor(iteration, recipe))
+
+
+def factor(iteration: int, recipe: Recipe) -> float:
+    """The learning rate of an iteration (counted from 0) as a fraction of lr_G.
+
+    At each of `restarts` the schedule begins anew from the weight given for it.
+    """
+    warmup = min(1.0, (iteration + 1) / recipe.warmup_iter) if recipe.warmup_iter else 1.0
+    period = bisect_right(recipe.restarts, iteration)
+    begin, weight = (recipe.restarts[period - 1], recipe.restart_weights[period - 1]) if period else (0, 1.0)
+    if recipe.lr_scheme == "MultiStepLR":
+        drops = sum(begin < step <= iteration for step in recipe.lr_steps)
+        return warmup * weight * recipe.lr_gamma**drops
+    floor = recipe.eta_min / recipe.lr_G
+    progress = min(1.0, (iteration - begin) / recipe.T_period[period])
+    return warmup * (floor + (weight - floor) * (1 + math.cos(math.pi * progress)) / 2)

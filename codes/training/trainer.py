@@ -1,0 +1,125 @@
+"""One training step, and the state that it changes."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from codes.data.degradation import seed_of
+from codes.data.images import to_8bit, write_8bit
+from codes.data.kernels import write_kernel
+from codes.data.training import Sample
+from codes.training.ema import Average
+from codes.training.losses import Loss
+from codes.training.options import Recipe
+from codes.training.schedule import build_optimizer, build_scheduler
+from codes.utils.errors import UserError
+from codes.utils.files import write_csv
+from codes.utils.processes import Processes
+
+
+class Trainer:
+    """Network, average, optimiser and schedule, and how a batch changes them.
+
+    network: on the device already; `iteration` counts the steps done.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, device: torch.device, group: Processes):
+        if recipe.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        self.recipe, self.device, self.group = recipe, device, group
+        self.network = network.train()
+        self.average = Average(network, recipe.ema_decay)
+        self.optimizer = build_optimizer(network, recipe)
+        self.scheduler = build_scheduler(self.optimizer, recipe)
+        self.loss = Loss(recipe)
+        self.iteration, self.skipped, self.skipped_in_a_row = 0, 0, 0
+        self._forward: nn.Module = network
+        if group.world_size > 1:
+            self._forward = DistributedDataParallel(network, [device] if device.type == "cuda" else None)
+        if recipe.compile:
+            self._forward = torch.compile(self._forward)
+
+    def step(self, batch: Sample) -> dict[str, float]:
+        """Train on this process's part of a batch; returns the figures to report.
+
+        A step whose loss or gradient is not finite changes no weights and is counted.
+        """
+        # Dropout depends on (seed, iteration, rank) alone: no generator's state needs keeping.
+        torch.manual_seed(seed_of("step", self.iteration, self.group.rank, seed=self.recipe.manual_seed))
+        batch = Sample(*(part.to(self.device, non_blocking=True) for part in batch))
+        blurry = batch.blurry
+        if self.recipe.channels_last:
+            blurry = blurry.contiguous(memory_format=torch.channels_last)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
+            stages = self._forward(blurry, batch.kernel, stages=True)
+        loss, terms = self.loss(stages, batch)
+        loss.backward()
+        limit = self.recipe.grad_clip or float("inf")
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+        figures = torch.stack([loss.detach(), norm, *terms.values()]).float()
+        if self.group.world_size > 1:
+            dist.all_reduce(figures)
+            figures /= self.group.world_size
+        values = figures.tolist()
+        if math.isfinite(values[0]) and math.isfinite(values[1]):
+            self.optimizer.step()
+            self.skipped_in_a_row = 0
+        else:
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+        self.scheduler.step()
+        self.iteration += 1
+        self.average.update(self.network, self.iteration)
+        return dict(zip(("loss", "grad_norm", *terms), values, strict=True)) | {"skipped": float(self.skipped)}
+
+    def check_finite(self, batch: Sample, folder: Path) -> None:
+        """Raise UserError after too many steps in a row that were not finite; the batch is saved to `folder`."""
+        if self.skipped_in_a_row >= self.recipe.max_nonfinite:
+            save_batch(batch, folder)
+            raise UserError(
+                f"the loss was not finite for {self.skipped_in_a_row} steps in a row (up to iteration "
+                f"{self.iteration}); the last batch is saved in {folder}"
+            )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps. The data's position follows from `iteration`."""
+        return {
+            "iteration": self.iteration,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`. Raises UserError where it belongs to another network."""
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.network.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from None
+        self.iteration = state["iteration"]
+        self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+
+
+def save_batch(batch: Sample, folder: Path) -> None:
+    """Write a batch's images, kernels and noise levels for inspection."""
+    rows = []
+    for i, sigma in enumerate(batch.sigma.tolist()):
+        for kind in ("sharp", "blurry"):
+            image = getattr(batch, kind)[i].permute(1, 2, 0).cpu().numpy()
+            write_8bit(folder / f"{i}_{kind}.png", to_8bit(image))
+        write_kernel(folder / f"{i}_kernel.png", batch.kernel[i].double().cpu().numpy())
+        rows.append({"patch": i, "sigma": sigma})
+    write_csv(folder / "noise.csv", rows, ("patch", "sigma"))

@@ -1,0 +1,66 @@
+"""Draw what a training file trains on: a sheet of kernels and of blurry and sharp patches.
+
+    python codes/scripts/preview_training_data.py -opt options/train/tiny.yml --out preview.png
+
+The first samples of the training are shown, the kernels scaled to their maximum.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.data.images import to_8bit, write_8bit
+from codes.data.training import Sample, Ticket, TrainingPatches
+from codes.options import load_options
+from codes.training.options import TrainOptions
+from codes.utils.errors import run_command_line
+from codes.utils.files import from_root
+
+COLUMNS = 10
+KERNEL_ROWS, PATCH_ROWS = 4, 3
+TILE, GAP = 128, 4
+"""side of a kernel or patch on the sheet, and the white lines between them, in pixels"""
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
+    parser.add_argument("--out", type=Path, default=Path("preview.png"), help="default: preview.png")
+    arguments = parser.parse_args(argv)
+    options = load_options(TrainOptions, arguments.opt, arguments.set)
+    train_set = options.datasets.train
+    patches = TrainingPatches(train_set, from_root(train_set.dataroot_GT), options.train.manual_seed)
+    samples = [patches[Ticket(number, train_set.GT_size)] for number in range(KERNEL_ROWS * COLUMNS)]
+    write_8bit(arguments.out, sheet(samples))
+    print(f"{arguments.out}: {KERNEL_ROWS} rows of kernels, then blurry patches with the sharp ones below them")
+    return 0
+
+
+def sheet(samples: Sequence[Sample]) -> np.ndarray:
+    """The sheet (H, W, 3) uint8."""
+    rows = []
+    for first in range(0, KERNEL_ROWS * COLUMNS, COLUMNS):
+        kernels = [sample.kernel / sample.kernel.max() for sample in samples[first : first + COLUMNS]]
+        rows.append([tile(kernel.expand(3, -1, -1).permute(1, 2, 0).numpy()) for kernel in kernels])
+    for first in range(0, PATCH_ROWS * COLUMNS, COLUMNS):
+        for kind in ("blurry", "sharp"):
+            images = [getattr(sample, kind) for sample in samples[first : first + COLUMNS]]
+            rows.append([tile(image.permute(1, 2, 0).numpy()) for image in images])
+    return np.concatenate([np.concatenate(row, 1) for row in rows])
+
+
+def tile(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) brought to the sheet's scale, pixels kept square, a white gap at its right and below."""
+    scaled = cv2.resize(to_8bit(image), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    return np.pad(scaled, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

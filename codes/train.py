@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import choose_device
@@ -73,6 +74,11 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     best, hours = (state["best"], state["hours"]) if state else (0.0, 0.0)
 
     # Data: the batches from the trainer's iteration on.
+    if group.is_main:
+        for data in (train_set, *options.datasets.val.values()):
+            if data.embedded:
+                ensure_quickstart(from_root(data.dataroot_GT).parent)
+    group.barrier()
     patches = TrainingPatches(train_set, from_root(train_set.dataroot_GT), recipe.manual_seed)
     tickets = Tickets.of(train_set, trainer.iteration, recipe.niter, group.rank, group.world_size)
     loader = DataLoader(

@@ -25,7 +25,7 @@ class Sample(NamedTuple):
     """One patch, or a batch of them with a leading dimension B.
 
     sharp, blurry, noise: float32 (3, H, W); kernel: (h, w), sum 1; sigma: scalar, standard
-    deviation of the noise. blurry = blur of sharp + noise, and clipped and rounded if so asked.
+    deviation of the noise. blurry = blur of sharp + noise, where noise includes the error of rounding if there is one.
     """
 
     sharp: Tensor
@@ -66,21 +66,20 @@ class TrainingPatches(Dataset):
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
         image, kernel = self._turned(random, image, kernel)
         top, left = (random.randint(length - size + 1) for length in image.shape[:2])
+        # The blur sees real pixels within the margin; beyond it, and beyond the image, replicated ones.
         margin = max(centre(kernel.shape)) if random.uniform() < options.real_border else 0
-        # Beyond the margin, and where the image ends, the border is replicated.
-        rows, columns = slice(max(top - margin, 0), top + size + margin), slice(max(left - margin, 0), left + size + margin)
-        window = torch.from_numpy(np.ascontiguousarray(image[rows, columns].transpose(2, 0, 1)))
-        kernel = torch.from_numpy(kernel.astype(np.float32))
-        y0, x0 = top - rows.start, left - columns.start
-        inner = (..., slice(y0, y0 + size), slice(x0, x0 + size))
-        blurred = Blur(kernel[None], window.shape[-2:], border="replicate")(window[None])[0][inner]
+        above, before = min(margin, top), min(margin, left)
+        window = image[top - above : top + size + margin, left - before : left + size + margin]
+        x = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1)))
+        k = torch.from_numpy(kernel.astype(np.float32))
+        inner = (..., slice(above, above + size), slice(before, before + size))
+        blurred = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
         sigma = random.uniform(*options.noise)
         blurry = blurred + torch.from_numpy((sigma * random.standard_normal(blurred.shape)).astype(np.float32))
         if options.round_8bit:
             blurry = blurry.clamp(0, 1).mul(255).round().div(255)
-        return Sample(
-            window[inner].contiguous(), blurry, zero_padded(kernel, options.kernel_size), blurry - blurred, torch.tensor(sigma)
-        )
+        kernel = zero_padded(k, options.kernel_size)
+        return Sample(x[inner].contiguous(), blurry, kernel, blurry - blurred, torch.tensor(sigma))
 
     def _image_of(self, number: int) -> int:
         """Every epoch shows each image once, in an order of its own."""

@@ -37,6 +37,8 @@ class TrainSet(Options):
     name: str
     mode: Literal["GTDB"]
     dataroot_GT: str
+    embedded: bool = False
+    """made on the spot from the photographs of the scikit-image package if not there yet"""
     GT_size: PositiveInt
     """side of a patch"""
     batch_size: PositiveInt
@@ -52,7 +54,7 @@ class TrainSet(Options):
     """kernels are zero-padded to this side; odd"""
     kernel_size_min: PositiveInt = 11
     kernels: KernelShares = KernelShares()
-    noise: tuple[Fraction, Fraction] = (0.0, 0.05)
+    noise: list[Fraction] = Field([0.0, 0.05], min_length=2, max_length=2)
     """standard deviation, drawn uniformly between the two"""
     real_border: Fraction = 0.5
     """share of patches whose blur sees real pixels beyond the patch; the others' border is replicated"""

@@ -31,7 +31,7 @@ class Trainer:
 
     def __init__(self, network: nn.Module, recipe: Recipe, device: torch.device, group: Processes):
         if recipe.channels_last:
-            network = network.to(memory_format=torch.channels_last)
+            network = in_channels_last(network)
         self.recipe, self.device, self.group = recipe, device, group
         self.network = network.train()
         self.average = Average(network, recipe.ema_decay)
@@ -111,6 +111,17 @@ class Trainer:
             raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from None
         self.iteration = state["iteration"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+
+
+def in_channels_last(network: nn.Module) -> nn.Module:
+    """The network with its convolutions' weights in the layout that its images will have."""
+    network = network.to(memory_format=torch.channels_last)
+    for parameter in network.parameters():
+        if parameter.dim() == 4 and parameter.shape[1] == 1:
+            # One input channel lies the same way in both layouts, but only one of the two sets of
+            # strides is that of the gradients, and DistributedDataParallel minds.
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+    return network
 
 
 def save_batch(batch: Sample, folder: Path) -> None:

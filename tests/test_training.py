@@ -1,0 +1,341 @@
+"""The parts of training: data, losses, schedule, average, checkpoints, step."""
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from codes.data.degradation import blurred
+from codes.data.images import read_image
+from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collate, draw_kernel, zero_padded
+from codes.models.archs import shrinkage
+from codes.models.archs.blur import Blur
+from codes.models.factory import build_network
+from codes.training import checkpoint
+from codes.training.ema import Average
+from codes.training.losses import Loss
+from codes.training.options import KernelShares, Recipe
+from codes.training.schedule import build_optimizer, build_scheduler, factor
+from codes.training.trainer import Trainer
+from codes.utils.errors import UserError
+from codes.utils.processes import Processes
+from tests import training_recipe
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return training_recipe.sharp_images(tmp_path_factory.mktemp("data") / "two")
+
+
+def patches_of(data: Path, **overrides) -> TrainingPatches:
+    options = training_recipe.options(data, **{f"datasets__train__{key}": value for key, value in overrides.items()})
+    return TrainingPatches(options.datasets.train, data / "GT", seed=3)
+
+
+def trainer_of(data: Path, **overrides) -> Trainer:
+    options = training_recipe.options(data, **overrides)
+    torch.manual_seed(0)
+    return Trainer(build_network(options.network_G), options.train, torch.device("cpu"), Processes())
+
+
+def batch_of(data: Path, size: int = 24, count: int = 2, **overrides) -> Sample:
+    patches = patches_of(data, **overrides)
+    return collate([patches[Ticket(number, size)] for number in range(count)])
+
+
+# --- data ---------------------------------------------------------------------------------
+
+
+def test_sample_is_the_blurred_patch_plus_noise(data: Path) -> None:
+    patches = patches_of(data, real_border=0.0, noise=[0.05, 0.05])
+    sample = patches[Ticket(5, 24)]
+    assert sample.sharp.shape == sample.blurry.shape == (3, 24, 24)
+    assert sample.kernel.shape == (9, 9)
+    assert float(sample.kernel.sum()) == pytest.approx(1, abs=1e-6)
+    expected = blurred(sample.sharp.permute(1, 2, 0).numpy(), sample.kernel.double().numpy())
+    np.testing.assert_allclose((sample.blurry - sample.noise).permute(1, 2, 0), expected, atol=1e-5)
+    assert float(sample.noise.std()) == pytest.approx(0.05, rel=0.1)
+    assert float(sample.sigma) == pytest.approx(0.05)
+
+
+def test_real_border_sees_the_pixels_beyond_the_patch(data: Path) -> None:
+    sample = patches_of(data, real_border=1.0, use_flip=False, use_rot=False)[Ticket(0, 24)]
+    images = [read_image(path) for path in sorted((data / "GT").iterdir())]
+    whole = [blurred(image, sample.kernel.double().numpy()) for image in images]
+    patch = sample.sharp.permute(1, 2, 0).numpy()
+    found = [
+        np.abs(blurry[top : top + 24, left : left + 24] - (sample.blurry - sample.noise).permute(1, 2, 0).numpy()).max()
+        for image, blurry in zip(images, whole, strict=True)
+        for top in range(image.shape[0] - 23)
+        for left in range(image.shape[1] - 23)
+        if np.array_equal(image[top : top + 24, left : left + 24], patch)
+    ]
+    assert len(found) == 1
+    assert found[0] < 1e-5
+
+
+def test_image_and_kernel_are_turned_alike(data: Path) -> None:
+    patches = patches_of(data)
+    image, kernel = np.random.rand(12, 10, 3), np.random.rand(5, 5)
+    x, k = patches._turned(np.random.RandomState(2), image, kernel)
+    assert not np.array_equal(k, kernel)
+    inner = (slice(3, -3), slice(3, -3))
+    again = patches._turned(np.random.RandomState(2), blurred(image, kernel), kernel)[0]
+    np.testing.assert_allclose(blurred(x, k.copy())[inner], again[inner], atol=1e-12)
+
+
+def test_samples_do_not_depend_on_the_workers(data: Path) -> None:
+    def batches(workers: int, start: int = 0) -> list[Sample]:
+        patches = patches_of(data)
+        tickets = Tickets.of(patches.options, start, 6, 0, 1)
+        return list(DataLoader(patches, batch_sampler=tickets, num_workers=workers, collate_fn=collate))
+
+    alone, shared, late = batches(0), batches(2), batches(1, start=4)
+    for one, other in [*zip(alone, shared, strict=True), *zip(alone[4:], late, strict=True)]:
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(alone[0].blurry, alone[1].blurry)
+
+
+def test_processes_share_the_same_batches() -> None:
+    phases = [(0, 24, 4), (3, 32, 2)]
+    whole = list(Tickets(phases, 0, 5))
+    shares = [list(Tickets(phases, 0, 5, rank, 2)) for rank in (0, 1)]
+    assert [sorted(ticket for part in parts for ticket in part) for parts in zip(*shares, strict=True)] == whole
+    assert [len(batch) for batch in whole] == [4, 4, 4, 2, 2]
+    assert [ticket.number for batch in whole for ticket in batch] == list(range(16))
+    assert list(Tickets(phases, 4, 5)) == whole[4:]
+    assert len(Tickets(phases, 2, 5)) == len(list(Tickets(phases, 2, 5)))
+
+
+def test_batch_that_cannot_be_shared_out(data: Path) -> None:
+    with pytest.raises(UserError, match="3 processes"):
+        Tickets.of(patches_of(data).options, 0, 5, 0, 3)
+
+
+def test_every_epoch_shows_every_image(data: Path) -> None:
+    shuffled, plain = patches_of(data), patches_of(data, use_shuffle=False)
+    epochs = [tuple(shuffled._image_of(2 * epoch + place) for place in (0, 1)) for epoch in range(20)]
+    assert set(epochs) == {(0, 1), (1, 0)}
+    assert [plain._image_of(number) for number in range(4)] == [0, 1, 0, 1]
+
+
+def test_image_smaller_than_the_patch(data: Path) -> None:
+    with pytest.raises(UserError, match="smaller than GT_size 65"):
+        patches_of(data)[Ticket(0, 65)]
+
+
+@pytest.mark.parametrize("kind", ["camera_shake", "gaussian", "disk"])
+def test_kernels_of_every_kind(kind: str) -> None:
+    shares = KernelShares(**{name: float(name == kind) for name in KernelShares.model_fields})
+    sizes = set()
+    for seed in range(60):
+        kernel = draw_kernel(np.random.RandomState(seed), shares, 5, 75 if seed % 2 else 11)
+        assert kernel.min() >= 0
+        assert kernel.sum() == pytest.approx(1)
+        sizes.add(kernel.shape[0])
+    assert min(sizes) == 5
+    assert max(sizes) > 65
+    assert all(size % 2 for size in sizes)
+
+
+def test_zero_padding_keeps_the_blur() -> None:
+    x, kernel = torch.rand(1, 3, 20, 20), torch.rand(5, 5)
+    torch.testing.assert_close(Blur(kernel[None], (20, 20))(x), Blur(zero_padded(kernel, 11)[None], (20, 20))(x))
+
+
+# --- loss and schedule ----------------------------------------------------------------------
+
+
+def loss_of(data: Path, stages: list[torch.Tensor], batch: Sample, **overrides) -> tuple[torch.Tensor, dict]:
+    return Loss(training_recipe.options(data, **{f"train__{k}": v for k, v in overrides.items()}).train)(stages, batch)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"), [("l1", 0.2), ("l2", 0.04), ("cb", (0.04 + 1e-6) ** 0.5)]
+)
+def test_pixel_criteria_and_stage_weights(data: Path, criterion: str, expected: float) -> None:
+    batch = batch_of(data)
+    stages = [batch.sharp + 0.2, batch.sharp - 0.2]
+    only_pixels = {"pixel_criterion": criterion, "fft_weight": 0.0, "reblur_weight": 0.0}
+    loss, terms = loss_of(data, stages, batch, **only_pixels)
+    assert float(loss) == pytest.approx(2 * expected, rel=1e-4)
+    assert set(terms) == {criterion}
+    loss, _ = loss_of(data, stages, batch, **only_pixels, stage_weights=[0.0, 3.0], pixel_weight=0.5)
+    assert float(loss) == pytest.approx(1.5 * expected, rel=1e-4)
+
+
+def test_fourier_term(data: Path) -> None:
+    batch = batch_of(data)
+    _, terms = loss_of(data, [batch.sharp + 0.1] * 2, batch, fft_weight=0.01, reblur_weight=0.0)
+    # A constant has its whole spectrum, 24 * 24 times its value, at one of 24 * 13 frequencies.
+    assert float(terms["fft"]) == pytest.approx(2 * 0.01 * 0.1 * 24 * 24 / (24 * 13), rel=1e-4)
+
+
+def test_reblur_term_vanishes_for_the_sharp_image(data: Path) -> None:
+    batch = batch_of(data, real_border=0.0, noise=[0.03, 0.03])
+    _, terms = loss_of(data, [batch.sharp, batch.sharp], batch, reblur_weight=1.0)
+    assert float(terms["reblur_l1"]) < 1e-6
+    _, terms = loss_of(data, [batch.sharp + 0.1] * 2, batch, reblur_weight=1.0)
+    assert float(terms["reblur_l1"]) == pytest.approx(0.2, rel=1e-4)
+
+
+def schedule(**keys) -> Recipe:
+    return Recipe(manual_seed=0, niter=100, lr_G=1e-3, val_freq=10, **keys)
+
+
+def rates(recipe: Recipe, scheduler_of=None) -> list[float]:
+    optimizer = build_optimizer(torch.nn.Linear(1, 1), recipe)
+    scheduler = scheduler_of(optimizer) if scheduler_of else build_scheduler(optimizer, recipe)
+    seen = []
+    for _ in range(100):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return seen
+
+
+def test_schedules_are_those_of_torch() -> None:
+    cosine = schedule(lr_scheme="CosineAnnealingLR_Restart", T_period=[100], eta_min=1e-5)
+    expected = rates(cosine, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100, eta_min=1e-5))
+    np.testing.assert_allclose(rates(cosine), expected, rtol=1e-6)
+    steps = schedule(lr_scheme="MultiStepLR", lr_steps=[20, 50], lr_gamma=0.3)
+    expected = rates(steps, lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [20, 50], gamma=0.3))
+    np.testing.assert_allclose(rates(steps), expected, rtol=1e-6)
+
+
+def test_restarts_and_warmup() -> None:
+    cosine = schedule(
+        lr_scheme="CosineAnnealingLR_Restart", T_period=[40, 60], restarts=[40], restart_weights=[0.5], warmup_iter=10
+    )
+    assert [factor(i, cosine) for i in (0, 40, 100)] == pytest.approx([0.1, 0.5, 0.0])
+    assert factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 40)) / 2)
+    steps = schedule(lr_scheme="MultiStepLR", lr_steps=[10, 60], lr_gamma=0.1, restarts=[50], restart_weights=[0.8])
+    assert [factor(i, steps) for i in (9, 10, 50, 60)] == pytest.approx([1, 0.1, 0.8, 0.08])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"train__stage_weights": [1.0]}, "2 numbers are needed"),
+        ({"train__T_period": []}, "T_period needs one entry more"),
+        ({"train__restarts": [3]}, "the same number of entries"),
+        ({"datasets__train__kernel_size": 10}, "odd"),
+        ({"datasets__train__noise": [0.05, 0.01]}, "the smaller"),
+        ({"network_G": {"which_model_G": "Blurry"}}, "nothing to train"),
+        ({"train__lr": 1e-3}, "Extra inputs"),
+    ],
+)
+def test_contradicting_options(data: Path, override: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        training_recipe.options(data, **override)
+
+
+# --- step, average, checkpoints ------------------------------------------------------------------
+
+
+def test_average_follows_the_weights() -> None:
+    network = torch.nn.Linear(2, 2)
+    average = Average(network, decay=0.9)
+    with torch.no_grad():
+        network.weight += 1
+    for iteration in range(1, 400):
+        average.update(network, iteration)
+    torch.testing.assert_close(average.network.weight, network.weight)
+    assert Average(network, 0.9).network.weight is not network.weight
+
+
+def test_fast_shrinkage_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    maxout, a, g = shrinkage.Maxout(5, 3), torch.randn(2, 5, 9, 8, requires_grad=True), torch.randn(2, 5, 9, 8)
+
+    def run() -> list[torch.Tensor]:
+        maxout.zero_grad()
+        a.grad = None
+        result = maxout(a)
+        (result * g).sum().backward()
+        return [result.detach(), a.grad, *(p.grad.clone() for p in maxout.parameters())]
+
+    fast = run()
+    monkeypatch.setattr(shrinkage, "DENSE_UP_TO", 0)
+    for one, other in zip(fast, run(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_overfitting_one_patch(data: Path) -> None:
+    """A network that can learn at all drives the loss on one patch down by a factor of 10."""
+    trainer = trainer_of(
+        data,
+        network_G={"which_model_G": "DSDNet", "nf_p": 8, "nf_d": 8, "nb": 2, "nf_n": 4, "init": "paper",
+                   "solver": "cgnet_fft"},
+        train__lr_G=3e-3, train__T_period=[400], train__fft_weight=0.0, train__reblur_weight=0.0,
+    )
+    batch = batch_of(data, count=1, noise=[0.05, 0.05])
+    losses = [trainer.step(batch)["loss"] for _ in range(300)]
+    assert min(losses) < losses[0] / 10
+
+
+def test_step_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
+    trainer, batch = trainer_of(data, train__max_nonfinite=2), batch_of(data)
+    bad = batch._replace(blurry=batch.blurry * float("nan"))
+    before = [parameter.clone() for parameter in trainer.network.parameters()]
+    assert trainer.step(bad)["skipped"] == 1
+    assert all(map(torch.equal, before, trainer.network.parameters()))
+    trainer.check_finite(bad, tmp_path / "no")
+    trainer.step(batch)
+    assert trainer.skipped_in_a_row == 0
+    trainer.step(bad)
+    trainer.step(bad)
+    with pytest.raises(UserError, match="not finite for 2 steps in a row"):
+        trainer.check_finite(batch, tmp_path / "saved")
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
+        "0_blurry.png", "0_kernel.png", "0_sharp.png", "1_blurry.png", "1_kernel.png", "1_sharp.png", "noise.csv",
+    ]
+
+
+def test_checkpoints_are_kept_and_read(tmp_path: Path) -> None:
+    assert checkpoint.load_last(tmp_path) is None
+    for iteration in (2, 4, 6):
+        checkpoint.save(tmp_path, iteration, {"iteration": iteration, "weights": torch.ones(3)})
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["00000004.state", "00000006.state"]
+    assert checkpoint.load_last(tmp_path)["iteration"] == 6
+
+
+def test_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for iteration in (2, 4):
+        path = checkpoint.save(tmp_path, iteration, {"iteration": iteration, "weights": torch.ones(300)})
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(UserError, match="damaged"):
+        checkpoint.load(path)
+    assert checkpoint.load_last(tmp_path)["iteration"] == 2
+    assert "00000004.state" in capsys.readouterr().err
+    (tmp_path / "00000002.state").write_bytes(b"")
+    with pytest.raises(UserError, match="no readable checkpoint"):
+        checkpoint.load_last(tmp_path)
+
+
+def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 2, {"iteration": 2})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="could not be written"):
+            checkpoint.save(tmp_path, 4, {"weights": torch.ones(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["00000002.state"]
+    assert checkpoint.load_last(tmp_path)["iteration"] == 2
+
+
+def test_changed_option_file(data: Path) -> None:
+    saved = checkpoint.dump_options(training_recipe.options(data))
+    checkpoint.check_options(training_recipe.options(data, logger__print_freq=7, datasets__train__n_workers=0), saved)
+    with pytest.raises(UserError, match=r"train\.lr_G was 0.001, is 0.002"):
+        checkpoint.check_options(training_recipe.options(data, train__lr_G=2e-3), saved)
+
+
+def test_checkpoint_of_another_network(data: Path) -> None:
+    state = trainer_of(data).state()
+    with pytest.raises(UserError, match="does not fit"):
+        trainer_of(data, network_G__nf_p=8).load_state(state)

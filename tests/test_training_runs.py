@@ -1,0 +1,141 @@
+"""Whole trainings by train.py: from beginning to end, interrupted, in several processes."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from codes import train
+from codes.models.weights import read_weights
+from codes.scripts import preview_training_data
+from codes.training import checkpoint
+from codes.utils.errors import run_command_line
+from tests import training_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN = str(ROOT / "codes" / "train.py")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return training_recipe.sharp_images(tmp_path_factory.mktemp("data") / "two")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing interrupted."""
+    root = tmp_path_factory.mktemp("whole")
+    option_file = training_recipe.write(root / "test.yml", data)
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(root)]) == 0
+    return root / "experiments" / "test"
+
+
+def curve(experiment: Path) -> list[list[str]]:
+    with open(experiment / "validation.csv", encoding="utf-8", newline="") as file:
+        return [row[:-1] for row in csv.reader(file)]  # without the hours
+
+
+def assert_same_state(one: dict, other: dict) -> None:
+    """Every tensor and number equal to the last bit; the hours and the file's paths may differ."""
+    assert one.keys() == other.keys()
+    for key in one:
+        if key in ("hours", "options"):
+            continue
+        if isinstance(one[key], dict):
+            assert_same_state(one[key], other[key])
+        elif isinstance(one[key], torch.Tensor):
+            assert torch.equal(one[key], other[key]), key
+        else:
+            assert one[key] == other[key], key
+
+
+def test_killed_training_ends_bit_identical(data: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    command = [sys.executable, TRAIN, "-opt", str(option_file), "--root", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+    for line in process.stdout:
+        if line.split()[0] == "7/9":  # the last checkpoint is that of iteration 6
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    experiment = tmp_path / "experiments" / "test"
+    assert checkpoint.load_last(experiment / "training_state")["iteration"] == 6
+    again = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert "going on from iteration 6" in again.stdout
+    final, expected = (checkpoint.load_last(folder / "training_state") for folder in (experiment, uninterrupted))
+    assert final["iteration"] == 9
+    assert_same_state(final, expected)
+    assert curve(experiment) == curve(uninterrupted)
+    for name in ("best", "last"):
+        files = (folder / "models" / f"{name}.safetensors" for folder in (experiment, uninterrupted))
+        assert_same_state(*map(read_weights, files))
+
+
+def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
+    """Gradients (their running mean in the optimiser) agree to 1e-5 of their largest value."""
+    states = []
+    for name, launcher in (("one", []), ("two", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"])):
+        # Dropout differs from process to process, so it is off here.
+        option_file = training_recipe.write(
+            tmp_path / f"{name}.yml", data, name=name, train__niter=2, train__T_period=[2], network_G__dp=0.0
+        )
+        command = [sys.executable, *launcher, TRAIN, "-opt", str(option_file), "--root", str(tmp_path)]
+        subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+        states.append(checkpoint.load_last(tmp_path / "experiments" / name / "training_state"))
+    one, two = states
+    for key, moments in one["optimizer"]["state"].items():
+        gradient, other = moments["exp_avg"], two["optimizer"]["state"][key]["exp_avg"]
+        torch.testing.assert_close(other, gradient, rtol=0, atol=1e-5 * max(float(gradient.abs().max()), 1e-3))
+    assert curve(tmp_path / "experiments" / "one")[0] == curve(tmp_path / "experiments" / "two")[0]
+
+
+def test_finished_training_is_left_alone(uninterrupted: Path, data: Path, capsys: pytest.CaptureFixture) -> None:
+    root = uninterrupted.parents[1]
+    before = (uninterrupted / "training_state" / "00000009.state").stat().st_mtime_ns
+    assert run_command_line(train.main, ["-opt", str(root / "test.yml"), "--root", str(root)]) == 0
+    assert "going on from iteration 9" in capsys.readouterr().out
+    assert (uninterrupted / "training_state" / "00000009.state").stat().st_mtime_ns == before
+
+
+def test_changed_option_file_is_one_line(uninterrupted: Path, capsys: pytest.CaptureFixture) -> None:
+    root = uninterrupted.parents[1]
+    arguments = ["-opt", str(root / "test.yml"), "--root", str(root), "--set", "train.lr_G=0.1"]
+    assert run_command_line(train.main, arguments) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert run_command_line(train.main, [*arguments, "--accept-changes"]) == 0
+
+
+def test_smoke_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """smoke.yml as it is: trains, validates, logs and keeps everything, in well under a minute."""
+    option_file = str(ROOT / "options" / "train" / "smoke.yml")
+    start = time.monotonic()
+    assert run_command_line(train.main, ["-opt", option_file, "--root", str(tmp_path)]) == 0
+    assert time.monotonic() - start < 60
+    experiment = tmp_path / "experiments" / "smoke"
+    assert sorted(path.name for path in experiment.iterdir()) == [
+        "models", "options.yml", "training_state", "val_images", "validation.csv",
+    ]
+    assert [path.suffix for path in (experiment / "val_images" / "n01").iterdir()] == [".png"]
+    assert {row[0] for row in curve(experiment)[1:]} == {"5", "10"}
+    events = EventAccumulator(str(tmp_path / "tb_logger" / "smoke")).Reload()
+    expected = {"train/loss", "train/lr", "train/grad_norm", "train/images_per_second", "train/data_wait_share"}
+    assert expected <= set(events.Tags()["scalars"])
+    assert events.Tags()["images"] == ["blurry_restored_truth/n01"]
+    assert "options/text_summary" in events.Tags()["tensors"]
+    sheet = tmp_path / "sheet.png"
+    assert run_command_line(preview_training_data.main, ["-opt", option_file, "--out", str(sheet)]) == 0
+    assert sheet.is_file()
+
+
+def test_every_recipe_is_valid() -> None:
+    for path in sorted((ROOT / "options" / "train").glob("*.yml")):
+        options = train.load_options(train.TrainOptions, path)
+        assert options.name == path.stem

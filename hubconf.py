@@ -22,8 +22,11 @@ import codes.models.archs as _archs  # noqa: F401  registers networks and preset
 from codes.models.factory import build_preset as _build_preset
 from codes.models.registry import NETWORKS as _NETWORKS
 from codes.models.weights import load_weights as _load_weights
+from codes.utils.files import ROOT as _ROOT
 
 dependencies = ["torch", "numpy", "scipy", "pydantic", "safetensors", "skimage"]
+
+_TINY = _ROOT / "Models" / "dsdnet_tiny.safetensors"
 
 Weights = str | PathLike | Mapping[str, Tensor] | None
 
@@ -72,3 +75,8 @@ def plus_e(weights: Weights = None) -> nn.Module:
 def plus_p(weights: Weights = None) -> nn.Module:
     """DSDNet+P: 4 stages of 48 + 48 filters, 131.3M parameters."""
     return _with_weights(_build_preset("plus_p"), weights)
+
+
+def dsdnet_tiny(pretrained: bool = False, weights: Weights = None) -> nn.Module:
+    """Ours: 2 stages of 8 + 8 filters, 4.3M parameters; `pretrained`: with the weights in this repository."""
+    return _with_weights(_build_preset("tiny"), _TINY if pretrained else weights)

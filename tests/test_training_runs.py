@@ -14,9 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from codes import train
 from codes.models.weights import read_weights
-from codes.scripts import preview_training_data
+from codes.scripts import export_weights, preview_training_data
 from codes.training import checkpoint
 from codes.utils.errors import run_command_line
+from codes.utils.yaml_files import read_yaml
 from tests import training_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,7 +114,7 @@ def test_changed_option_file_is_one_line(uninterrupted: Path, capsys: pytest.Cap
     assert run_command_line(train.main, [*arguments, "--accept-changes"]) == 0
 
 
-def test_smoke_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smoke_recipe(tmp_path: Path) -> None:
     """smoke.yml as it is: trains, validates, logs and keeps everything, in well under a minute."""
     option_file = str(ROOT / "options" / "train" / "smoke.yml")
     start = time.monotonic()
@@ -133,6 +134,14 @@ def test_smoke_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sheet = tmp_path / "sheet.png"
     assert run_command_line(preview_training_data.main, ["-opt", option_file, "--out", str(sheet)]) == 0
     assert sheet.is_file()
+    arguments = ["-opt", option_file, "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
+    assert run_command_line(export_weights.main, arguments) == 0
+    card = read_yaml(tmp_path / "weights.yml")
+    assert card["validation_images"] == {"n01": 4}
+    assert set(card["validation"]) == {"network", "x0"}
+    exported = read_weights(tmp_path / "weights.safetensors")
+    assert {tensor.dtype for tensor in exported.values()} == {torch.float16}
+    assert (tmp_path / "weights.png").is_file()
 
 
 def test_every_recipe_is_valid() -> None:

@@ -14,7 +14,11 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     """AdamW or Adam over all weights of the network."""
     kinds = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}
     return kinds[recipe.optimizer](
-        network.parameters(), recipe.lr_G, betas=(recipe.beta1, recipe.beta2), weight_decay=recipe.weight_decay_G
+        network.parameters(),
+        recipe.lr_G,
+        betas=(recipe.beta1, recipe.beta2),
+        weight_decay=recipe.weight_decay_G,
+        fused=True,  # one pass over the weights, on a CPU a fifth of a small batch's step otherwise
     )
 
 

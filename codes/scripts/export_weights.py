@@ -1,0 +1,136 @@
+"""Turn a training into weights to ship: float16 safetensors, a card and the validation curve.
+
+    python codes/scripts/export_weights.py -opt options/train/tiny.yml --out Models/dsdnet_tiny
+
+Takes the best averaged weights of experiments/<name>, scores them, as stored, on all images of
+the validation sets beside the option file's baselines, and writes <out>.safetensors, <out>.yml
+(option file, data, steps, seed, wall-clock, machine, scores) and <out>.png (the curve).
+"""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.data.images import list_images
+from codes.models.factory import build_network, load_pretrained
+from codes.models.weights import load_weights, save_weights
+from codes.options import dump_options, load_options
+from codes.training.options import TrainOptions
+from codes.training.validation import Scores, Validation
+from codes.utils.errors import UserError, run_command_line
+from codes.utils.files import ROOT, from_root, read_csv, write_atomic, write_text
+from codes.utils.processes import Processes
+from codes.utils.yaml_files import parse_yaml, to_yaml
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML) of the training")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
+    parser.add_argument("--root", type=Path, default=ROOT, help="where experiments/ lies; default: here")
+    parser.add_argument("--out", type=from_root, required=True, help="path of the three files, without a suffix")
+    parser.add_argument("--machine", default=machine(), help="the machine it was trained on; default: this one")
+    arguments = parser.parse_args(argv)
+    options = load_options(TrainOptions, arguments.opt, arguments.set)
+    experiment = arguments.root / "experiments" / options.name
+    best = experiment / "models" / "best.safetensors"
+    if not best.is_file():
+        raise UserError(f"{best}: no such weight file; train {arguments.opt} first")
+    curve = read_csv(experiment / "validation.csv")
+    network = build_network(options.network_G)
+    load_weights(network, best)
+    weights, card, plot = (arguments.out.with_name(arguments.out.name + s) for s in (".safetensors", ".yml", ".png"))
+    save_weights(network, weights, torch.float16)
+    load_weights(network, weights)
+    validation = Validation(options.datasets.val, None, Processes())
+    scores = {"network": validation.run(network, torch.device("cpu"))}
+    for name, method in options.baselines.items():
+        baseline = build_network(method.network_G)
+        load_pretrained(baseline, method.path.pretrain_model_G, method.path.strict_load)
+        scores[name] = validation.run(baseline, torch.device("cpu"))
+    write_text(card, to_yaml(describe(options, arguments, network, curve, validation, scores)))
+    write_atomic(plot, lambda temporary: draw(curve, temporary))
+    print(card.read_text(encoding="utf-8"))
+    return 0
+
+
+def describe(
+    options: TrainOptions,
+    arguments: argparse.Namespace,
+    network: nn.Module,
+    curve: Sequence[Mapping[str, str]],
+    validation: Validation,
+    scores: Mapping[str, Mapping[str, Scores]],
+) -> dict[str, Any]:
+    """The card's content."""
+    train_set = options.datasets.train
+    iteration = best_iteration(curve)
+    hours = max(float(row["hours"]) for row in curve if int(row["iteration"]) == iteration)
+    return {
+        "option_file": Path(arguments.opt).name,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "stored_as": "float16, the exponential moving average of the weights",
+        "training_images": f"{len(list_images(from_root(train_set.dataroot_GT)))} of {train_set.name}",
+        "iterations": iteration,
+        "seed": options.train.manual_seed,
+        "wall_clock_hours": round(hours, 2),
+        "machine": arguments.machine,
+        "torch": str(torch.__version__),
+        "validation_images": {name: len(dataset) for name, (_, dataset) in validation.sets.items()},
+        "validation": {
+            method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in of.items()}
+            for method, of in scores.items()
+        },
+        "options": parse_yaml(dump_options(options), arguments.opt),
+    }
+
+
+def best_iteration(curve: Sequence[Mapping[str, str]]) -> int:
+    """The iteration whose mean PSNR over the validation sets is the highest: that of best.safetensors."""
+    by_iteration: dict[int, list[float]] = {}
+    for row in curve:
+        by_iteration.setdefault(int(row["iteration"]), []).append(float(row["psnr"]))
+    return max(by_iteration, key=lambda iteration: fmean(by_iteration[iteration]))
+
+
+def draw(curve: Sequence[Mapping[str, str]], path: Path) -> None:
+    """The validation curve: PSNR of each set over the iterations."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name in dict.fromkeys(row["set"] for row in curve):
+        rows = [row for row in curve if row["set"] == name]
+        axes.plot([int(row["iteration"]) for row in rows], [float(row["psnr"]) for row in rows], label=name)
+    axes.set(xlabel="iteration", ylabel="PSNR (dB) on the validation images seen in training")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def machine() -> str:
+    """Kind of this machine's processors, or of its GPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{os.cpu_count()} cores of {model}"
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

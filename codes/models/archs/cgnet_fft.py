@@ -18,12 +18,16 @@ class CGNetFFT(CGNet):
 
     The U-Net starts without biases and with He's weights, so that small residuals give small
     directions, and with a last convolution of zeros and no ReLU after it: each stage starts as the
-    identity. Trained from torch's own start, the paper's last ReLU tends to switch itself off.
+    identity. Trained from torch's own start, the paper's last ReLU tends to switch itself off. What
+    it sees is magnified to the size of its weights: Adam moves a bias by the learning rate
+    whatever the signal's size.
     """
 
     floor = 1e-3
     pace = 10.0
     """alpha is this times its parameter, for it has farther to go than a convolution's weights"""
+    gain = 50.0
+    """residuals of a few thousandths become a few tenths for the U-Net"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
@@ -43,7 +47,7 @@ class CGNetFFT(CGNet):
         r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
         step = self.pace * self.alpha[t] * self._precondition(t, s.H.kernel, r)
         r = r - adjoint(s, m, m.prior * s.F(step), m.data * s.G(s.H(step)))
-        return s.x + step + self.correction(t, s, m, r)
+        return s.x + step + self.correction(t, s, m, self.gain * r) / self.gain
 
     def _precondition(self, t: int, kernel: Tensor, r: Tensor) -> Tensor:
         """P r (B, C, H, W); beyond its border r is taken to be zero."""

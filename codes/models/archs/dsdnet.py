@@ -138,4 +138,6 @@ register_preset("light", "DSDNet", nf_p=24, nf_d=24, nb=3)
 register_preset("heavy", "DSDNet", nf_p=49, nf_d=49, nb=3)
 register_preset("full", "DSDNet", nf_p=49, nf_d=49, nb=4)
 # Ours, not the paper's: small enough to be trained on a CPU and to lie in the repository.
-register_preset("tiny", "DSDNet", nf_p=8, nf_d=8, nb=2, nf_n=16, init="adaptive", solver="cgnet_fft")
+register_preset(
+    "tiny", "DSDNet", nf_p=8, nf_d=8, nb=2, nf_n=16, init="adaptive", shrinkage="maxout_soft", solver="cgnet_fft"
+)

@@ -53,6 +53,33 @@ class Maxout(nn.Module):
         return nnf.conv2d(a, dense, bias.flatten(), padding=1)
 
 
+@SHRINKAGES.register("maxout_soft")
+class SoftMaxout(Maxout):
+    """A Maxout that starts as soft thresholding and works on magnified values.
+
+    max(a - threshold, 0, ...) - max(-a - threshold, 0, ...), the proximal operator of the L1 norm.
+    Torch's own start has biases of up to 1/3, far beyond the filter responses of a residual.
+    """
+
+    gain = 20.0
+    """of the values, as large then as the weights; see CGNetFFT"""
+    threshold = 0.1
+    """after magnification"""
+
+    def __init__(self, channels: int, max_nc: int = 4, dropout_rate: float = 0.0):
+        super().__init__(channels, max_nc, dropout_rate)
+        for sign, conv in ((1.0, self.conv1), (-1.0, self.conv2)):
+            nn.init.normal_(conv.weight, std=0.02)
+            nn.init.zeros_(conv.bias)
+            with torch.no_grad():
+                conv.weight[::max_nc, 0, 1, 1] += sign
+                conv.bias[::max_nc] -= self.threshold
+
+    def forward(self, a: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, channels, H, W)."""
+        return super().forward(self.gain * a) / self.gain
+
+
 class _DifferenceOfMaxima(torch.autograd.Function):
     """max_k candidates[k, first] - max_k candidates[k, second], keeping for backward which k it was.
 

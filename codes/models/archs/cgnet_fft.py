@@ -26,8 +26,8 @@ class CGNetFFT(CGNet):
     floor = 1e-3
     pace = 10.0
     """alpha is this times its parameter, for it has farther to go than a convolution's weights"""
-    gain = 50.0
-    """residuals of a few thousandths become a few tenths for the U-Net"""
+    gain = 5.0
+    """responses of some hundredths become some tenths for the U-Net"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)

@@ -42,6 +42,8 @@ class DSDNetOptions(NetworkOptions):
     init: str = "paper"
     shrinkage: str = "maxout"
     solver: str = "cgnet"
+    filter_start: Literal["random", "identity"] = "random"
+    """what F and G are before training"""
 
 
 @register_network("DSDNet", DSDNetOptions)
@@ -52,6 +54,7 @@ class DSDNet(nn.Module):
     max_nc: candidates of a maximum. n_iter: T stages. padding_mode: border of H.
     dropout_rate: of the Dropout2d before each shrinkage. nf_n: width of NLNet.
     init, shrinkage, solver: names in INITIALISATIONS, SHRINKAGES, SOLVERS.
+    filter_start: whether F and G are random before training, or begin with the image itself.
     Raises ValueError where in_nc and out_nc differ, a number is below 1 or the border unknown;
     UserError for an unknown name.
     """
@@ -73,6 +76,7 @@ class DSDNet(nn.Module):
         init: str = "paper",
         shrinkage: str = "maxout",
         solver: str = "cgnet",
+        filter_start: Literal["random", "identity"] = "random",
     ):
         super().__init__()
         if in_nc != out_nc:
@@ -89,6 +93,9 @@ class DSDNet(nn.Module):
         self.shrink_v = nn.ModuleList(shrink(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
         self.shrink_z = nn.ModuleList(shrink(nf_d, max_nc, dropout_rate) for _ in range(n_iter))
         self.solver = SOLVERS[solver](n_iter, in_nc, nf_p, nf_d, nf_n)
+        if filter_start == "identity":
+            for bank in (*self.F, *self.G):
+                bank.start_as_identity()
         self.register_load_state_dict_pre_hook(translate_in_place)
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
@@ -139,5 +146,14 @@ register_preset("heavy", "DSDNet", nf_p=49, nf_d=49, nb=3)
 register_preset("full", "DSDNet", nf_p=49, nf_d=49, nb=4)
 # Ours, not the paper's: small enough to be trained on a CPU and to lie in the repository.
 register_preset(
-    "tiny", "DSDNet", nf_p=8, nf_d=8, nb=2, nf_n=16, init="adaptive", shrinkage="maxout_soft", solver="cgnet_fft"
+    "tiny",
+    "DSDNet",
+    nf_p=8,
+    nf_d=8,
+    nb=2,
+    nf_n=16,
+    init="adaptive",
+    shrinkage="maxout_soft",
+    solver="cgnet_fft",
+    filter_start="identity",
 )

@@ -37,7 +37,7 @@ from codes.training.monitor import Monitor
 from codes.training.options import TrainOptions
 from codes.training.trainer import Trainer
 from codes.training.validation import Validation
-from codes.utils.errors import run_command_line
+from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root, write_text
 from codes.utils.processes import Processes, processes
 
@@ -111,12 +111,12 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
                 monitor.report(trainer.iteration, recipe.niter, trainer.scheduler.get_last_lr()[0])
         if due(recipe.val_freq):
             averaged = trainer.average.network
-            scores = validation.run(averaged, device, folder / "val_images")
+            outcome = validation.run(averaged, device, folder / "val_images")
             if monitor:
-                monitor.validated(trainer.iteration, scores, lines, validation.panels(averaged, device))
+                monitor.validated(trainer.iteration, outcome, lines)
                 save_weights(averaged, folder / "models" / "last.safetensors")
-                reached = fmean(score.psnr for score in scores.values()) if scores else 0.0
-                if reached > best:
+                reached = fmean(score.psnr for score in outcome.scores.values()) if outcome.scores else best
+                if reached >= best:
                     best = reached
                     save_weights(averaged, folder / "models" / "best.safetensors")
         if monitor and due(options.logger.save_checkpoint_freq):
@@ -146,7 +146,10 @@ def timed(loader: DataLoader) -> Iterator[tuple[Sample, float]]:
     batches = iter(loader)
     while True:
         start = time.perf_counter()
-        batch = next(batches, None)
+        try:
+            batch = next(batches, None)
+        except UserError as error:  # a worker's comes wrapped into its traceback
+            raise UserError(str(error).rpartition("UserError: ")[2]) from None
         if batch is None:
             return
         yield batch, time.perf_counter() - start

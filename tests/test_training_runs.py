@@ -114,6 +114,15 @@ def test_changed_option_file_is_one_line(uninterrupted: Path, capsys: pytest.Cap
     assert run_command_line(train.main, [*arguments, "--accept-changes"]) == 0
 
 
+def test_mistake_in_a_data_worker_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    option_file = training_recipe.write(tmp_path / "test.yml", data, datasets__train__GT_size=65)
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"error: {data}")
+    assert "smaller than GT_size 65" in error
+
+
 def test_smoke_recipe(tmp_path: Path) -> None:
     """smoke.yml as it is: trains, validates, logs and keeps everything, in well under a minute."""
     option_file = str(ROOT / "options" / "train" / "smoke.yml")

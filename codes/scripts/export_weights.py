@@ -57,11 +57,11 @@ def main(argv: Sequence[str]) -> int:
     save_weights(network, weights, torch.float16)
     load_weights(network, weights)
     validation = Validation(options.datasets.val, None, Processes())
-    scores = {"network": validation.run(network, torch.device("cpu"))}
+    scores = {"network": validation.run(network, torch.device("cpu")).scores}
     for name, method in options.baselines.items():
         baseline = build_network(method.network_G)
         load_pretrained(baseline, method.path.pretrain_model_G, method.path.strict_load)
-        scores[name] = validation.run(baseline, torch.device("cpu"))
+        scores[name] = validation.run(baseline, torch.device("cpu")).scores
     write_text(card, to_yaml(describe(options, arguments, network, curve, validation, scores)))
     write_atomic(plot, lambda temporary: draw(curve, temporary))
     print(card.read_text(encoding="utf-8"))

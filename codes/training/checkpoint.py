@@ -15,8 +15,19 @@ from codes.utils.yaml_files import parse_yaml
 
 KEPT = 2
 """Checkpoints that stay: should the last one be damaged, the one before is there."""
-WITHOUT_EFFECT = ("gpu_ids", "use_tb_logger", "logger", "path", "datasets.train.n_workers", "datasets.val", "baselines",
-                  "train.val_freq", "train.val_images", "train.max_nonfinite")
+WITHOUT_EFFECT = (
+    "name",
+    "gpu_ids",
+    "use_tb_logger",
+    "logger",
+    "path",
+    "baselines",
+    "datasets.train.n_workers",
+    "datasets.val",
+    "train.val_freq",
+    "train.val_images",
+    "train.max_nonfinite",
+)
 """Options that may differ when training goes on: they do not change what is trained."""
 SUFFIX = ".state"
 

@@ -5,9 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from codes.training.validation import Scores
+from codes.training.validation import Outcome
 
 CURVE_COLUMNS = ("iteration", "set", "psnr", "ssim", "hours")
 
@@ -58,14 +56,9 @@ class Monitor:
                 self._writer.add_scalar(f"train/{name}", value, iteration)
         self._forget()
 
-    def validated(
-        self,
-        iteration: int,
-        scores: Mapping[str, Scores],
-        baselines: Mapping[str, Mapping[str, Scores]],
-        panels: Mapping[str, np.ndarray],
-    ) -> None:
-        """Report scores by set, beside them those of the baselines by name and set, and show panels (H, W, 3)."""
+    def validated(self, iteration: int, outcome: Outcome, baselines: Mapping[str, Outcome]) -> None:
+        """Report the network's scores, and in tensorboard beside them the baselines', with the panels."""
+        scores = outcome.scores
         new = not self.curve.exists()
         with open(self.curve, "a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -77,10 +70,11 @@ class Monitor:
         print(f"{iteration:8d} validation  {line}", flush=True)
         if self._writer:
             for name, score in scores.items():
-                lines = {"network": score} | {method: of[name] for method, of in baselines.items()}
+                lines = {"network": score} | {method: of.scores[name] for method, of in baselines.items()}
                 self._writer.add_scalars(f"psnr/{name}", {k: s.psnr for k, s in lines.items()}, iteration)
                 self._writer.add_scalars(f"ssim/{name}", {k: s.ssim for k, s in lines.items()}, iteration)
-                self._writer.add_image(f"blurry_restored_truth/{name}", panels[name], iteration, dataformats="HWC")
+                panel = outcome.panels[name]
+                self._writer.add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
         self._forget()
 
     def close(self) -> None:

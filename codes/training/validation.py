@@ -14,7 +14,6 @@ from codes.data.triples import TripleDataset
 from codes.metrics.quality import quality
 from codes.models.restorer import Restorer
 from codes.options import TestSet
-from codes.utils.errors import UserError
 from codes.utils.files import from_root
 from codes.utils.processes import Processes
 
@@ -25,6 +24,17 @@ class Scores:
 
     psnr: float
     ssim: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one validation, by set: the scores, and of the first image a panel (H, 3W, 3) uint8:
+
+    blurry with its kernel inset | restored | ground truth. Empty but in the main process.
+    """
+
+    scores: dict[str, Scores]
+    panels: dict[str, np.ndarray]
 
 
 class Validation:
@@ -42,40 +52,34 @@ class Validation:
             for index in range(min(len(dataset), max_images or len(dataset)))
         ]
 
-    def run(self, network: nn.Module, device: torch.device, folder: Path | None = None) -> dict[str, Scores]:
+    def run(self, network: nn.Module, device: torch.device, folder: Path | None = None) -> "Outcome":
         """Score `network` on every set, shared out among the processes; the main one gets the result.
 
         The restored images are written to `folder`/<set>/ if one is given.
         """
         restorer = Restorer(network, device)
-        scored = []
+        scored, panels = [], []
         for name, index in self.group.share(self.work):
             test_set, dataset = self.sets[name]
             triple = dataset[index]
             pixels = to_8bit(restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma).image)
             truth = to_8bit(triple.ground_truth)
-            if truth.shape != pixels.shape:
-                raise UserError(f"{test_set.dataroot_GT}: ground truth {truth.shape}, restored {pixels.shape}")
             scored.append((name, index, *quality(truth, pixels)[:2]))
             if folder is not None:
                 write_8bit(folder / name / f"{triple.name}.png", pixels)
+            if index == 0:
+                blurry = to_8bit(with_inset(triple.blurry, triple.kernel))
+                panels.append((name, np.concatenate([as_rgb(part) for part in (blurry, pixels, truth)], 1)))
+        # Sorted, so that the means do not depend on the number of processes.
         scored = sorted(self.group.gather(scored))
-        return {
-            name: Scores(*(fmean(row[column] for row in scored if row[0] == name) for column in (2, 3)))
-            for name in self.sets
-            if self.group.is_main
-        }
+        by_set = {name: [row[2:] for row in scored if row[0] == name] for name in self.sets}
+        scores = {name: Scores(*map(fmean, zip(*rows, strict=True))) for name, rows in by_set.items() if rows}
+        return Outcome(scores, dict(self.group.gather(panels)))
 
-    def panels(self, network: nn.Module, device: torch.device) -> dict[str, np.ndarray]:
-        """Of every set's first image: blurry with its kernel inset | restored | ground truth, uint8 (H, 3W, 3)."""
-        restorer = Restorer(network, device)
-        panels = {}
-        for name, (test_set, dataset) in self.sets.items():
-            triple = dataset[0]
-            restored = restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma).image
-            parts = [with_inset(triple.blurry, triple.kernel), restored, triple.ground_truth]
-            panels[name] = to_8bit(np.concatenate([np.broadcast_to(part, (*part.shape[:2], 3)) for part in parts], 1))
-        return panels
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1 or 3) -> (H, W, 3)."""
+    return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
 def with_inset(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:

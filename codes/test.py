@@ -5,12 +5,14 @@
 
 Writes results/<name>/: every restored image under <set>/, per_image.csv, summary.csv, table.md
 (the paper's arrangement) and options.yml (as resolved). A file of several `methods` has one
-such folder for each method, and one summary.csv and table.md for all.
+such folder for each method, and one summary.csv and table.md for all. With --resume the images
+that an earlier, interrupted run of the same method has finished are not restored again.
 """
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,13 +21,13 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
-from codes.metrics.evaluation import COLUMNS, Failure, ImageScore, evaluate_image
+from codes.metrics.evaluation import COLUMNS, Failure, ImageScore, evaluate_image, restored_path
 from codes.metrics.tables import SUMMARY_COLUMNS, markdown_tables, summarise
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
 from codes.options import Method, TestOptions, TestSet, dump_options, load_options
 from codes.utils.errors import run_command_line, warn
-from codes.utils.files import ROOT, from_root, write_csv, write_text
+from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
 from codes.utils.processes import Processes, processes
 
 
@@ -34,13 +36,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     arguments = parser.parse_args(argv)
     options = load_options(TestOptions, arguments.opt, arguments.set)
     with processes() as group:
-        return test(options, arguments.results / options.name, group)
+        return test(options, arguments.results / options.name, group, arguments.resume)
 
 
-def test(options: TestOptions, folder: Path, group: Processes) -> int:
+def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> int:
     """Run every method on every set; returns the exit status: 1 where an image failed."""
     datasets = open_datasets(options.datasets, group)
     device = choose_device(options.gpu_ids, group.local_rank)
@@ -52,11 +55,11 @@ def test(options: TestOptions, folder: Path, group: Processes) -> int:
         network = build_network(method.network_G)
         load_pretrained(network, method.path.pretrain_model_G, method.path.strict_load)
         own_folder = folder / name if options.methods else folder
-        outcomes = run_method(name, Restorer(network, device), options, datasets, own_folder, group)
+        done = take_up(own_folder, method, options, group, resume)
+        outcomes = run_method(name, Restorer(network, device), options, datasets, own_folder, group, done)
         if group.is_main:
-            scores[name] = sorted(outcome for outcome in outcomes if isinstance(outcome, ImageScore))
+            scores[name] = write_scores(own_folder, outcomes)
             failures += [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-            write_csv(own_folder / "per_image.csv", [score.as_row() for score in scores[name]], COLUMNS)
     if group.is_main:
         report(options, scores, folder)
         for failure in failures:
@@ -86,6 +89,34 @@ def is_missing(name: str, method: Method, group: Processes) -> bool:
     return missing
 
 
+def take_up(folder: Path, method: Method, options: TestOptions, group: Processes, resume: bool) -> list[ImageScore]:
+    """What an earlier run of the same method left in `folder`, if it is to go on; begins anew otherwise.
+
+    The same method: the same network, weights (by their SHA-256), suffix and crop_border. A score
+    counts where its restored image is there still.
+    """
+    path = method.path.pretrain_model_G
+    weights = hashlib.sha256(from_root(path).read_bytes()).hexdigest() if path else "none"
+    identity = dump_options(method) + f"sha256: {weights}\nsuffix: {options.suffix}\ncrop: {options.crop_border}\n"
+    marker, scores = folder / "method.yml", folder / "per_image.csv"
+    done = []
+    if resume and marker.is_file() and scores.is_file() and marker.read_text(encoding="utf-8") == identity:
+        rows = [ImageScore.from_row(row) for row in read_csv(scores)]
+        done = [row for row in rows if restored_path(folder / row.set, row.image, options.suffix).is_file()]
+    group.barrier()
+    if group.is_main:
+        write_scores(folder, done)
+        write_text(marker, identity)
+    return done
+
+
+def write_scores(folder: Path, outcomes: Iterable[ImageScore | Failure]) -> list[ImageScore]:
+    """Write per_image.csv of the images that were scored, and return these in order."""
+    scores = sorted(outcome for outcome in outcomes if isinstance(outcome, ImageScore))
+    write_csv(folder / "per_image.csv", [score.as_row() for score in scores], COLUMNS)
+    return scores
+
+
 def run_method(
     name: str,
     restorer: Restorer,
@@ -93,28 +124,41 @@ def run_method(
     datasets: Mapping[str, tuple[TestSet, TripleDataset]],
     folder: Path,
     group: Processes,
+    done: Sequence[ImageScore],
 ) -> list[ImageScore | Failure]:
-    """Evaluate this process's share of all images; the main process gets everybody's outcomes."""
-    work = [
+    """Evaluate this process's share of the images not done yet; the main process gets everybody's outcomes.
+
+    Alone, a process that is interrupted leaves the scores that it has in per_image.csv.
+    """
+    wanted = [
         (test_set, dataset, index)
         for test_set, dataset in datasets.values()
         for index in range(min(len(dataset), options.max_images or len(dataset)))
     ]
-    outcomes = [
-        evaluate_image(
-            name,
-            restorer,
-            dataset,
-            index,
-            test_set.name,
-            folder / test_set.name,
-            options.suffix,
-            options.crop_border,
-            test_set.noise_sigma,
-        )
-        for test_set, dataset, index in tqdm(group.share(work), desc=name, unit=" images", disable=not group.is_main)
-    ]
-    return group.gather(outcomes)
+    scored = {(score.set, score.image): score for score in done}
+    names = [(test_set.name, dataset.name(index)) for test_set, dataset, index in wanted]
+    work = [item for item, key in zip(wanted, names, strict=True) if key not in scored]
+    kept = [scored[key] for key in names if key in scored]
+    outcomes: list[ImageScore | Failure] = []
+    try:
+        for test_set, dataset, index in tqdm(group.share(work), desc=name, unit=" images", disable=not group.is_main):
+            outcome = evaluate_image(
+                name,
+                restorer,
+                dataset,
+                index,
+                test_set.name,
+                folder / test_set.name,
+                options.suffix,
+                options.crop_border,
+                test_set.noise_sigma,
+            )
+            outcomes.append(outcome)
+    except BaseException:
+        if group.world_size == 1:
+            write_scores(folder, [*kept, *outcomes])
+        raise
+    return kept + group.gather(outcomes) if group.is_main else group.gather(outcomes)
 
 
 def report(options: TestOptions, scores: Mapping[str, Sequence[ImageScore]], folder: Path) -> None:

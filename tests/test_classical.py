@@ -16,7 +16,11 @@ from codes.models.restorer import Restorer
 from codes.options import TestOptions, load_options
 from tests.conftest import ROOT
 
-METHODS = load_options(TestOptions, ROOT / "options" / "test" / "baselines_table2.yml").rows()
+METHODS = {
+    name: method
+    for name, method in load_options(TestOptions, ROOT / "options" / "test" / "table2.yml").rows().items()
+    if method.path.pretrain_model_G is None
+}
 
 
 @pytest.fixture(scope="module")

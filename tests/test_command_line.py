@@ -13,6 +13,7 @@ from codes import test as test_script
 from codes.data import preparation
 from codes.data.images import read_image, to_8bit
 from codes.data.kernel_generator import camera_shake
+from codes.metrics import evaluation
 from codes.metrics.evaluation import COLUMNS
 from codes.metrics.quality import quality
 from codes.models.factory import build_preset
@@ -152,20 +153,20 @@ def test_a_network_of_one_channel_restores_colours_one_by_one(project):
 
 
 def test_run_tables_leaves_out_what_lacks_something(project, capsys):
-    (project / "options.yml").rename(project / "ready_table.yml")
-    text = (project / "ready_table.yml").read_text()
-    (project / "weights_table.yml").write_text(text.replace("net.safetensors", "gone.safetensors"))
-    (project / "data_table.yml").write_text(text.replace("Kernel", "Gone"))
-    (project / "broken_table.yml").write_text(text.replace("gpu_ids", "gpus"))
+    (project / "options.yml").rename(project / "table_ready.yml")
+    text = (project / "table_ready.yml").read_text()
+    (project / "table_weights.yml").write_text(text.replace("net.safetensors", "gone.safetensors"))
+    (project / "table_data.yml").write_text(text.replace("Kernel", "Gone"))
+    (project / "table_broken.yml").write_text(text.replace("gpu_ids", "gpus"))
     status = run_command_line(
         run_tables.main, ["--options", str(project), "--results", str(project / "results"), "--set", "max_images=1"]
     )
     captured = capsys.readouterr()
     assert status == 1
-    assert "broken_table.yml: gpus: unknown key; did you mean 'gpu_ids'?" in captured.err
-    assert "weights_table: left out" in captured.out
+    assert "table_broken.yml: gpus: unknown key; did you mean 'gpu_ids'?" in captured.err
+    assert "table_weights: left out" in captured.out
     assert "gone.safetensors is missing" in captured.out
-    assert "data_table: left out" in captured.out
+    assert "table_data: left out" in captured.out
     assert "Gone is missing" in captured.out
     assert (project / "results" / "trial" / "table.md").is_file()
 
@@ -181,6 +182,42 @@ def test_publishing_copies_the_figures_of_whole_runs_only(project):
     assert copied == ["options.yml", "per_image.csv", "summary.csv", "table.md"]
     with pytest.raises(UserError, match="holds no results"):
         publish.publish(project / "nothing", project / "published")
+
+
+def test_resume_restores_only_what_is_missing(project, monkeypatch):
+    assert call(project) == 0
+    folder = project / "results" / "trial"
+    whole = (folder / "table.md").read_text()
+    (folder / "Set_n05" / "b.png").unlink()
+    asked = []
+
+    def evaluate(method, restorer, dataset, index, *rest):
+        asked.append((rest[0], dataset.name(index)))
+        return evaluation.evaluate_image(method, restorer, dataset, index, *rest)
+
+    monkeypatch.setattr(test_script, "evaluate_image", evaluate)
+    assert call(project, "--resume") == 0
+    assert asked == [("Set_n05", "b")]
+    assert len(read_csv(folder / "per_image.csv")) == 6
+    assert whole.splitlines()[2] == (folder / "table.md").read_text().splitlines()[2]
+    # Other weights are another method; and without --resume everything is done anew.
+    save_weights(build_preset("light", nf_p=4, nf_d=4, nb=1, nf_n=8), project / "net.safetensors")
+    asked.clear()
+    assert call(project, "--resume") == 0
+    assert len(asked) == 6
+    assert call(project) == 0
+    assert len(asked) == 12
+
+
+def test_an_interrupted_run_keeps_its_scores(project, monkeypatch):
+    def interrupted(method, restorer, dataset, index, *rest):
+        if index == 2:
+            raise KeyboardInterrupt
+        return evaluation.evaluate_image(method, restorer, dataset, index, *rest)
+
+    monkeypatch.setattr(test_script, "evaluate_image", interrupted)
+    assert call(project) == 130
+    assert [row["image"] for row in read_csv(project / "results" / "trial" / "per_image.csv")] == ["a", "b"]
 
 
 def test_suffix_and_crop_border(project):
@@ -253,16 +290,16 @@ def test_a_published_row_is_measured_again(shared, tmp_path):
         prepare_datasets.main,
         ["--source", str(shared / "data"), "--target", str(tmp_path / "Datasets"), "--sets", "Set5"],
     ) == 0  # fmt: skip
-    options = yaml.safe_load((ROOT / "options" / "test" / "baselines_table2.yml").read_text())
+    options = yaml.safe_load((ROOT / "options" / "test" / "table2.yml").read_text())
     options["datasets"] = {key: entry for key, entry in options["datasets"].items() if entry["name"] == "Set5_n03"}
     for entry in options["datasets"].values():
         entry |= {key: str(tmp_path / entry[key]) for key in entry if key.startswith("dataroot")}
     (tmp_path / "options.yml").write_text(yaml.safe_dump(options | {"gpu_ids": []}))
     assert run("-opt", tmp_path / "options.yml", "--results", tmp_path) == 0
-    published = ROOT / "results" / "published" / "baselines_table2"
-    for method in options["methods"]:
+    published = ROOT / "results" / "published" / "table2"
+    for method in (folder.name for folder in published.iterdir() if folder.is_dir()):
         expected = {(r["set"], r["image"]): r for r in read_csv(published / method / "per_image.csv")}
-        rows = read_csv(tmp_path / "baselines_table2" / method / "per_image.csv")
+        rows = read_csv(tmp_path / "table2" / method / "per_image.csv")
         assert len(rows) == 5
         for row in rows:
             same = expected[row["set"], row["image"]]

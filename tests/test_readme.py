@@ -40,7 +40,7 @@ def checkout(tmp_path_factory) -> Path:
         shutil.copyfile(ROOT / name, root / name)
     if SHARED.is_dir():
         (root.parent / "shared").symlink_to(SHARED)
-    for name in ("baselines_table2", "baselines_table3"):
+    for name in ("table2", "table3"):
         shutil.copytree(root / "results" / "published" / name, root / "results" / name)
     return root
 

@@ -153,9 +153,7 @@ def loss_of(data: Path, stages: list[torch.Tensor], batch: Sample, **overrides) 
     return Loss(training_recipe.options(data, **{f"train__{k}": v for k, v in overrides.items()}).train)(stages, batch)
 
 
-@pytest.mark.parametrize(
-    ("criterion", "expected"), [("l1", 0.2), ("l2", 0.04), ("cb", (0.04 + 1e-6) ** 0.5)]
-)
+@pytest.mark.parametrize(("criterion", "expected"), [("l1", 0.2), ("l2", 0.04), ("cb", (0.04 + 1e-6) ** 0.5)])
 def test_pixel_criteria_and_stage_weights(data: Path, criterion: str, expected: float) -> None:
     batch = batch_of(data)
     stages = [batch.sharp + 0.2, batch.sharp - 0.2]
@@ -267,9 +265,19 @@ def test_overfitting_one_patch(data: Path) -> None:
     """A network that can learn at all drives the loss on one patch down by a factor of 10."""
     trainer = trainer_of(
         data,
-        network_G={"which_model_G": "DSDNet", "nf_p": 8, "nf_d": 8, "nb": 2, "nf_n": 4, "init": "paper",
-                   "solver": "cgnet_fft"},
-        train__lr_G=3e-3, train__T_period=[400], train__fft_weight=0.0, train__reblur_weight=0.0,
+        network_G={
+            "which_model_G": "DSDNet",
+            "nf_p": 8,
+            "nf_d": 8,
+            "nb": 2,
+            "nf_n": 4,
+            "init": "paper",
+            "solver": "cgnet_fft",
+        },
+        train__lr_G=3e-3,
+        train__T_period=[400],
+        train__fft_weight=0.0,
+        train__reblur_weight=0.0,
     )
     batch = batch_of(data, count=1, noise=[0.05, 0.05])
     losses = [trainer.step(batch)["loss"] for _ in range(300)]
@@ -290,7 +298,13 @@ def test_step_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not finite for 2 steps in a row"):
         trainer.check_finite(batch, tmp_path / "saved")
     assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
-        "0_blurry.png", "0_kernel.png", "0_sharp.png", "1_blurry.png", "1_kernel.png", "1_sharp.png", "noise.csv",
+        "0_blurry.png",
+        "0_kernel.png",
+        "0_sharp.png",
+        "1_blurry.png",
+        "1_kernel.png",
+        "1_sharp.png",
+        "noise.csv",
     ]
 
 

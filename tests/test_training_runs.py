@@ -131,7 +131,11 @@ def test_smoke_recipe(tmp_path: Path) -> None:
     assert time.monotonic() - start < 60
     experiment = tmp_path / "experiments" / "smoke"
     assert sorted(path.name for path in experiment.iterdir()) == [
-        "models", "options.yml", "training_state", "val_images", "validation.csv",
+        "models",
+        "options.yml",
+        "training_state",
+        "val_images",
+        "validation.csv",
     ]
     assert [path.suffix for path in (experiment / "val_images" / "n01").iterdir()] == [".png"]
     assert {row[0] for row in curve(experiment)[1:]} == {"5", "10"}

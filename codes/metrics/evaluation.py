@@ -1,5 +1,6 @@
 """Restore the images of a test set and score them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
@@ -29,6 +30,11 @@ class ImageScore:
         digits = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4}
         return {key: f"{value:.{digits[key]}f}" if key in digits else value for key, value in asdict(self).items()}
 
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> "ImageScore":
+        """The score of a row of a CSV file."""
+        return cls(row["set"], row["image"], *(float(row[name]) for name in COLUMNS[2:]))
+
 
 COLUMNS = tuple(field.name for field in fields(ImageScore))
 
@@ -44,6 +50,11 @@ class Failure:
 
     def __str__(self) -> str:
         return "{}: {}/{}: {}".format(*astuple(self))
+
+
+def restored_path(folder: Path, image: str, suffix: str | None) -> Path:
+    """Where a restored image is saved."""
+    return folder / f"{image}{'_' + suffix if suffix else ''}.png"
 
 
 def evaluate_image(
@@ -77,5 +88,5 @@ def evaluate_image(
         scores = quality(to_8bit(triple.ground_truth), pixels, crop_border or 0)
     except Exception as error:  # whatever it is, the other images are still to be restored
         return Failure(method, set_name, name, " ".join(str(error).split()) or type(error).__name__)
-    write_8bit(folder / f"{name}{'_' + suffix if suffix else ''}.png", pixels)
+    write_8bit(restored_path(folder, name, suffix), pixels)
     return ImageScore(set_name, name, *scores, restored.seconds)

@@ -34,13 +34,13 @@ FRAMES = ("red", "lime")
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure shows: an image of a set, two crops (top, left, height, width), the runs it takes methods from."""
+    """What a figure shows: an image of a set, two crops (top, left, height, width), the run with the methods."""
 
     file: str
     set_name: str
     image: str
     crops: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
-    runs: tuple[str, ...]
+    run: str
 
 
 FIGURES = (
@@ -49,35 +49,33 @@ FIGURES = (
         "CBSD_n01",
         "126007",
         ((70, 225, 80, 110), (180, 330, 80, 110)),
-        ("baselines_table2", "light_table2", "full_table2"),
+        "table2",
     ),
     Figure(
         "EV2.png",
         "Jason",
         "manmade_04_kernel_02",
         ((250, 60, 120, 165), (330, 520, 120, 165)),
-        ("baselines_table3", "light_table3", "full_table3"),
+        "table3",
     ),
 )
 
 
 def restored_files(figure: Figure, results: Path) -> dict[str, Path]:
     """Method -> its restored image, of all methods that have one."""
-    files = {}
-    for run in figure.runs:
-        options = load_options(TestOptions, ROOT / "options" / "test" / f"{run}.yml")
-        for name in options.rows():
-            folder = results / options.name / (name if options.methods else "")
-            path = folder / figure.set_name / f"{figure.image}.png"
-            if path.is_file() and name != "Blurry":
-                files[name.removeprefix("DSDNet_result_")] = path
-    return files
+    methods = [name for name in read_options(figure).rows() if name != "Blurry"]
+    paths = {name: results / figure.run / name / figure.set_name / f"{figure.image}.png" for name in methods}
+    return {name: path for name, path in paths.items() if path.is_file()}
 
 
 def test_set(figure: Figure) -> TestSet:
-    """The set's entry in the figure's first option file."""
-    options = load_options(TestOptions, ROOT / "options" / "test" / f"{figure.runs[0]}.yml")
-    return next(entry for entry in options.datasets.values() if entry.name == figure.set_name)
+    """The set's entry in the figure's option file."""
+    return next(entry for entry in read_options(figure).datasets.values() if entry.name == figure.set_name)
+
+
+def read_options(figure: Figure) -> TestOptions:
+    """The option file of the figure's run."""
+    return load_options(TestOptions, ROOT / "options" / "test" / f"{figure.run}.yml")
 
 
 def draw(figure: Figure, results: Path, target: Path) -> bool:

@@ -1,6 +1,6 @@
 """Copy the figures of a run to results/published/ and write the README's tables anew.
 
-    python codes/scripts/publish.py baselines_table2 baselines_table3
+    python codes/scripts/publish.py table2 table3
 
 Without names only the README is written. Its tables stand between marks that name their file:
 <!-- table: results/published/... --> and <!-- end of table -->.

@@ -2,7 +2,7 @@
 
     python codes/scripts/run_tables.py
 
-A table is an option file options/test/*_table*.yml.
+A table is an option file options/test/table*.yml.
 """
 
 import argparse
@@ -44,10 +44,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key in each")
     parser.add_argument("--options", type=Path, default=TABLES, help="folder of the option files")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     arguments = parser.parse_args(argv)
     overrides = [word for override in arguments.set for word in ("--set", override)]
     status = 0
-    for path in sorted(arguments.options.glob("*_table*.yml")):
+    for path in sorted(arguments.options.glob("table*.yml")):
         try:
             missing = lacking(load_options(TestOptions, path, arguments.set))
         except UserError as error:
@@ -59,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
             continue
         print(f"{path.stem}:", flush=True)
         call = ["-opt", str(path), "--results", str(arguments.results), *overrides]
+        call += ["--resume"] if arguments.resume else []
         status = max(status, run_command_line(test_script.main, call))
     return status
 

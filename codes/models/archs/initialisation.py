@@ -111,9 +111,7 @@ class AdaptiveInitialisation(nn.Module):
         height, width = padded.shape[-2:]
         padded = nnf.pad(padded, (0, size[1] - width, 0, size[0] - height), mode="replicate")
         K = transfer_function(kernel[:, None], size)
-        tapered = edge_taper(
-            padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size)
-        )
+        tapered = edge_taper(padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size))
         denominator = K.abs().square() + weight[:, None, None, None] * gradient_power(size, K.device, blurry.dtype)
         x0 = torch.fft.irfft2(K.conj() * torch.fft.rfft2(tapered) / denominator, s=size)
         return crop(x0[..., :height, :width], kernel)

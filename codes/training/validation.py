@@ -83,8 +83,9 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def with_inset(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """The image (H, W, C) with its kernel, scaled to its maximum, in the upper left corner."""
+    """The image (H, W, C) with its kernel in the upper left corner, enlarged to about a quarter of the image."""
     image = image.copy()
-    height, width = min(kernel.shape[0], image.shape[0]), min(kernel.shape[1], image.shape[1])
-    image[:height, :width] = (kernel / kernel.max())[:height, :width, None]
+    factor = max(1, min(image.shape[:2]) // 4 // max(kernel.shape))
+    inset = (kernel / kernel.max()).repeat(factor, 0).repeat(factor, 1)[: image.shape[0], : image.shape[1]]
+    image[: inset.shape[0], : inset.shape[1]] = inset[..., None]
     return image

@@ -14,6 +14,7 @@ from codes.data.degradation import seed_of
 from codes.data.images import to_8bit, write_8bit
 from codes.data.kernels import write_kernel
 from codes.data.training import Sample
+from codes.models.archs.blur import Blur
 from codes.training.ema import Average
 from codes.training.losses import Loss
 from codes.training.options import Recipe
@@ -43,7 +44,7 @@ class Trainer:
         if group.world_size > 1:
             self._forward = DistributedDataParallel(network, [device] if device.type == "cuda" else None)
         if recipe.compile:
-            self._forward = torch.compile(self._forward)
+            self._forward = compiled(self._forward)
 
     def step(self, batch: Sample) -> dict[str, float]:
         """Train on this process's part of a batch; returns the figures to report.
@@ -122,6 +123,17 @@ def in_channels_last(network: nn.Module) -> nn.Module:
             # strides is that of the gradients, and DistributedDataParallel minds.
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     return network
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """torch.compile, but for the blur, for the rest of this process.
+
+    There is nothing to gain from Fourier transforms, and the generated code trips over the backward
+    pass of the replicated border for images in channels-last layout.
+    """
+    for name in ("__call__", "adjoint"):
+        setattr(Blur, name, torch.compiler.disable(getattr(Blur, name)))
+    return torch.compile(network)
 
 
 def save_batch(batch: Sample, folder: Path) -> None:

@@ -45,8 +45,6 @@ def pad(x: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:
     """Extend x (B, C, H, W) to (B, C, H+h-1, W+w-1), the pixels that an h x w kernel reaches."""
     (height, width), (top, left) = kernel_size, centre(kernel_size)
     widths = (left, width - 1 - left, top, height - 1 - top)
-    # Images in channels-last layout: the Fourier transforms want planes, and so does torch.compile here.
-    x = x.contiguous()
     return nnf.pad(x, widths) if border == "zero" else nnf.pad(x, widths, mode=border)
 
 

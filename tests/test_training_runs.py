@@ -147,9 +147,10 @@ def test_smoke_recipe(tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     assert run_command_line(preview_training_data.main, ["-opt", option_file, "--out", str(sheet)]) == 0
     assert sheet.is_file()
-    arguments = ["-opt", option_file, "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
+    arguments = ["-opt", option_file, "--root", str(tmp_path), "--out", str(tmp_path / "weights"), "--note", "n"]
     assert run_command_line(export_weights.main, arguments) == 0
     card = read_yaml(tmp_path / "weights.yml")
+    assert card["note"] == "n"
     assert card["validation_images"] == {"n01": 4}
     assert set(card["validation"]) == {"network", "x0"}
     exported = read_weights(tmp_path / "weights.safetensors")

@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="where experiments/ lies; default: here")
     parser.add_argument("--out", type=from_root, required=True, help="path of the three files, without a suffix")
     parser.add_argument("--machine", default=machine(), help="the machine it was trained on; default: this one")
+    parser.add_argument("--note", help="what the option file does not tell of the training")
     arguments = parser.parse_args(argv)
     options = load_options(TrainOptions, arguments.opt, arguments.set)
     experiment = arguments.root / "experiments" / options.name
@@ -90,6 +91,7 @@ def describe(
         "wall_clock_hours": round(hours, 2),
         "machine": arguments.machine,
         "torch": str(torch.__version__),
+        **({"note": arguments.note} if arguments.note else {}),
         "validation_images": {name: len(dataset) for name, (_, dataset) in validation.sets.items()},
         "validation": {
             method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in of.items()}

@@ -60,7 +60,7 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     recipe, train_set, folder = options.train, options.datasets.train, root / "experiments" / options.name
 
     # Network and trainer, as new or as the checkpoint left them.
-    device = choose_device(options.gpu_ids, group.local_rank)
+    device = training_device(options, group)
     torch.manual_seed(recipe.manual_seed)
     network = build_network(options.network_G).to(device)
     if options.path.pretrain_model_G is not None:
@@ -71,10 +71,16 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
         if not accept_changes:
             checkpoint.check_options(options, state["options"])
         trainer.load_state(state)
+    if trainer.iteration > recipe.niter:
+        raise UserError(f"train.niter is {recipe.niter}, but iteration {trainer.iteration} is reached already")
+    if not group.agree(trainer.iteration):
+        raise UserError("the processes found different checkpoints; experiments/ has to be on a disk of all nodes")
     best, hours = (state["best"], state["hours"]) if state else (0.0, 0.0)
+    if state and state["validated_on"] != validated_on(options):
+        best = 0.0
 
     # Data: the batches from the trainer's iteration on.
-    if group.is_main:
+    if group.local_rank == 0:
         for data in (train_set, *options.datasets.val.values()):
             if data.embedded:
                 ensure_quickstart(from_root(data.dataroot_GT).parent)
@@ -120,18 +126,44 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
                     best = reached
                     save_weights(averaged, folder / "models" / "best.safetensors")
         if monitor and due(options.logger.save_checkpoint_freq):
-            rest = {"options": dump_options(options), "best": best, "hours": monitor.hours()}
+            rest = {
+                "options": dump_options(options),
+                "best": best,
+                "validated_on": validated_on(options),
+                "hours": monitor.hours(),
+            }
             checkpoint.save(folder / "training_state", trainer.iteration, trainer.state() | rest)
     if monitor:
         monitor.close()
         print(f"Trained {trainer.iteration} iterations: {folder}", flush=True)
 
 
+def training_device(options: TrainOptions, group: Processes) -> torch.device:
+    """The device of this process. Raises UserError where only some of several processes have a GPU."""
+    device = choose_device(options.gpu_ids, group.local_rank)
+    if not group.agree(device.type):
+        raise UserError(f"gpu_ids: {options.gpu_ids}: some processes have a GPU and others none; start fewer")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def validated_on(options: TrainOptions) -> str:
+    """What a validation score was measured on: scores on other images can't be compared."""
+    sets = {name: test_set.model_dump() for name, test_set in options.datasets.val.items()}
+    return f"{sets} {options.train.val_images}"
+
+
 def read_state(options: TrainOptions, folder: Path) -> dict[str, Any] | None:
-    """The checkpoint that the option file names, or the last one of the experiment; None to begin anew."""
-    if options.path.resume_state is not None:
-        return checkpoint.load(from_root(options.path.resume_state))
-    return checkpoint.load_last(folder / "training_state")
+    """The last checkpoint of the experiment, or the one that the option file names; None to begin anew.
+
+    `resume_state` counts until the experiment has got beyond it, so that the same command goes on.
+    """
+    own = checkpoint.load_last(folder / "training_state")
+    if options.path.resume_state is None:
+        return own
+    named = checkpoint.load(from_root(options.path.resume_state))
+    return own if own and own["iteration"] > named["iteration"] else named
 
 
 def method_network(method: Method) -> nn.Module:

@@ -123,8 +123,11 @@ def test_every_epoch_shows_every_image(data: Path) -> None:
 
 
 def test_image_smaller_than_the_patch(data: Path) -> None:
+    """Said at the start, for the largest patch of all phases."""
     with pytest.raises(UserError, match="smaller than GT_size 65"):
-        patches_of(data)[Ticket(0, 65)]
+        patches_of(data, GT_size=65)
+    with pytest.raises(UserError, match="smaller than GT_size 65"):
+        patches_of(data, progressive=[{"from_iter": 2, "GT_size": 65, "batch_size": 2}])
 
 
 @pytest.mark.parametrize("kind", ["camera_shake", "gaussian", "disk"])
@@ -234,6 +237,19 @@ def test_contradicting_options(data: Path, override: dict, message: str) -> None
 # --- step, average, checkpoints ------------------------------------------------------------------
 
 
+def test_average_is_the_exponential_one() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(network.weight, 1.0)
+    average = Average(network, decay=0.25)
+    expected = 1.0
+    for iteration, weight in enumerate((3.0, -2.0, 5.0), 1):
+        torch.nn.init.constant_(network.weight, weight)
+        average.update(network, iteration)
+        decay = min(0.25, (1 + iteration) / (10 + iteration))
+        expected = decay * expected + (1 - decay) * weight
+        assert average.network.weight.item() == pytest.approx(expected)
+
+
 def test_average_follows_the_weights() -> None:
     network = torch.nn.Linear(2, 2)
     average = Average(network, decay=0.9)
@@ -308,29 +324,42 @@ def test_step_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
     ]
 
 
+def some_state(iteration: int) -> dict:
+    return dict.fromkeys(checkpoint.KEYS, 0) | {"iteration": iteration, "network": torch.ones(300)}
+
+
 def test_checkpoints_are_kept_and_read(tmp_path: Path) -> None:
     assert checkpoint.load_last(tmp_path) is None
+    (tmp_path / ".00000002-abcd.state").write_bytes(b"a process was killed while it wrote this")
+    assert checkpoint.load_last(tmp_path) is None
     for iteration in (2, 4, 6):
-        checkpoint.save(tmp_path, iteration, {"iteration": iteration, "weights": torch.ones(3)})
+        checkpoint.save(tmp_path, iteration, some_state(iteration))
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["00000004.state", "00000006.state"]
     assert checkpoint.load_last(tmp_path)["iteration"] == 6
+    # Having gone back to an earlier one, the later ones belong to another course.
+    checkpoint.save(tmp_path, 5, some_state(5))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["00000004.state", "00000005.state"]
 
 
 def test_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for iteration in (2, 4):
-        path = checkpoint.save(tmp_path, iteration, {"iteration": iteration, "weights": torch.ones(300)})
-    path.write_bytes(path.read_bytes()[:400])
-    with pytest.raises(UserError, match="damaged"):
-        checkpoint.load(path)
+        path = checkpoint.save(tmp_path, iteration, some_state(iteration))
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[whole.index(torch.ones(300).numpy().tobytes()) + 600] ^= 1
+    for damaged in (whole[:400], bytes(flipped), b"", b"text"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            checkpoint.load(path)
     assert checkpoint.load_last(tmp_path)["iteration"] == 2
     assert "00000004.state" in capsys.readouterr().err
-    (tmp_path / "00000002.state").write_bytes(b"")
+    torch.save({"iteration": 2}, tmp_path / "00000002.state")
     with pytest.raises(UserError, match="no readable checkpoint"):
         checkpoint.load_last(tmp_path)
 
 
 def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, 2, {"iteration": 2})
+    checkpoint.save(tmp_path, 2, some_state(2))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,7 +96,14 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
     for key, moments in one["optimizer"]["state"].items():
         gradient, other = moments["exp_avg"], two["optimizer"]["state"][key]["exp_avg"]
         torch.testing.assert_close(other, gradient, rtol=0, atol=1e-5 * max(float(gradient.abs().max()), 1e-3))
-    assert curve(tmp_path / "experiments" / "one")[0] == curve(tmp_path / "experiments" / "two")[0]
+    scores = [[row[:3] for row in curve(tmp_path / "experiments" / name)[1:]] for name in ("one", "two")]
+    assert scores[0]
+    for row, other in zip(*scores, strict=True):
+        assert row[:2] == other[:2]
+        assert float(row[2]) == pytest.approx(float(other[2]), abs=1e-2)
+    for key, weight in one["average"].items():
+        # After two steps of Adam a weight is off by at most the sum of two steps where its gradient is noise.
+        torch.testing.assert_close(two["average"][key], weight, rtol=0, atol=5e-3)
 
 
 def test_finished_training_is_left_alone(uninterrupted: Path, data: Path, capsys: pytest.CaptureFixture) -> None:
@@ -115,12 +123,45 @@ def test_changed_option_file_is_one_line(uninterrupted: Path, capsys: pytest.Cap
 
 
 def test_mistake_in_a_data_worker_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    option_file = training_recipe.write(tmp_path / "test.yml", data, datasets__train__GT_size=65)
+    copy = shutil.copytree(data, tmp_path / "copy")
+    for image in (copy / "GT").iterdir():
+        image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])  # the header is whole
+    option_file = training_recipe.write(tmp_path / "test.yml", copy, datasets__val={}, baselines={})
     assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert error.startswith(f"error: {data}")
-    assert "smaller than GT_size 65" in error
+    assert error.startswith(f"error: {copy}")
+    assert "not a readable image" in error
+
+
+def test_accepted_changes_take_effect(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    """--accept-changes trains with the new learning rate and weight decay, not with the checkpoint's."""
+    shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
+    option_file = training_recipe.write(tmp_path / "test.yml", data, train__niter=10, train__lr_G=0.125)
+    arguments = ["-opt", str(option_file), "--root", str(tmp_path), "--set", "train.weight_decay_G=0.25"]
+    assert run_command_line(train.main, [*arguments, "--accept-changes"]) == 0
+    state = checkpoint.load_last(tmp_path / "experiments" / "test" / "training_state")
+    (group,) = state["optimizer"]["param_groups"]
+    assert state["iteration"] == 10
+    assert (group["initial_lr"], group["weight_decay"]) == (0.125, 0.25)
+    assert state["scheduler"]["base_lrs"] == [0.125]
+
+
+def test_fewer_iterations_than_are_done_is_one_line(
+    uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
+    option_file = training_recipe.write(tmp_path / "test.yml", data, train__niter=3)
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path), "--accept-changes"]) == 1
+    assert "error: train.niter is 3, but iteration 9 is reached already" in capsys.readouterr().err
+
+
+def test_the_average_is_what_is_kept(uninterrupted: Path) -> None:
+    """last.safetensors holds the average, which is neither the weights themselves nor their start."""
+    state = checkpoint.load_last(uninterrupted / "training_state")
+    kept = read_weights(uninterrupted / "models" / "last.safetensors")
+    assert all(torch.equal(kept[key], weight) for key, weight in state["average"].items())
+    assert not all(torch.equal(kept[key], weight) for key, weight in state["network"].items())
 
 
 def test_smoke_recipe(tmp_path: Path) -> None:

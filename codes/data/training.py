@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -43,25 +44,32 @@ class Ticket(NamedTuple):
 
 
 class TrainingPatches(Dataset):
-    """The samples of a training set by ticket. Raises UserError for an empty or missing folder."""
+    """The samples of a training set by ticket.
+
+    Raises UserError for an empty or missing folder, an unreadable image, or one smaller than the
+    largest patch.
+    """
 
     def __init__(self, options: TrainSet, folder: Path, seed: int):
         self.options, self.seed = options, seed
         self.paths = list_images(folder)
+        largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
+        for path in self.paths:
+            width, height = _size_of(path)
+            if min(width, height) < largest:
+                raise UserError(f"{path}: {width}x{height} pixels, smaller than GT_size {largest}")
 
     def __len__(self) -> int:
         """Number of sharp images; samples have no end."""
         return len(self.paths)
 
     def __getitem__(self, ticket: Ticket) -> Sample:
-        """Make one sample. Raises UserError for an unreadable image or one smaller than the patch."""
+        """Make one sample. Raises UserError for an unreadable image."""
         number, size = ticket
         options = self.options
         random = np.random.RandomState(seed_of("sample", number, seed=self.seed))
         path = self.paths[self._image_of(number)]
         image = read_image(path)
-        if min(image.shape[:2]) < size:
-            raise UserError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels, smaller than GT_size {size}")
         image = np.broadcast_to(image, (*image.shape[:2], 3))
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
         image, kernel = self._turned(random, image, kernel)
@@ -98,6 +106,15 @@ class TrainingPatches(Dataset):
         if self.options.use_rot:
             image, kernel = np.rot90(image, turns), np.rot90(kernel, turns)
         return image, kernel
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    """Width and height of an image file, from its header."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError):
+        raise UserError(f"{path}: not a readable image; is it damaged?") from None
 
 
 class Tickets:

@@ -106,7 +106,7 @@ def best_iteration(curve: Sequence[Mapping[str, str]]) -> int:
     by_iteration: dict[int, list[float]] = {}
     for row in curve:
         by_iteration.setdefault(int(row["iteration"]), []).append(float(row["psnr"]))
-    return max(by_iteration, key=lambda iteration: fmean(by_iteration[iteration]))
+    return max(by_iteration, key=lambda iteration: (fmean(by_iteration[iteration]), iteration))
 
 
 def draw(curve: Sequence[Mapping[str, str]], path: Path) -> None:

@@ -1,6 +1,6 @@
 """Checkpoints: everything that training needs to go on as if it had never stopped."""
 
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ WITHOUT_EFFECT = (
 )
 """Options that may differ when training goes on: they do not change what is trained."""
 SUFFIX = ".state"
+KEYS = {"iteration", "network", "average", "optimizer", "scheduler", "options"}
+"""What every checkpoint holds, at least."""
 
 
 def save(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
@@ -38,13 +40,18 @@ def save(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
     Raises UserError where it can't be written; the earlier ones are untouched then.
     """
     path = folder / f"{iteration:08d}{SUFFIX}"
+    for left_over in folder.glob(f".*{SUFFIX}"):  # of a process that was killed while it wrote
+        left_over.unlink()
     try:
         write_atomic(path, lambda temporary: torch.save(dict(state), temporary))
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: the checkpoint could not be written ({reason}); is the disk full?") from None
-    for old in _existing(folder)[:-KEPT]:
-        old.unlink()
+    existing = _existing(folder)
+    following = existing.index(path) + 1
+    # Later ones are of a course that was left by going on from an earlier checkpoint.
+    for other in (*existing[: max(following - KEPT, 0)], *existing[following:]):
+        other.unlink()
     return path
 
 
@@ -53,9 +60,14 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError):
-        raise UserError(f"{path}: not a readable checkpoint; is it damaged?") from None
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+            sound = archive.testzip() is None
+        state = torch.load(path, map_location="cpu", weights_only=True) if sound else {}
+    except Exception:  # damage shows in many kinds
+        state = {}
+    if not isinstance(state, dict) or not state.keys() >= KEYS:
+        raise UserError(f"{path}: not a readable checkpoint; is it damaged?")
+    return state
 
 
 def load_last(folder: Path) -> dict[str, Any] | None:
@@ -90,7 +102,7 @@ def check_options(options: TrainOptions, saved: str) -> None:
 
 
 def _existing(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    return sorted(folder.glob(f"[0-9]*{SUFFIX}")) if folder.is_dir() else []
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """What a training tells while it runs: lines on the terminal, tensorboard, validation.csv."""
 
-import csv
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from codes.training.validation import Outcome
+from codes.utils.files import read_csv, write_csv
 
 CURVE_COLUMNS = ("iteration", "set", "psnr", "ssim", "hours")
 
@@ -25,9 +25,10 @@ class Monitor:
         if tensorboard is not None:
             from torch.utils.tensorboard import SummaryWriter  # a second's import, for those who use it
 
-            self._writer = SummaryWriter(str(tensorboard), purge_step=begin or None)
+            self._writer = SummaryWriter(str(tensorboard), purge_step=begin + 1)
             self._writer.add_text("options", "    " + options.replace("\n", "\n    "))
-        self._cut_curve(begin)
+        rows = read_csv(self.curve) if self.curve.is_file() else []
+        self._rows = [row for row in rows if int(row["iteration"]) <= begin]
 
     def hours(self) -> float:
         """Hours of training so far, interrupted runs counted in."""
@@ -59,13 +60,10 @@ class Monitor:
     def validated(self, iteration: int, outcome: Outcome, baselines: Mapping[str, Outcome]) -> None:
         """Report the network's scores, and in tensorboard beside them the baselines', with the panels."""
         scores = outcome.scores
-        new = not self.curve.exists()
-        with open(self.curve, "a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if new:
-                writer.writerow(CURVE_COLUMNS)
-            for name, score in scores.items():
-                writer.writerow([iteration, name, f"{score.psnr:.4f}", f"{score.ssim:.6f}", f"{self.hours():.4f}"])
+        for name, score in scores.items():
+            values = (iteration, name, f"{score.psnr:.4f}", f"{score.ssim:.6f}", f"{self.hours():.4f}")
+            self._rows.append(dict(zip(CURVE_COLUMNS, map(str, values), strict=True)))
+        write_csv(self.curve, self._rows, CURVE_COLUMNS)
         line = "  ".join(f"{name} {score.psnr:.2f} dB / {score.ssim:.4f}" for name, score in scores.items())
         print(f"{iteration:8d} validation  {line}", flush=True)
         if self._writer:
@@ -85,10 +83,3 @@ class Monitor:
         """Begin new means; the time of a validation is not counted in."""
         self._sums: dict[str, float] = {}
         self._steps, self._images, self._waited, self._since = 0, 0, 0.0, time.monotonic()
-
-    def _cut_curve(self, begin: int) -> None:
-        if self.curve.exists():
-            with open(self.curve, encoding="utf-8", newline="") as file:
-                header, *rows = csv.reader(file)
-            with open(self.curve, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([header, *(r for r in rows if int(r[0]) <= begin)])

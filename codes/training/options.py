@@ -169,6 +169,8 @@ class TrainOptions(Options):
         if stages is None:
             raise ValueError(f"network_G: {self.network_G.which_model_G} has nothing to train")
         weights = self.train.stage_weights
-        if weights is not None and (len(weights) != stages or not any(weights)):
-            raise ValueError(f"train.stage_weights: {stages} numbers are needed, one for each stage, not all 0")
+        if weights is not None and (len(weights) != stages or not weights[-1]):
+            raise ValueError(
+                f"train.stage_weights: {stages} numbers are needed, one for each stage, the last one not 0"
+            )
         return self

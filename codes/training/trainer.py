@@ -18,7 +18,7 @@ from codes.models.archs.blur import Blur
 from codes.training.ema import Average
 from codes.training.losses import Loss
 from codes.training.options import Recipe
-from codes.training.schedule import build_optimizer, build_scheduler
+from codes.training.schedule import build_optimizer, build_scheduler, factor
 from codes.utils.errors import UserError
 from codes.utils.files import write_csv
 from codes.utils.processes import Processes
@@ -89,6 +89,10 @@ class Trainer:
                 f"{self.iteration}); the last batch is saved in {folder}"
             )
 
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps. The data's position follows from `iteration`."""
         return {
@@ -102,7 +106,11 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`. Raises UserError where it belongs to another network."""
+        """Go on from `state`, with the recipe's learning rate, betas and weight decay.
+
+        Raises UserError where it belongs to another network.
+        """
+        fresh = [{key: group[key] for key in ("betas", "weight_decay", "initial_lr")} for group in self._groups]
         try:
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
@@ -110,6 +118,9 @@ class Trainer:
             self.scheduler.load_state_dict(state["scheduler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from None
+        self.scheduler.base_lrs = [settings["initial_lr"] for settings in fresh]
+        for group, settings in zip(self._groups, fresh, strict=True):
+            group.update(settings, lr=settings["initial_lr"] * factor(state["iteration"], self.recipe))
         self.iteration = state["iteration"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
 

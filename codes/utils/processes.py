@@ -40,6 +40,14 @@ class Processes:
             dist.gather_object(items, gathered)
         return [item for part in gathered or () for item in part]
 
+    def agree(self, value: object) -> bool:
+        """Whether `value` is the same in all processes."""
+        values = [value] * self.world_size
+        if self.world_size > 1:
+            with _others_alive():
+                dist.all_gather_object(values, value)
+        return all(other == value for other in values)
+
     def barrier(self) -> None:
         """Wait until all processes are here."""
         if self.world_size > 1:

@@ -115,7 +115,7 @@ def draw(curve: Sequence[Mapping[str, str]], path: Path) -> None:
     for name in dict.fromkeys(row["set"] for row in curve):
         rows = [row for row in curve if row["set"] == name]
         axes.plot([int(row["iteration"]) for row in rows], [float(row["psnr"]) for row in rows], label=name)
-    axes.set(xlabel="iteration", ylabel="PSNR (dB) on the validation images seen in training")
+    axes.set(xlabel="iteration", ylabel="validation PSNR (dB)")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)

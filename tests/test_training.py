@@ -61,6 +61,16 @@ def test_sample_is_the_blurred_patch_plus_noise(data: Path) -> None:
     assert float(sample.sigma) == pytest.approx(0.05)
 
 
+def test_grey_patches_have_the_same_noise_in_all_channels(data: Path) -> None:
+    grey, colour = (patches_of(data, grey=share)[Ticket(1, 24)] for share in (1.0, 0.0))
+    for part in (grey.sharp, grey.blurry, grey.noise):
+        torch.testing.assert_close(part, part[:1].expand_as(part))
+    assert not torch.allclose(colour.noise, colour.noise[:1].expand_as(colour.noise))
+    half = patches_of(data, grey=0.5)
+    kinds = {torch.equal(sample.sharp[0], sample.sharp[1]) for sample in (half[Ticket(n, 24)] for n in range(12))}
+    assert kinds == {True, False}
+
+
 def test_real_border_sees_the_pixels_beyond_the_patch(data: Path) -> None:
     sample = patches_of(data, real_border=1.0, use_flip=False, use_rot=False)[Ticket(0, 24)]
     images = [read_image(path) for path in sorted((data / "GT").iterdir())]

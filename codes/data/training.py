@@ -73,6 +73,9 @@ class TrainingPatches(Dataset):
         image = np.broadcast_to(image, (*image.shape[:2], 3))
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
         image, kernel = self._turned(random, image, kernel)
+        grey = options.grey > 0 and random.uniform() < options.grey
+        if grey:
+            image = np.broadcast_to(image.mean(2, keepdims=True), image.shape)
         top, left = (random.randint(length - size + 1) for length in image.shape[:2])
         # The blur sees real pixels within the margin; beyond it, and beyond the image, replicated ones.
         margin = max(centre(kernel.shape)) if random.uniform() < options.real_border else 0
@@ -83,7 +86,8 @@ class TrainingPatches(Dataset):
         inner = (..., slice(above, above + size), slice(before, before + size))
         blurred = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
         sigma = random.uniform(*options.noise)
-        blurry = blurred + torch.from_numpy((sigma * random.standard_normal(blurred.shape)).astype(np.float32))
+        noise = random.standard_normal((1 if grey else 3, size, size))
+        blurry = blurred + torch.from_numpy((sigma * noise).astype(np.float32))
         if options.round_8bit:
             blurry = blurry.clamp(0, 1).mul(255).round().div(255)
         kernel = zero_padded(k, options.kernel_size)

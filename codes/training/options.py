@@ -58,6 +58,8 @@ class TrainSet(Options):
     """standard deviation, drawn uniformly between the two"""
     real_border: Fraction = 0.5
     """share of patches whose blur sees real pixels beyond the patch; the others' border is replicated"""
+    grey: Fraction = 0.0
+    """share of patches made grey, with the same noise in all channels, as grey photographs have"""
     round_8bit: bool = False
     """clip and round the blurry patch as an 8-bit file would"""
 

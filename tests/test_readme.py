@@ -20,7 +20,11 @@ SLOW = (
     "python codes/scripts/benchmark_training.py",
 )
 """Beginnings of the commands that take more than a minute."""
-BRIEF = " --set train.niter=2 --set train.val_freq=2 --set train.val_images=1"
+QUICKSTART = (
+    "{q: {name: q, mode: LQGTDB, dataroot_GT: Datasets/Quickstart/GT, dataroot_LQ: Datasets/Quickstart/Noise_01, "
+    "dataroot_KM: Datasets/Quickstart/Kernel, embedded: true}}"
+)
+BRIEF = f" --set train.niter=2 --set train.val_freq=2 --set train.val_images=1 --set 'datasets.val={QUICKSTART}'"
 """What makes a training of hours one of seconds."""
 
 

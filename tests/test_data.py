@@ -377,6 +377,7 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
         "Lai/Kernel": 2,
         "Train/GT": 3,
         "Validation/Noise_01": 1,
+        "ValidationGrey/Noise_01": 1,
     }
     assert {folder: len(list((target / folder).iterdir())) for folder in counts} == counts
     assert not [path for path in target.iterdir() if "~" in path.name]
@@ -389,6 +390,11 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
     assert triple.name == "im1_kernel_06"
     assert triple.ground_truth.shape[2] == 1
     assert (triple.blurry - blurred(triple.ground_truth, triple.kernel)).std() == pytest.approx(0.01, rel=0.1)
+    (grey,) = TripleDataset(*(target / "ValidationGrey" / kind for kind in ("GT", "Noise_05", "Kernel")))
+    (colour,) = TripleDataset(*(target / "Validation" / kind for kind in ("GT", "Noise_05", "Kernel")))
+    assert grey.ground_truth.shape[2] == grey.blurry.shape[2] == 1
+    np.testing.assert_array_equal(grey.kernel, colour.kernel)
+    np.testing.assert_allclose(grey.ground_truth[..., 0], colour.ground_truth.mean(2), atol=0.6 / 255)
     first = (target / "manifest.csv").read_text()
 
     capsys.readouterr()

@@ -154,6 +154,22 @@ def test_kernels_of_every_kind(kind: str) -> None:
     assert all(size % 2 for size in sizes)
 
 
+def test_delta_kernels_leave_the_patch_as_it_is(data: Path) -> None:
+    only = {name: float(name == "delta") for name in KernelShares.model_fields}
+    sample = patches_of(data, kernels=only, noise=[0.0, 0.0])[Ticket(2, 24)]
+    assert float(sample.kernel.max()) == 1
+    torch.testing.assert_close(sample.blurry, sample.sharp)
+
+
+def test_noise_exponent_draws_more_of_the_little_noise(data: Path) -> None:
+    """u ** 2 with u uniform has its median at 1/4, and the ends stay."""
+    patches = patches_of(data, noise=[0.01, 0.05], noise_exponent=2.0)
+    sigmas = torch.stack([patches[Ticket(number, 8)].sigma for number in range(200)])
+    assert float(sigmas.median()) == pytest.approx(0.02, abs=0.003)
+    assert 0.01 <= float(sigmas.min()) < 0.0102
+    assert 0.047 < float(sigmas.max()) <= 0.05
+
+
 def test_zero_padding_keeps_the_blur() -> None:
     x, kernel = torch.rand(1, 3, 20, 20), torch.rand(5, 5)
     torch.testing.assert_close(Blur(kernel[None], (20, 20))(x), Blur(zero_padded(kernel, 11)[None], (20, 20))(x))

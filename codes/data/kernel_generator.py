@@ -1,4 +1,4 @@
-"""Synthetic kernels: camera shake (random trajectories), Gaussian and disk."""
+"""Synthetic kernels: camera shake (random trajectories), Gaussian, disk and delta."""
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -76,3 +76,10 @@ def disk(size: int, radius: float) -> np.ndarray:
     axis = np.arange(size) - (size - 1) / 2
     kernel = np.clip(radius + 0.5 - np.hypot(axis[:, None], axis[None]), 0, 1)
     return kernel / kernel.sum()
+
+
+def delta(size: int) -> np.ndarray:
+    """1 in the middle of (size, size), size odd: the kernel that leaves an image as it is."""
+    kernel = np.zeros((size, size))
+    kernel[size // 2, size // 2] = 1
+    return kernel

@@ -78,6 +78,13 @@ def validation(source: Path) -> list[Sharp]:
     return _with_kernels(held_out, kernels)
 
 
+def validation_grey(source: Path) -> list[Sharp]:
+    """The same in grey, as Levin's images are: one noise for all channels."""
+    return [
+        Sharp(item.name, to_8bit(item.image.mean(2, keepdims=True) / 255), item.kernel) for item in validation(source)
+    ]
+
+
 def quickstart() -> list[Sharp]:
     """Photographs that the scikit-image package carries, cut to 320x256, with kernels of our own."""
     random = np.random.RandomState(seed_of("quickstart kernels"))
@@ -112,7 +119,7 @@ def _with_kernels(paths: Sequence[Path], kernels: Sequence[np.ndarray]) -> list[
 
 
 def build_shared(folder: Path, sharp: Sequence[Sharp], progress: Progress) -> None:
-    """`GT`, `Kernel` and one `Noise_0N` folder a level (Levin, Set5, Validation, Quickstart)."""
+    """`GT`, `Kernel` and one `Noise_0N` folder a level (Levin, Set5, Validation, ValidationGrey, Quickstart)."""
     roots = {percent: (folder / "GT", folder / noise_folder(percent), folder / "Kernel") for percent in NOISE_LEVELS}
     _synthesise(folder.name, roots, sharp, progress)
 

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from codes.data.degradation import seed_of
 from codes.data.images import list_images, read_image
-from codes.data.kernel_generator import camera_shake, disk, gaussian
+from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
 from codes.models.archs.blur import Blur, centre
 from codes.training.options import KernelShares, TrainSet
 from codes.utils.errors import UserError
@@ -85,7 +85,8 @@ class TrainingPatches(Dataset):
         k = torch.from_numpy(kernel.astype(np.float32))
         inner = (..., slice(above, above + size), slice(before, before + size))
         blurred = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
-        sigma = random.uniform(*options.noise)
+        least, largest = options.noise
+        sigma = least + (largest - least) * random.uniform() ** options.noise_exponent
         noise = random.standard_normal((1 if grey else 3, size, size))
         blurry = blurred + torch.from_numpy((sigma * noise).astype(np.float32))
         if options.round_8bit:
@@ -160,7 +161,7 @@ class Tickets:
 
 def draw_kernel(random: np.random.RandomState, shares: KernelShares, smallest: int, largest: int) -> np.ndarray:
     """One kernel (h, w) of odd size from `smallest` to `largest`, float64, sum 1."""
-    kinds = {"camera_shake": shares.camera_shake, "gaussian": shares.gaussian, "disk": shares.disk}
+    kinds = shares.model_dump()
     parts = np.array(list(kinds.values()))
     kind = random.choice(list(kinds), p=parts / parts.sum())
     size = 2 * random.randint(smallest // 2, largest // 2 + 1) + 1
@@ -168,6 +169,8 @@ def draw_kernel(random: np.random.RandomState, shares: KernelShares, smallest: i
         return camera_shake(random, size)
     if kind == "gaussian":
         return gaussian(size, random.uniform(0.6, size / 6))
+    if kind == "delta":
+        return delta(size)
     return disk(size, random.uniform(1, (size - 1) / 2))
 
 

@@ -55,6 +55,7 @@ RECIPES = {
     "Lai": Recipe(("Lai/GT", "Lai/BL", "Lai/Kernel"), prep.build_lai),
     "Train": Recipe(("BSDS500/train", "BSDS500/test"), prep.build_training),
     "Validation": Recipe(("BSDS500/train", "BSDS500/test"), _from(prep.validation, prep.build_shared)),
+    "ValidationGrey": Recipe(("BSDS500/train", "BSDS500/test"), _from(prep.validation_grey, prep.build_shared)),
 }
 
 

@@ -15,10 +15,12 @@ class KernelShares(Options):
     camera_shake: NonNegativeFloat = 0.9
     gaussian: NonNegativeFloat = 0.05
     disk: NonNegativeFloat = 0.05
+    delta: NonNegativeFloat = 0.0
+    """a single pixel: no blur at all"""
 
     @model_validator(mode="after")
     def _some(self) -> "KernelShares":
-        if not self.camera_shake + self.gaussian + self.disk > 0:
+        if not self.camera_shake + self.gaussian + self.disk + self.delta > 0:
             raise ValueError("at least one kind of kernel needs a share above 0")
         return self
 
@@ -55,7 +57,9 @@ class TrainSet(Options):
     kernel_size_min: PositiveInt = 11
     kernels: KernelShares = KernelShares()
     noise: list[Fraction] = Field([0.0, 0.05], min_length=2, max_length=2)
-    """standard deviation, drawn uniformly between the two"""
+    """least and largest standard deviation"""
+    noise_exponent: PositiveFloat = 1.0
+    """least + (largest - least) * u ** noise_exponent is drawn, u uniform: above 1 for more of the little noise"""
     real_border: Fraction = 0.5
     """share of patches whose blur sees real pixels beyond the patch; the others' border is replicated"""
     grey: Fraction = 0.0

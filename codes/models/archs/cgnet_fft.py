@@ -31,8 +31,8 @@ class CGNetFFT(CGNet):
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
-        self.alpha = nn.Parameter(torch.zeros(n_iter))
-        self.log_lambda = nn.Parameter(torch.full((n_iter,), -4.0))
+        self.alpha = nn.ParameterList(torch.zeros(()) for _ in range(n_iter))
+        self.log_lambda = nn.ParameterList(torch.tensor(-4.0) for _ in range(n_iter))
         for unet in self.unet:
             unet.u0.m[3] = nn.Identity()
             for module in unet.modules():

@@ -3,16 +3,16 @@
     python codes/test.py -opt options/test/light_table2.yml
     torchrun --nproc_per_node 2 codes/test.py -opt options/test/light_table2.yml
 
-Writes results/<name>/: every restored image under <set>/, per_image.csv, summary.csv, table.md
-(the paper's arrangement) and options.yml (as resolved). A file of several `methods` has one
-such folder for each method, and one summary.csv and table.md for all. With --resume the images
+Writes results/<name>/: every restored image under <set>/, per_image.csv, summary.csv, the paper's
+arrangement in table.md, table.tex and table.csv, and options.yml (as resolved). A file of several
+`methods` has one such folder for each method, and one summary and table for all. With --resume the images
 that an earlier, interrupted run of the same method has finished are not restored again.
 """
 
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,14 +21,19 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
-from codes.metrics.evaluation import COLUMNS, Failure, ImageScore, evaluate_image, restored_path
-from codes.metrics.tables import SUMMARY_COLUMNS, markdown_tables, summarise
+from codes.metrics.evaluation import Failure, ImageScore, evaluate_image, restored_path
+from codes.metrics.score_files import Journal, read_scores, write_scores
+from codes.metrics.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown, to_rows
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
 from codes.options import Method, TestOptions, TestSet, dump_options, load_options
 from codes.utils.errors import run_command_line, warn
-from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
+from codes.utils.files import ROOT, from_root, write_csv, write_text
 from codes.utils.processes import Processes, processes
+from codes.utils.yaml_files import to_yaml
+
+Datasets = Mapping[str, tuple[TestSet, TripleDataset]]
+"""The test sets by name."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,26 +53,28 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
     datasets = open_datasets(options.datasets, group)
     device = choose_device(options.gpu_ids, group.local_rank)
     scores: dict[str, list[ImageScore]] = {}
+    parameters: dict[str, int] = {}
     failures: list[Failure] = []
     for name, method in options.rows().items():
         if options.methods and is_missing(name, method, group):
             continue
         network = build_network(method.network_G)
         load_pretrained(network, method.path.pretrain_model_G, method.path.strict_load)
+        parameters[name] = sum(parameter.numel() for parameter in network.parameters())
         own_folder = folder / name if options.methods else folder
-        done = take_up(own_folder, method, options, group, resume)
+        done = take_up(own_folder, method, options, datasets, group, resume)
         outcomes = run_method(name, Restorer(network, device), options, datasets, own_folder, group, done)
         if group.is_main:
             scores[name] = write_scores(own_folder, outcomes)
             failures += [outcome for outcome in outcomes if isinstance(outcome, Failure)]
     if group.is_main:
-        report(options, scores, folder)
+        report(options, scores, parameters, folder)
         for failure in failures:
             print(f"error: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def open_datasets(sets: Mapping[str, TestSet], group: Processes) -> dict[str, tuple[TestSet, TripleDataset]]:
+def open_datasets(sets: Mapping[str, TestSet], group: Processes) -> Datasets:
     """The sets by name; the embedded ones are made on the spot."""
     if group.is_main:
         for test_set in sets.values():
@@ -89,58 +96,54 @@ def is_missing(name: str, method: Method, group: Processes) -> bool:
     return missing
 
 
-def take_up(folder: Path, method: Method, options: TestOptions, group: Processes, resume: bool) -> list[ImageScore]:
+def take_up(
+    folder: Path, method: Method, options: TestOptions, datasets: Datasets, group: Processes, resume: bool
+) -> list[ImageScore]:
     """What an earlier run of the same method left in `folder`, if it is to go on; begins anew otherwise.
 
-    The same method: the same network, weights (by their SHA-256), suffix and crop_border. A score
-    counts where its restored image is there still.
+    The same method: the same network, weights and data (by their SHA-256), suffix and crop_border.
+    A score counts where its restored image is there still.
     """
-    path = method.path.pretrain_model_G
-    weights = hashlib.sha256(from_root(path).read_bytes()).hexdigest() if path else "none"
-    identity = dump_options(method) + f"sha256: {weights}\nsuffix: {options.suffix}\ncrop: {options.crop_border}\n"
-    marker, scores = folder / "method.yml", folder / "per_image.csv"
-    done = []
-    if resume and marker.is_file() and scores.is_file() and marker.read_text(encoding="utf-8") == identity:
-        rows = [ImageScore.from_row(row) for row in read_csv(scores)]
-        done = [row for row in rows if restored_path(folder / row.set, row.image, options.suffix).is_file()]
-    group.barrier()
+    done: list[ImageScore] = []
     if group.is_main:
+        path, marker = method.path.pretrain_model_G, folder / "method.yml"
+        identity = {
+            "method": method.model_dump(by_alias=True, exclude_none=True),
+            "weights": hashlib.sha256(from_root(path).read_bytes()).hexdigest() if path else "none",
+            "suffix": options.suffix,
+            "crop_border": options.crop_border,
+            "data": {name: dataset.digest() for name, (_, dataset) in datasets.items()},
+            "noise": {name: test_set.noise_sigma for name, (test_set, _) in datasets.items()},
+        }
+        text = to_yaml(identity)
+        if resume and marker.is_file() and marker.read_text(encoding="utf-8") == text:
+            done = [s for s in read_scores(folder) if restored_path(folder / s.set, s.image, options.suffix).is_file()]
         write_scores(folder, done)
-        write_text(marker, identity)
-    return done
-
-
-def write_scores(folder: Path, outcomes: Iterable[ImageScore | Failure]) -> list[ImageScore]:
-    """Write per_image.csv of the images that were scored, and return these in order."""
-    scores = sorted(outcome for outcome in outcomes if isinstance(outcome, ImageScore))
-    write_csv(folder / "per_image.csv", [score.as_row() for score in scores], COLUMNS)
-    return scores
+        write_text(marker, text)
+    return group.same(done)
 
 
 def run_method(
     name: str,
     restorer: Restorer,
     options: TestOptions,
-    datasets: Mapping[str, tuple[TestSet, TripleDataset]],
+    datasets: Datasets,
     folder: Path,
     group: Processes,
     done: Sequence[ImageScore],
 ) -> list[ImageScore | Failure]:
-    """Evaluate this process's share of the images not done yet; the main process gets everybody's outcomes.
-
-    Alone, a process that is interrupted leaves the scores that it has in per_image.csv.
-    """
+    """Evaluate this process's share of the images not done yet; the main process gets everybody's outcomes."""
     wanted = [
         (test_set, dataset, index)
         for test_set, dataset in datasets.values()
         for index in range(min(len(dataset), options.max_images or len(dataset)))
     ]
-    scored = {(score.set, score.image): score for score in done}
+    scored = {score.key(): score for score in done}
     names = [(test_set.name, dataset.name(index)) for test_set, dataset, index in wanted]
     work = [item for item, key in zip(wanted, names, strict=True) if key not in scored]
     kept = [scored[key] for key in names if key in scored]
     outcomes: list[ImageScore | Failure] = []
-    try:
+    with Journal(folder, group.rank) as journal:
         for test_set, dataset, index in tqdm(group.share(work), desc=name, unit=" images", disable=not group.is_main):
             outcome = evaluate_image(
                 name,
@@ -153,24 +156,26 @@ def run_method(
                 options.crop_border,
                 test_set.noise_sigma,
             )
+            journal.add(outcome)
             outcomes.append(outcome)
-    except BaseException:
-        if group.world_size == 1:
-            write_scores(folder, [*kept, *outcomes])
-        raise
     return kept + group.gather(outcomes) if group.is_main else group.gather(outcomes)
 
 
-def report(options: TestOptions, scores: Mapping[str, Sequence[ImageScore]], folder: Path) -> None:
-    """Write the summary and the tables, and print the tables."""
+def report(
+    options: TestOptions, scores: Mapping[str, Sequence[ImageScore]], parameters: Mapping[str, int], folder: Path
+) -> None:
+    """Write the summary and the tables (Markdown, LaTeX, CSV), and print the tables."""
     order = [test_set.name for test_set in options.datasets.values()]
     by_file = {name: sorted(rows, key=lambda row: order.index(row.set)) for name, rows in scores.items()}
-    summary = summarise(by_file)
+    summary = summarise(by_file, parameters)
     write_csv(folder / "summary.csv", summary, SUMMARY_COLUMNS)
     write_text(folder / "options.yml", dump_options(options))
-    tables = markdown_tables(summary) if summary else "No image could be restored.\n"
-    write_text(folder / "table.md", f"# {options.name}\n\n{tables}")
-    print(tables)
+    tables = arrange(summary)
+    markdown = to_markdown(tables) if tables else "No image could be restored.\n"
+    write_text(folder / "table.md", f"# {options.name}\n\n{markdown}")
+    write_text(folder / "table.tex", to_latex(tables))
+    write_csv(folder / "table.csv", to_rows(tables), ROW_COLUMNS)
+    print(markdown)
     print(f"Results: {folder}")
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from codes import test as test_script
 from codes.data import preparation
-from codes.data.images import read_image, to_8bit
+from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.metrics import evaluation
 from codes.metrics.evaluation import COLUMNS
@@ -65,7 +65,8 @@ def test_one_network(project, capsys):
     assert call(project) == 0
     folder = project / "results" / "trial"
     rows = read_csv(folder / "per_image.csv")
-    assert list(rows[0]) == list(COLUMNS) == ["set", "image", "psnr", "ssim", "psnr_y", "ssim_y", "seconds"]
+    columns = ["set", "image", "psnr", "ssim", "psnr_y", "ssim_y", "seconds", "memory"]
+    assert list(rows[0]) == list(COLUMNS) == columns
     assert [(row["set"], row["image"]) for row in rows] == [(f"Set_n0{n}", name) for n in (1, 5) for name in "abc"]
     # The scores are those of the saved files.
     for row in rows:
@@ -179,7 +180,7 @@ def test_publishing_copies_the_figures_of_whole_runs_only(project):
     assert call(project) == 0
     publish.publish(run_folder, project / "published")
     copied = sorted(path.name for path in (project / "published").rglob("*") if path.is_file())
-    assert copied == ["options.yml", "per_image.csv", "summary.csv", "table.md"]
+    assert copied == ["options.yml", "per_image.csv", "summary.csv", "table.csv", "table.md", "table.tex"]
     with pytest.raises(UserError, match="holds no results"):
         publish.publish(project / "nothing", project / "published")
 
@@ -209,15 +210,39 @@ def test_resume_restores_only_what_is_missing(project, monkeypatch):
     assert len(asked) == 12
 
 
-def test_an_interrupted_run_keeps_its_scores(project, monkeypatch):
-    def interrupted(method, restorer, dataset, index, *rest):
+def test_a_killed_run_goes_on_where_it_was(project, monkeypatch):
+    """Killed at the third image; its line in the journal was cut off in the middle."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(method, restorer, dataset, index, *rest):
         if index == 2:
-            raise KeyboardInterrupt
+            raise Killed
         return evaluation.evaluate_image(method, restorer, dataset, index, *rest)
 
-    monkeypatch.setattr(test_script, "evaluate_image", interrupted)
-    assert call(project) == 130
-    assert [row["image"] for row in read_csv(project / "results" / "trial" / "per_image.csv")] == ["a", "b"]
+    monkeypatch.setattr(test_script, "evaluate_image", killed)
+    with pytest.raises(Killed):
+        call(project)
+    folder = project / "results" / "trial"
+    with (folder / "per_image.0.part").open("a") as journal:
+        journal.write("Set_n01,c,20.1")
+    asked = []
+
+    def evaluate(method, restorer, dataset, index, *rest):
+        asked.append((rest[0], dataset.name(index)))
+        return evaluation.evaluate_image(method, restorer, dataset, index, *rest)
+
+    monkeypatch.setattr(test_script, "evaluate_image", evaluate)
+    assert call(project, "--resume") == 0
+    assert asked == [("Set_n01", "c"), ("Set_n05", "a"), ("Set_n05", "b"), ("Set_n05", "c")]
+    assert len(read_csv(folder / "per_image.csv")) == 6
+    assert not list(folder.glob("*.part"))
+    # Other data: everything anew.
+    write_8bit(project / "Set" / "Noise_01" / "a.png", np.zeros((40, 48, 3), np.uint8))
+    asked.clear()
+    assert call(project, "--resume") == 0
+    assert len(asked) == 6
 
 
 def test_suffix_and_crop_border(project):
@@ -262,15 +287,11 @@ def test_torchrun_with_two_processes_gives_the_table_of_one(project):
 
     def without_seconds(folder):
         rows = read_csv(project / folder / "trial" / "per_image.csv")
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+        return [{key: value for key, value in row.items() if key not in ("seconds", "memory")} for row in rows]
 
     assert without_seconds("two") == without_seconds("results")
     assert len(without_seconds("two")) == 6
-    tables = [(project / folder / "trial" / "table.md").read_text() for folder in ("two", "results")]
-    without_last_column = [
-        [line.rpartition("|")[0].rpartition("|")[0] for line in table.splitlines()] for table in tables
-    ]
-    assert without_last_column[0] == without_last_column[1]
+    assert not list((project / "two").rglob("*.part"))
 
 
 def test_a_real_process_ends_without_a_traceback(project):

@@ -9,7 +9,7 @@ import scipy.signal
 from codes.data.images import read_image, to_8bit
 from codes.metrics.evaluation import ImageScore
 from codes.metrics.quality import luma, quality
-from codes.metrics.tables import markdown_tables, summarise
+from codes.metrics.tables import arrange, summarise, to_latex, to_markdown, to_rows
 from codes.utils.errors import UserError
 from codes.utils.files import ROOT, read_csv
 
@@ -74,40 +74,42 @@ def test_shapes_are_checked():
         quality(np.zeros((10, 20, 3), np.uint8), np.zeros((10, 20, 3), np.uint8))
 
 
-def score(set_name, image, psnr):
-    return ImageScore(set_name, image, psnr, psnr / 40, psnr + 1, psnr / 39, 0.5)
+def score(set_name, image, psnr, memory=300.0):
+    return ImageScore(set_name, image, psnr, psnr / 40, psnr + 1, psnr / 39, 0.5, memory)
 
 
 def test_summary_and_table_of_noise_levels():
     summary = summarise(
-        {"Mine": [score("CBSD_n01", "a", 30.0), score("CBSD_n01", "b", 32.0), score("Levin_n05", "c", 28)]}
+        {"Mine": [score("CBSD_n01", "a", 30.0), score("CBSD_n01", "b", 32.0, 400.0), score("Levin_n05", "c", 28)]},
+        {"Mine": 4321},
     )
     assert [(row["set"], row["images"], row["psnr"]) for row in summary] == [
         ("CBSD_n01", 2, "31.0000"),
         ("Levin_n05", 1, "28.0000"),
     ]
-    table = markdown_tables(summary)
+    table = to_markdown(arrange(summary))
     rows = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
         for line in table.splitlines()
         if line.startswith("|")
     }
-    assert rows["Method"] == ["BSD100 1 %", "Levin 5 %", "s / image"]
-    assert rows["Mine"] == ["31.00 / 0.775", "28.00 / 0.700", "0.50"]
+    assert rows["Method"] == ["BSD100 1 %", "Levin 5 %", "parameters", "s / image", "MiB"]
+    assert rows["Mine"] == ["31.00 / 0.775", "28.00 / 0.700", "4,321", "0.50", "400"]
     published = {
         (row["set"], row["noise"], row["method"]): row for row in read_csv(ROOT / "results/published/paper/table2.csv")
     }
     light = published["BSD100", "1", "DSDNet-Light"]
     assert rows["DSDNet-Light (paper)"][0] == f"{float(light['psnr']):.2f} / {float(light['ssim']):.3f}"
+    assert rows["DSDNet-Light (paper)"][2:] == ["58.35M", "", ""]
     assert "Images: BSD100 2, Levin 1." in table
     assert "published figures, not measured here" in table
 
 
 def test_summary_and_table_of_lai():
     scores = [score("Jason", "manmade_01_kernel_01", 20.0), score("Jason", "text_01_kernel_01", 30.0)]
-    summary = summarise({"Mine": scores})
+    summary = summarise({"Mine": scores}, {"Mine": 0})
     assert {row["class"]: row["psnr"] for row in summary} == {"": "25.0000", "manmade": "20.0000", "text": "30.0000"}
-    table = markdown_tables(summary)
+    table = to_markdown(arrange(summary))
     assert "| Mine" in table
     assert "Lai overall" in table
     assert "Images: Lai 2." in table
@@ -115,9 +117,36 @@ def test_summary_and_table_of_lai():
 
 
 def test_sets_that_the_paper_does_not_have_show_no_published_rows():
-    table = markdown_tables(summarise({"Mine": [score("Quickstart_n01", "a", 30.0)]}))
+    table = to_markdown(arrange(summarise({"Mine": [score("Quickstart_n01", "a", 30.0)]}, {"Mine": 0})))
     assert "(paper)" not in table
     assert "Quickstart 1 %" in table
+
+
+def test_one_source_three_forms():
+    """Markdown, LaTeX and CSV hold the same figures."""
+    scores = {"Mine_1": [score("CBSD_n01", "a", 30.0, None), score("Jason", "text_01_kernel_01", 20.0, None)]}
+    tables = arrange(summarise(scores, {"Mine_1": 0}))
+    rows = to_rows(tables)
+    assert rows[0] == {
+        "method": "Mine_1",
+        "source": "measured",
+        "set": "BSD100",
+        "column": "1",
+        "psnr": "30.0000",
+        "ssim": "0.750000",
+        "parameters": "",
+        "seconds": "0.50",
+        "memory": "",
+    }
+    assert {row["source"] for row in rows[1:]} == {"published", "measured"}
+    latex = to_latex(tables)
+    assert r"Mine\_1" in latex
+    assert r"BSD100 1 \%" in latex
+    assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 2
+    for row in rows:
+        cell = f"{float(row['psnr']):.2f} / {float(row['ssim']):.3f}"
+        assert cell in latex
+        assert cell in to_markdown(tables)
 
 
 def test_published_numbers_are_those_of_the_paper(shared):

@@ -1,5 +1,6 @@
 """The test data: (ground truth, blurry, kernel) triples, paired by sorted name (mode LQGTDB)."""
 
+import hashlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +62,13 @@ class TripleDataset:
     def name(self, index: int) -> str:
         """The blurry image's file name without its suffix."""
         return self.paths[index][1].stem
+
+    def digest(self) -> str:
+        """SHA-256 of all files' bytes, in order."""
+        digest = hashlib.sha256()
+        for path in (path for triple in self.paths for path in triple):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
 
     def __getitem__(self, index: int) -> Triple:
         """Read one triple. Raises UserError for an unreadable file or sizes that differ."""

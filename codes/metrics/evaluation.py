@@ -13,9 +13,9 @@ from codes.models.restorer import Restorer
 from codes.utils.errors import UserError
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class ImageScore:
-    """One line of per_image.csv: PSNR in dB, SSIM, on RGB (or grey) and on luma; seconds to restore."""
+    """One line of per_image.csv: PSNR in dB, SSIM, on RGB (or grey) and on luma; seconds and peak MiB to restore."""
 
     set: str
     image: str
@@ -24,18 +24,27 @@ class ImageScore:
     psnr_y: float
     ssim_y: float
     seconds: float
+    memory: float | None
+    """None where the system does not tell"""
+
+    def key(self) -> tuple[str, str]:
+        """Set and image."""
+        return self.set, self.image
 
     def as_row(self) -> dict[str, object]:
         """Rounded for a CSV file: quality to 1e-4 dB and 1e-6."""
-        digits = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4}
-        return {key: f"{value:.{digits[key]}f}" if key in digits else value for key, value in asdict(self).items()}
+        row: dict[str, object] = asdict(self)
+        for key, digits in DIGITS.items():
+            row[key] = "" if row[key] is None else f"{row[key]:.{digits}f}"
+        return row
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> "ImageScore":
         """The score of a row of a CSV file."""
-        return cls(row["set"], row["image"], *(float(row[name]) for name in COLUMNS[2:]))
+        return cls(row["set"], row["image"], *(float(row[name]) if row[name] else None for name in DIGITS))
 
 
+DIGITS = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4, "memory": 0}
 COLUMNS = tuple(field.name for field in fields(ImageScore))
 
 
@@ -89,4 +98,4 @@ def evaluate_image(
     except Exception as error:  # whatever it is, the other images are still to be restored
         return Failure(method, set_name, name, " ".join(str(error).split()) or type(error).__name__)
     write_8bit(restored_path(folder, name, suffix), pixels)
-    return ImageScore(set_name, name, *scores, restored.seconds)
+    return ImageScore(set_name, name, *scores, restored.seconds, restored.memory)

@@ -1,16 +1,19 @@
 """Summaries and tables in the paper's arrangement, with the published numbers beside ours."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
+from typing import NamedTuple
 
 from tabulate import tabulate
 
-from codes.metrics.evaluation import ImageScore
+from codes.metrics.evaluation import DIGITS, ImageScore
 from codes.utils.files import ROOT, read_csv
 
 PAPER = ROOT / "results" / "published" / "paper"
-SUMMARY_COLUMNS = ("method", "set", "class", "images", "psnr", "ssim", "psnr_y", "ssim_y", "seconds")
+SUMMARY_COLUMNS = ("method", "set", "class", "images", *DIGITS, "parameters")
+ROW_COLUMNS = ("method", "source", "set", "column", "psnr", "ssim", "parameters", "seconds", "memory")
 LAI_SETS = ("Jason", "Lai")
 """Names of Lai's set in option files; the authors call it after one of its makers."""
 LAI_CLASSES = ("manmade", "natural", "people", "saturated", "text")
@@ -20,8 +23,11 @@ Scores = Mapping[str, Sequence[ImageScore]]
 """Method -> the scores of its images."""
 
 
-def summarise(scores: Scores) -> list[dict[str, object]]:
-    """Rows of summary.csv: the mean over the images of each method and set; of Lai also each class."""
+def summarise(scores: Scores, parameters: Mapping[str, int]) -> list[dict[str, object]]:
+    """Rows of summary.csv: the mean over the images of each method and set; of Lai also each class.
+
+    memory is the largest of them, parameters the number of the method's weights.
+    """
     rows = []
     for method, images in scores.items():
         for set_name in _in_order(image.set for image in images):
@@ -32,83 +38,173 @@ def summarise(scores: Scores) -> list[dict[str, object]]:
                     groups[name] = [image for image in of_set if image.image.startswith(name + "_")]
             for name, group in groups.items():
                 if group:
-                    rows.append({"method": method, "set": set_name, "class": name, **_means(group)})
+                    row = {"method": method, "set": set_name, "class": name, "images": len(group)}
+                    rows.append(row | _figures(group) | {"parameters": parameters[method]})
     return rows
 
 
-def _means(images: Sequence[ImageScore]) -> dict[str, object]:
-    digits = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4}
-    means = {key: f"{fmean(getattr(image, key) for image in images):.{n}f}" for key, n in digits.items()}
-    return {"images": len(images), **means}
+def _figures(images: Sequence[ImageScore]) -> dict[str, object]:
+    means = {key: fmean(getattr(image, key) for image in images) for key in DIGITS if key != "memory"}
+    known = [image.memory for image in images if image.memory is not None]
+    figures = {key: f"{value:.{DIGITS[key]}f}" for key, value in means.items()}
+    return figures | {"memory": f"{max(known):.0f}" if known else ""}
 
 
-def markdown_tables(summary: Sequence[Mapping[str, object]]) -> str:
-    """The tables of a summary: Lai's by class (Table 3), the other sets by noise level (Table 2).
+class Quality(NamedTuple):
+    """PSNR in dB and SSIM, as digits."""
 
-    Cells are PSNR (dB) / SSIM. Published rows follow the measured ones, marked as the paper's.
+    psnr: str
+    ssim: str
+
+    def __str__(self) -> str:
+        return f"{float(self.psnr):.2f} / {float(self.ssim):.3f}"
+
+
+@dataclass
+class Line:
+    """A row of a table: a method, measured here or published."""
+
+    method: str
+    published: bool
+    cells: dict[tuple[str, str], Quality] = field(default_factory=dict)
+    """by set and column within it: noise level in percent, class, or empty"""
+    parameters: str = ""
+    seconds: str = ""
+    memory: str = ""
+
+    @property
+    def name(self) -> str:
+        """As printed."""
+        return f"{self.method} (paper)" if self.published else self.method
+
+
+@dataclass
+class Table:
+    """Columns (set, noise level or class) and lines, with the number of images of each set."""
+
+    columns: list[tuple[str, str]]
+    heads: list[str]
+    lines: list[Line]
+    images: str
+
+
+def arrange(summary: Sequence[Mapping[str, object]]) -> list[Table]:
+    """The tables of a summary: the sets by noise level (Table 2), Lai's by class (Table 3).
+
+    Published lines follow the measured ones.
     """
     lai = [row for row in summary if row["set"] in LAI_SETS]
     others = [row for row in summary if row["set"] not in LAI_SETS]
-    tables = [_noise_table(others)] if others else []
-    tables += [_lai_table(lai)] if lai else []
-    return "\n\n".join(tables) + "\n"
+    return ([_noise_table(others)] if others else []) + ([_lai_table(lai)] if lai else [])
 
 
-def _noise_table(summary: Sequence[Mapping[str, object]]) -> str:
-    columns = [_set_and_noise(name) for name in _in_order(row["set"] for row in summary)]
-    cells: dict[str, dict[tuple[str, str], str]] = {}
-    for row in summary:
-        cells.setdefault(f"{row['method']}", {})[_set_and_noise(row["set"])] = _cell(row["psnr"], row["ssim"])
+def _noise_table(summary: Sequence[Mapping[str, object]]) -> Table:
+    columns = _in_order(_set_and_noise(row["set"]) for row in summary)
+    lines = _measured(summary, lambda row: _set_and_noise(row["set"]))
+    published: dict[str, Line] = {}
     for row in read_csv(PAPER / "table2.csv"):
-        key = (row["set"], row["noise"])
-        if key in columns:
-            cells.setdefault(f"{row['method']} (paper)", {})[key] = _cell(row["psnr"], row["ssim"])
+        if (row["set"], row["noise"]) in columns:
+            line = published.setdefault(row["method"], Line(row["method"], True))
+            line.cells[row["set"], row["noise"]] = Quality(row["psnr"], row["ssim"])
     heads = [f"{name} {noise} %" if noise else name for name, noise in columns]
-    return _table(columns, heads, cells, _seconds(summary), _counts(summary))
+    return Table(columns, heads, [*lines, *_with_sizes(published.values())], _counts(summary))
 
 
-def _lai_table(summary: Sequence[Mapping[str, object]]) -> str:
-    cells: dict[str, dict[str, str]] = {}
-    for row in summary:
-        cells.setdefault(f"{row['method']}", {})[row["class"] or "overall"] = _cell(row["psnr"], row["ssim"])
-    columns = [name for name in (*LAI_CLASSES, "overall") if any(name in row for row in cells.values())]
+def _lai_table(summary: Sequence[Mapping[str, object]]) -> Table:
+    lines = _measured(summary, lambda row: ("Lai", row["class"] or "overall"))
+    columns = [("Lai", name) for name in (*LAI_CLASSES, "overall") if any(("Lai", name) in of.cells for of in lines)]
+    published = []
     for row in read_csv(PAPER / "lai.csv"):
-        published = {name: _cell(row[f"{name}_psnr"], row[f"{name}_ssim"]) for name in columns}
-        cells[f"{row['method']} (paper)"] = published
-    whole = [row for row in summary if not row["class"]]
-    return _table(columns, [f"Lai {name}" for name in columns], cells, _seconds(whole), _counts(whole))
+        cells = {("Lai", name): Quality(row[f"{name}_psnr"], row[f"{name}_ssim"]) for _, name in columns}
+        published.append(Line(row["method"], True, cells))
+    heads = [f"Lai {name}" for _, name in columns]
+    return Table(columns, heads, [*lines, *_with_sizes(published)], _counts(row for row in summary if not row["class"]))
 
 
-def _table(columns: Sequence, heads: Sequence[str], cells: Mapping, seconds: Mapping[str, str], caption: str) -> str:
-    rows = [
-        [method, *(row.get(column, "") for column in columns), seconds.get(method, "")] for method, row in cells.items()
-    ]
-    text = tabulate(rows, ["Method", *heads, "s / image"], tablefmt="github", disable_numparse=True)
-    marked = any(method.endswith("(paper)") for method in cells)
-    note = " Rows marked (paper) are published figures, not measured here." if marked else ""
-    return f"PSNR (dB) / SSIM. {caption}.{note}\n\n{text}"
-
-
-def _cell(psnr: object, ssim: object) -> str:
-    return f"{float(psnr):.2f} / {float(ssim):.3f}"
-
-
-def _seconds(summary: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    """Seconds an image of each method, over all its sets."""
-    methods = _in_order(row["method"] for row in summary)
-    seconds = {}
-    for method in methods:
+def _measured(summary: Sequence[Mapping[str, object]], column: Callable[[Mapping], tuple[str, str]]) -> list[Line]:
+    lines = []
+    for method in _in_order(row["method"] for row in summary):
         rows = [row for row in summary if row["method"] == method]
-        images = sum(int(row["images"]) for row in rows)
-        seconds[method] = f"{sum(float(row['seconds']) * int(row['images']) for row in rows) / images:.2f}"
-    return seconds
+        line = Line(method, False, {column(row): Quality(str(row["psnr"]), str(row["ssim"])) for row in rows})
+        whole = [row for row in rows if not row["class"]]
+        images = sum(int(row["images"]) for row in whole)
+        line.seconds = f"{sum(float(row['seconds']) * int(row['images']) for row in whole) / images:.2f}"
+        known = [int(row["memory"]) for row in whole if row["memory"]]
+        line.memory = str(max(known)) if known else ""
+        line.parameters = f"{int(rows[0]['parameters']):,}" if int(rows[0]["parameters"]) else ""
+        lines.append(line)
+    return lines
 
 
-def _counts(summary: Sequence[Mapping[str, object]]) -> str:
+def _with_sizes(lines: Iterable[Line]) -> list[Line]:
+    """The paper's lines with the parameters that are known of its networks."""
+    sizes = {row["network"]: row["parameters"] for row in read_csv(PAPER / "sizes.csv")}
+    names = {"DSDNet": "Full", "DSDNet-Light": "Light", "DSDNet+P": "DSDNet+P", "DSDNet+E": "DSDNet+E"}
+    lines = list(lines)
+    for line in lines:
+        line.parameters = sizes.get(names.get(line.method, ""), "")
+    return lines
+
+
+# --- one source, three forms ---------------------------------------------------------------------
+
+
+def to_markdown(tables: Sequence[Table]) -> str:
+    """The tables for a page: cells are PSNR (dB) / SSIM, published lines are marked."""
+    texts = []
+    for table in tables:
+        text = tabulate(_text_rows(table), _text_heads(table), tablefmt="github", disable_numparse=True)
+        texts.append(f"{_caption(table)}\n\n{text}\n")
+    return "\n".join(texts)
+
+
+def to_latex(tables: Sequence[Table]) -> str:
+    """The tables for a paper (package booktabs), each a table environment."""
+    texts = []
+    for table in tables:
+        text = tabulate(_text_rows(table), _text_heads(table), tablefmt="latex_booktabs", disable_numparse=True)
+        caption = _caption(table).replace("%", r"\%")
+        texts.append(f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{text}\n\\end{{table}}\n")
+    return "\n".join(texts)
+
+
+def to_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
+    """The tables for a machine: one row a cell; source is `measured` or `published`."""
+    rows = []
+    for line in [line for table in tables for line in table.lines]:
+        source = "published" if line.published else "measured"
+        costs = (line.parameters.replace(",", ""), line.seconds, line.memory)
+        for (set_name, column), quality in line.cells.items():
+            values = (line.method, source, set_name, column, quality.psnr, quality.ssim, *costs)
+            rows.append(dict(zip(ROW_COLUMNS, values, strict=True)))
+    return rows
+
+
+def _text_rows(table: Table) -> list[list[str]]:
+    return [
+        [line.name, *(str(line.cells.get(column, "")) for column in table.columns)]
+        + [line.parameters, line.seconds, line.memory]
+        for line in table.lines
+    ]
+
+
+def _text_heads(table: Table) -> list[str]:
+    return ["Method", *table.heads, "parameters", "s / image", "MiB"]
+
+
+def _caption(table: Table) -> str:
+    note = " Rows marked (paper) are published figures, not measured here."
+    return (
+        f"PSNR (dB) / SSIM. Images: {table.images}. MiB: peak memory, the process's on a CPU."
+        f"{note if any(line.published for line in table.lines) else ''}"
+    )
+
+
+def _counts(summary: Iterable[Mapping[str, object]]) -> str:
     counts: dict[str, set[int]] = {}
     for row in summary:
         counts.setdefault(_set_and_noise(row["set"])[0], set()).add(int(row["images"]))
-    return "Images: " + ", ".join(f"{name} {'/'.join(map(str, sorted(n)))}" for name, n in counts.items())
+    return ", ".join(f"{name} {'/'.join(map(str, sorted(n)))}" for name, n in counts.items())
 
 
 def _set_and_noise(name: str) -> tuple[str, str]:
@@ -119,5 +215,5 @@ def _set_and_noise(name: str) -> tuple[str, str]:
     return _PAPER_NAMES.get(match[1], match[1]), str(int(match[2]))
 
 
-def _in_order(names: Iterable[str]) -> list[str]:
+def _in_order(names: Iterable) -> list:
     return list(dict.fromkeys(names))

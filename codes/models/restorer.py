@@ -9,13 +9,15 @@ from torch import Tensor, nn
 
 from codes.models.archs.classical import ClassicalMethod
 from codes.utils.errors import warn
+from codes.utils.memory import peak_memory
 
 
 class Restored(NamedTuple):
-    """A restored image float32 (H, W, C), not clamped, and the seconds that it took."""
+    """A restored image float32 (H, W, C), not clamped, the seconds that it took, and the peak memory in MiB."""
 
     image: np.ndarray
     seconds: float
+    memory: float | None
 
 
 def choose_device(gpu_ids: list[int], local_rank: int = 0) -> torch.device:
@@ -56,12 +58,13 @@ class Restorer:
         k = self._tensor(kernel).expand(len(y), -1, -1)
         arguments = {"noise_sigma": noise_sigma} if isinstance(self.network, ClassicalMethod) else {}
         self._finish()
-        start = time.perf_counter()
-        x = self.network(y, k, **arguments)
-        self._finish()
-        seconds = time.perf_counter() - start
+        with peak_memory(self.device) as peak:
+            start = time.perf_counter()
+            x = self.network(y, k, **arguments)
+            self._finish()
+            seconds = time.perf_counter() - start
         image = x.flatten(0, 1).permute(1, 2, 0).float().cpu().numpy()
-        return Restored(image.mean(2, keepdims=True) if channels == 1 else image, seconds)
+        return Restored(image.mean(2, keepdims=True) if channels == 1 else image, seconds, peak.mib)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)

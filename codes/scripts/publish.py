@@ -22,7 +22,7 @@ from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, read_csv, write_text
 
 PUBLISHED = ROOT / "results" / "published"
-KEPT = ("per_image.csv", "summary.csv", "table.md", "options.yml")
+KEPT = ("per_image.csv", "summary.csv", "table.md", "table.tex", "table.csv", "options.yml")
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 

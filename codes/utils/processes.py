@@ -48,6 +48,15 @@ class Processes:
                 dist.all_gather_object(values, value)
         return all(other == value for other in values)
 
+    def same(self, items: list[T]) -> list[T]:
+        """The main process's items, in all processes."""
+        if self.world_size > 1:
+            with _others_alive():
+                shared = [items]
+                dist.broadcast_object_list(shared)
+            return shared[0]
+        return items
+
     def barrier(self) -> None:
         """Wait until all processes are here."""
         if self.world_size > 1:

@@ -183,6 +183,12 @@ def test_smoke_recipe(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tb_logger" / "smoke")).Reload()
     expected = {"train/loss", "train/lr", "train/grad_norm", "train/images_per_second", "train/data_wait_share"}
     assert expected <= set(events.Tags()["scalars"])
+    lines = {
+        name: EventAccumulator(str(tmp_path / "tb_logger" / "smoke" / name)).Reload() for name in ("network", "x0")
+    }
+    for line in lines.values():
+        assert line.Tags()["scalars"] == ["psnr/n01", "ssim/n01"]
+    assert [event.step for event in lines["network"].Scalars("psnr/n01")] == [5, 10]
     assert events.Tags()["images"] == ["blurry_restored_truth/n01"]
     assert "options/text_summary" in events.Tags()["tensors"]
     sheet = tmp_path / "sheet.png"

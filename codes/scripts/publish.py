@@ -2,8 +2,8 @@
 
     python codes/scripts/publish.py table2 table3
 
-Without names only the README is written. Its tables stand between marks that name their file:
-<!-- table: results/published/... --> and <!-- end of table -->.
+Without names only the pages are written: the tables of README.md and REPRODUCTION.md stand between
+marks that name their file, <!-- table: results/published/... --> and <!-- end of table -->.
 """
 
 import argparse
@@ -17,11 +17,13 @@ from tabulate import tabulate
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from codes.metrics.headline import headline
 from codes.options import TestOptions, load_options
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, read_csv, write_text
 
 PUBLISHED = ROOT / "results" / "published"
+PAGES = (ROOT / "README.md", ROOT / "REPRODUCTION.md")
 KEPT = ("per_image.csv", "summary.csv", "table.md", "table.tex", "table.csv", "options.yml")
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -52,19 +54,21 @@ def table_of(path: Path) -> str:
     return re.sub(r"^# .*\n+", "", path.read_text(encoding="utf-8"))
 
 
-def with_tables(readme: str) -> str:
-    """The README's text with every marked table as its file has it now."""
-    return _BLOCK.sub(lambda match: match[1] + table_of(ROOT / match[2]) + match[3], readme)
+def with_tables(page: str) -> str:
+    """A page's text with every marked table as its file has it now."""
+    return _BLOCK.sub(lambda match: match[1] + table_of(ROOT / match[2]) + match[3], page)
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="names of runs below results/")
+    parser.add_argument("names", nargs="*", help="names of runs below results/: table2, table3, ...")
     arguments = parser.parse_args(argv)
     for name in arguments.names:
         publish(ROOT / "results" / name, PUBLISHED / name)
-    readme = ROOT / "README.md"
-    write_text(readme, with_tables(readme.read_text(encoding="utf-8")))
+    rows = [row for name in ("table2", "table3") for row in read_csv(PUBLISHED / name / "table.csv")]
+    write_text(PUBLISHED / "headline.md", headline(rows))
+    for page in PAGES:
+        write_text(page, with_tables(page.read_text(encoding="utf-8")))
     return 0
 
 

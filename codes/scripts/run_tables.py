@@ -2,7 +2,8 @@
 
     python codes/scripts/run_tables.py
 
-A table is an option file options/test/table*.yml.
+A table is an option file options/test/table*.yml. An interrupted run goes on where it was, and what is
+finished is not done again unless its weights or data changed; --anew begins anew.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root
 
 TABLES = ROOT / "options" / "test"
+QUICK_IMAGES = 1
 DATA_HINT = "python codes/scripts/prepare_datasets.py --source DIR, see Datasets/README.md"
 WEIGHTS_HINT = "a download of the authors, see Models/README.md"
 
@@ -43,10 +45,13 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key in each")
     parser.add_argument("--options", type=Path, default=TABLES, help="folder of the option files")
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--results", type=Path, help="default: results, with --quick results/quick")
+    parser.add_argument("--anew", action="store_true", help="do finished images again too")
+    parser.add_argument("--quick", action="store_true", help=f"on the first {QUICK_IMAGES} images of each set only")
     arguments = parser.parse_args(argv)
-    overrides = [word for override in arguments.set for word in ("--set", override)]
+    results = arguments.results or ROOT / "results" / ("quick" if arguments.quick else "")
+    keys = [*arguments.set, *([f"max_images={QUICK_IMAGES}"] if arguments.quick else [])]
+    overrides = [word for key in keys for word in ("--set", key)]
     status = 0
     for path in sorted(arguments.options.glob("table*.yml")):
         try:
@@ -59,8 +64,8 @@ def main(argv: Sequence[str]) -> int:
             print(f"{path.stem}: left out, {missing}")
             continue
         print(f"{path.stem}:", flush=True)
-        call = ["-opt", str(path), "--results", str(arguments.results), *overrides]
-        call += ["--resume"] if arguments.resume else []
+        call = ["-opt", str(path), "--results", str(results), *overrides]
+        call += [] if arguments.anew else ["--resume"]
         status = max(status, run_command_line(test_script.main, call))
     return status
 

@@ -3,9 +3,13 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from codes.training.validation import Outcome
 from codes.utils.files import read_csv, write_csv
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CURVE_COLUMNS = ("iteration", "set", "psnr", "ssim", "hours")
 
@@ -21,11 +25,10 @@ class Monitor:
         self.curve = experiment / "validation.csv"
         self.hours_before, self.started = hours, time.monotonic()
         self._forget()
-        self._writer = None
-        if tensorboard is not None:
-            from torch.utils.tensorboard import SummaryWriter  # a second's import, for those who use it
-
-            self._writer = SummaryWriter(str(tensorboard), purge_step=begin + 1)
+        self._tensorboard, self._begin = tensorboard, begin
+        self._lines: dict[str, SummaryWriter] = {}
+        self._writer = self._open(tensorboard) if tensorboard else None
+        if self._writer:
             self._writer.add_text("options", "    " + options.replace("\n", "\n    "))
         rows = read_csv(self.curve) if self.curve.is_file() else []
         self._rows = [row for row in rows if int(row["iteration"]) <= begin]
@@ -69,15 +72,28 @@ class Monitor:
         if self._writer:
             for name, score in scores.items():
                 lines = {"network": score} | {method: of.scores[name] for method, of in baselines.items()}
-                self._writer.add_scalars(f"psnr/{name}", {k: s.psnr for k, s in lines.items()}, iteration)
-                self._writer.add_scalars(f"ssim/{name}", {k: s.ssim for k, s in lines.items()}, iteration)
+                for method, line in lines.items():
+                    self._line(method).add_scalar(f"psnr/{name}", line.psnr, iteration)
+                    self._line(method).add_scalar(f"ssim/{name}", line.ssim, iteration)
                 panel = outcome.panels[name]
                 self._writer.add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
         self._forget()
 
     def close(self) -> None:
-        if self._writer:
-            self._writer.close()
+        for writer in (self._writer, *self._lines.values()):
+            if writer:
+                writer.close()
+
+    def _open(self, folder: Path) -> "SummaryWriter":
+        from torch.utils.tensorboard import SummaryWriter  # a second's import, for those who use it
+
+        return SummaryWriter(str(folder), purge_step=self._begin + 1)
+
+    def _line(self, method: str) -> "SummaryWriter":
+        """The writer of a method's line: tensorboard draws those of one tag into one chart."""
+        if method not in self._lines:
+            self._lines[method] = self._open(self._tensorboard / method)
+        return self._lines[method]
 
     def _forget(self) -> None:
         """Begin new means; the time of a validation is not counted in."""

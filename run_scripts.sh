@@ -1,26 +1,35 @@
 #!/bin/sh
-# Reproduce the results:  sh run_scripts.sh [quickstart | tables | figures | all]
+# Reproduce the results:  sh run_scripts.sh [quickstart | tables | figures | robustness | ablation | all] [--quick]
 #
 #   quickstart  restores a small set made on the spot, no download needed (about a minute)
-#   tables      every table of the paper whose data and weights are in place
-#   figures     fig/EV1.png and fig/EV2.png from the results of `tables`
-#   all         the three of them
-# Without an argument: quickstart and tables.
+#   tables      every table of the paper whose data and weights are in place, and a report of each
+#   figures     the pictures of fig/ from the results of `tables` and the weights in Models/
+#   robustness  PSNR against noise, wrong kernels and borders
+#   ablation    trains the variants of the network and compares them (hours on a CPU)
+#   all         all of them
+# Without an argument: quickstart and tables. What was interrupted goes on where it was.
+# --quick does the same on a few images and steps, in results/quick and fig/quick.
 set -eu
 cd "$(dirname "$0")"
 
-if [ $# -gt 1 ]; then
-    echo "error: one part at a time: sh run_scripts.sh [quickstart | tables | figures | all]" >&2
-    exit 1
-fi
-part=${1:-default}
-case $part in
-    default | quickstart | tables | figures | all) ;;
-    *)
-        echo "error: unknown part '$part'; valid are: quickstart, tables, figures, all" >&2
-        exit 1
-        ;;
-esac
+part=default quick=
+for word in "$@"; do
+    case $word in
+        --quick) quick=--quick ;;
+        quickstart | tables | figures | robustness | ablation | all)
+            if [ $part != default ]; then
+                echo "error: one part at a time: sh run_scripts.sh $part, then sh run_scripts.sh $word" >&2
+                exit 1
+            fi
+            part=$word
+            ;;
+        *)
+            echo "error: unknown part '$word'; valid are:" \
+                "quickstart, tables, figures, robustness, ablation, all, and --quick" >&2
+            exit 1
+            ;;
+    esac
+done
 
 REQUIREMENTS=requirements.txt
 . codes/scripts/environment.sh
@@ -29,8 +38,14 @@ case $part in
     default | quickstart | all) "$PYTHON" codes/test.py -opt options/test/quickstart.yml ;;
 esac
 case $part in
-    default | tables | all) "$PYTHON" codes/scripts/run_tables.py ;;
+    default | tables | all) "$PYTHON" codes/scripts/run_tables.py $quick ;;
 esac
 case $part in
-    figures | all) "$PYTHON" codes/scripts/make_figures.py ;;
+    robustness | all) "$PYTHON" codes/scripts/measure_robustness.py $quick ;;
+esac
+case $part in
+    ablation | all) "$PYTHON" codes/scripts/run_ablation.py $quick ;;
+esac
+case $part in
+    figures | all) "$PYTHON" codes/scripts/make_figures.py $quick ;;
 esac

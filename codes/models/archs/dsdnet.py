@@ -150,7 +150,7 @@ register_preset(
     "DSDNet",
     nf_p=8,
     nf_d=8,
-    nb=2,
+    nb=3,
     nf_n=16,
     init="adaptive",
     shrinkage="maxout_soft",

@@ -1,5 +1,6 @@
 """The x-step: solve (F'F + H'G'GH) x = F'(v - u_i) + H'G'(Gy - z + u_j), learned as CGNet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from codes.models.archs.filters import Filters
 from codes.models.archs.unet import UNet
 from codes.utils.registry import Registry
 
-SOLVERS: Registry[type[nn.Module]] = Registry("solver")
+SOLVERS: Registry[Callable[..., nn.Module]] = Registry("solver")
 """x-step solvers: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`.
 
 `takes_mask` says whether they heed `system.mask`.
@@ -93,21 +94,34 @@ def local_average(x: Tensor) -> Tensor:
     return nnf.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
-@SOLVERS.register("cgnet")
-class CGNet(nn.Module):
-    """One conjugate-gradient-like step whose step size and direction a U-Net gives.
+class WeightedSolver(nn.Module):
+    """What x-steps have in common: the learned weights of the system.
 
-    A hyper-Laplacian prior makes the system's weights depend on the image: m_p, m_d scale
-    the filter responses and m_n the prior's part.
+    A hyper-Laplacian prior makes them depend on the image: m_p, m_d scale the filter responses
+    and m_n the prior's part.
     """
-
-    takes_mask = True
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()
         self.m_p = nn.ModuleList(HypNet(in_nc, nf_p) for _ in range(n_iter))
         self.m_d = nn.ModuleList(HypNet(in_nc, nf_d) for _ in range(n_iter))
         self.m_n = nn.ModuleList(NLNet(in_nc, nf_n) for _ in range(n_iter))
+
+    def weights(self, t: int, s: System) -> Weights:
+        """m_p, m_d and m_n of stage `t`."""
+        mask = torch.ones_like(s.x) if s.mask is None else s.mask
+        x_and_mask = torch.cat([s.x, mask], 1)
+        return Weights(self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x))
+
+
+@SOLVERS.register("cgnet")
+class CGNet(WeightedSolver):
+    """One conjugate-gradient-like step whose step size and direction a U-Net gives."""
+
+    takes_mask = True
+
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
+        super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
         self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
 
     def forward(self, t: int, s: System) -> Tensor:
@@ -116,12 +130,6 @@ class CGNet(nn.Module):
         # r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
         r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
         return s.x + self.correction(t, s, m, r)
-
-    def weights(self, t: int, s: System) -> Weights:
-        """m_p, m_d and m_n of stage `t`."""
-        mask = torch.ones_like(s.x) if s.mask is None else s.mask
-        x_and_mask = torch.cat([s.x, mask], 1)
-        return Weights(self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x))
 
     def correction(self, t: int, s: System, m: Weights, r: Tensor) -> Tensor:
         """What the U-Net adds to x, given the system's residual r; both (B, C, H, W)."""

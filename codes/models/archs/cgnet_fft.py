@@ -16,11 +16,8 @@ class CGNetFFT(CGNet):
     of the system where its filters are near to a delta; alpha (from 0) and lambda are learned for
     each stage.
 
-    The U-Net starts without biases and with He's weights, so that small residuals give small
-    directions, and with a last convolution of zeros and no ReLU after it: each stage starts as the
-    identity. Trained from torch's own start, the paper's last ReLU tends to switch itself off. What
-    it sees is magnified to the size of its weights: Adam moves a bias by the learning rate
-    whatever the signal's size.
+    The U-Net starts at zero, so each stage as the identity. What it sees is magnified to the size
+    of its weights: Adam moves a bias by the learning rate whatever the signal's size.
     """
 
     floor = 1e-3
@@ -34,12 +31,7 @@ class CGNetFFT(CGNet):
         self.alpha = nn.ParameterList(torch.zeros(()) for _ in range(n_iter))
         self.log_lambda = nn.ParameterList(torch.tensor(-4.0) for _ in range(n_iter))
         for unet in self.unet:
-            unet.u0.m[3] = nn.Identity()
-            for module in unet.modules():
-                if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                    nn.init.zeros_(module.bias)
-            nn.init.zeros_(unet.u0.m[2].weight)
+            unet.start_at_zero()
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""

@@ -41,6 +41,8 @@ class DSDNetOptions(NetworkOptions):
     """width of NLNet"""
     init: str = "paper"
     shrinkage: str = "maxout"
+    shrinkage_z: str | None = None
+    """of the data term; the same as `shrinkage` if not given"""
     solver: str = "cgnet"
     filter_start: Literal["random", "identity"] = "random"
     """what F and G are before training"""
@@ -53,7 +55,8 @@ class DSDNet(nn.Module):
     in_nc, out_nc: channels of the image, equal. nf_p, nf_d: N prior and M data filters.
     max_nc: candidates of a maximum. n_iter: T stages. padding_mode: border of H.
     dropout_rate: of the Dropout2d before each shrinkage. nf_n: width of NLNet.
-    init, shrinkage, solver: names in INITIALISATIONS, SHRINKAGES, SOLVERS.
+    init, shrinkage, solver: names in INITIALISATIONS, SHRINKAGES, SOLVERS; shrinkage_z: that of the
+    data term where it is another one.
     filter_start: whether F and G are random before training, or begin with the image itself.
     Raises ValueError where in_nc and out_nc differ, a number is below 1 or the border unknown;
     UserError for an unknown name.
@@ -77,6 +80,7 @@ class DSDNet(nn.Module):
         shrinkage: str = "maxout",
         solver: str = "cgnet",
         filter_start: Literal["random", "identity"] = "random",
+        shrinkage_z: str | None = None,
     ):
         super().__init__()
         if in_nc != out_nc:
@@ -86,12 +90,12 @@ class DSDNet(nn.Module):
         if min(in_nc, nf_p, nf_d, max_nc, n_iter, nf_n) < 1:
             raise ValueError("in_nc, nf_p, nf_d, max_nc, n_iter and nf_n are at least 1")
         self.in_nc, self.n_iter, self.padding_mode = in_nc, n_iter, padding_mode
-        shrink = SHRINKAGES[shrinkage]
+        shrink_prior, shrink_data = SHRINKAGES[shrinkage], SHRINKAGES[shrinkage_z or shrinkage]
         self.initialise = INITIALISATIONS[init]()
         self.F = nn.ModuleList(Filters(in_nc, nf_p) for _ in range(n_iter))
         self.G = nn.ModuleList(Filters(in_nc, nf_d) for _ in range(n_iter))
-        self.shrink_v = nn.ModuleList(shrink(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
-        self.shrink_z = nn.ModuleList(shrink(nf_d, max_nc, dropout_rate) for _ in range(n_iter))
+        self.shrink_v = nn.ModuleList(shrink_prior(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
+        self.shrink_z = nn.ModuleList(shrink_data(nf_d, max_nc, dropout_rate) for _ in range(n_iter))
         self.solver = SOLVERS[solver](n_iter, in_nc, nf_p, nf_d, nf_n)
         if filter_start == "identity":
             for bank in (*self.F, *self.G):

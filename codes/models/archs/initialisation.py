@@ -58,9 +58,25 @@ def extend(blurry: Tensor, kernel: Tensor) -> Tensor:
 
 def crop(extended: Tensor, kernel: Tensor) -> Tensor:
     """Undo `extend`'s padding: (B, C, H+h-1, W+w-1) -> (B, C, H, W)."""
-    (height, width), (top, left) = kernel.shape[-2:], centre(kernel.shape[-2:])
-    rows, columns = extended.shape[-2] - height + 1, extended.shape[-1] - width + 1
-    return extended[..., top : top + rows, left : left + columns]
+    height, width = kernel.shape[-2:]
+    return inner(extended, (extended.shape[-2] - height + 1, extended.shape[-1] - width + 1), (height, width))
+
+
+def inner(extended: Tensor, size: tuple[int, int], kernel_size: tuple[int, int]) -> Tensor:
+    """The image (B, C, H, W) of `size` within one that was extended for a kernel."""
+    top, left = centre(kernel_size)
+    return extended[..., top : top + size[0], left : left + size[1]]
+
+
+def pad_to_fast_size(image: Tensor, kernel_size: tuple[int, int]) -> Tensor:
+    """Replicate the border by the kernel's half sizes, below and on the right up to a size of fast transforms.
+
+    (B, C, H, W) -> (B, C, H', W') with H' >= H+h-1, W' >= W+w-1; undo with `inner`.
+    """
+    padded = pad(image, kernel_size, "replicate")
+    height, width = padded.shape[-2:]
+    rows, columns = (next_fast_len(length, real=True) for length in (height, width))
+    return nnf.pad(padded, (0, columns - width, 0, rows - height), mode="replicate")
 
 
 def inverse_filter(extended: Tensor, kernel: Tensor, weight: float | Tensor) -> Tensor:
@@ -106,12 +122,10 @@ class AdaptiveInitialisation(nn.Module):
 
     def inverse(self, blurry: Tensor, kernel: Tensor, weight: Tensor) -> Tensor:
         """x0 (B, C, H, W) for given weights (B,)."""
-        padded = pad(blurry, kernel.shape[-2:], "replicate")
-        size = tuple(next_fast_len(length, real=True) for length in padded.shape[-2:])
-        height, width = padded.shape[-2:]
-        padded = nnf.pad(padded, (0, size[1] - width, 0, size[0] - height), mode="replicate")
+        padded = pad_to_fast_size(blurry, kernel.shape[-2:])
+        size = padded.shape[-2:]
         K = transfer_function(kernel[:, None], size)
         tapered = edge_taper(padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size))
         denominator = K.abs().square() + weight[:, None, None, None] * gradient_power(size, K.device, blurry.dtype)
         x0 = torch.fft.irfft2(K.conj() * torch.fft.rfft2(tapered) / denominator, s=size)
-        return crop(x0[..., :height, :width], kernel)
+        return inner(x0, blurry.shape[-2:], kernel.shape[-2:])

@@ -48,6 +48,19 @@ class UNet(nn.Module):
         self.u3, self.u2 = Up(16 * t, 8 * t), Up(8 * t, 4 * t)
         self.u1, self.u0 = Up(4 * t, 2 * t), Up(2 * t, t)
 
+    def start_at_zero(self) -> None:
+        """He's weights without biases, then a last convolution of zeros with no ReLU after it.
+
+        Small inputs give small outputs, and before training there is none. Trained from torch's own
+        start, the last ReLU tends to switch itself off.
+        """
+        self.u0.m[3] = nn.Identity()
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.u0.m[2].weight)
+
     def forward(self, x: Tensor) -> Tensor:
         x1 = self.d1(x)
         x2 = self.d2(x1)

@@ -1,0 +1,205 @@
+"""The ablation's parts: exact solvers against dense matrices, plain shrinkage functions, gradients."""
+
+import pytest
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from codes.models.archs.blur import Blur, transfer_function
+from codes.models.archs.cgnet import SOLVERS, System
+from codes.models.archs.conjugate_gradients import ConjugateGradients
+from codes.models.archs.denoised_solver import Denoised
+from codes.models.archs.dsdnet import DSDNet
+from codes.models.archs.filters import Filters
+from codes.models.archs.fourier_solver import FourierSolver, Scalars, circular_solution
+from codes.models.archs.shrinkage import SHRINKAGES, SoftMaxout
+from codes.models.factory import build_preset
+from codes.utils.errors import UserError
+
+SIZE = (6, 7)
+N, M, C = 4, 3, 2
+
+
+@pytest.fixture(autouse=True)
+def _double() -> None:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def system(border: str = "replicate") -> System:
+    """A system of two small images with targets of their own."""
+    kernel = torch.rand(2, 3, 5)
+    F, G, H = Filters(C, N), Filters(C, M), Blur(kernel / kernel.sum((1, 2), keepdim=True), SIZE, border)
+    x = torch.rand(2, C, *SIZE)
+    return System(x, F(x), G(H(x)), torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), F, G, H)
+
+
+def dense(operator, example: Tensor) -> Tensor:
+    """The matrix of a linear map of images (C, H, W), column by column."""
+    columns = [operator(unit.view_as(example)[None])[0].flatten() for unit in torch.eye(example.numel())]
+    return torch.stack(columns, 1)
+
+
+@torch.no_grad()
+def test_conjugate_gradients_solve_the_weighted_normal_equations() -> None:
+    s = system()
+    solver = ConjugateGradients(1, C, N, M, nf_n=4, iterations=150)
+    x, m = solver(0, s), solver.weights(0, s)
+    for i in range(2):
+        H = Blur(s.H.kernel[i : i + 1], SIZE)
+        F_, GH = dense(s.F, s.x[i]), dense(lambda x, H=H: s.G(H(x)), s.x[i])
+        prior, data = m.prior[i].flatten().square(), m.data[i].flatten().square()
+        normal = m.image[i].mean() * F_.T @ (prior[:, None] * F_) + GH.T @ (data[:, None] * GH)
+        right = m.image[i].mean() * F_.T @ (prior * s.prior_target[i].flatten())
+        right += GH.T @ (data * s.data_target[i].flatten())
+        expected = torch.linalg.solve(normal, right)
+        torch.testing.assert_close(x[i].flatten(), expected, rtol=1e-6, atol=1e-8)
+
+
+@torch.no_grad()
+def test_more_iterations_come_nearer_to_the_solution() -> None:
+    s = system()
+    solver = ConjugateGradients(1, C, N, M, nf_n=4, iterations=150)
+    solution, distances = solver(0, s), []
+    for solver.iterations in (0, 1, 3, 10):
+        distances.append(float((solver(0, s) - solution).norm()))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.5 * distances[0]
+
+
+@torch.no_grad()
+def test_fourier_solution_is_the_dense_circular_one() -> None:
+    F, G, kernel = torch.randn(N, C, 3, 3), torch.randn(M, C, 3, 3), torch.rand(2, 1, 3, 5)
+    weights = Scalars(torch.rand(2, N), torch.rand(2, M), torch.rand(2))
+    prior, data, example = torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), torch.rand(C, *SIZE)
+    x = circular_solution(F, G, transfer_function(kernel, SIZE), weights, prior, data, pull=0.01)
+    for i in range(2):
+        H = Blur(kernel[i : i + 1], SIZE, "circular", method="direct")
+        F_ = dense(lambda x: nnf.conv2d(nnf.pad(x, (1, 1, 1, 1), "circular"), F), example)
+        GH = dense(lambda x, H=H: nnf.conv2d(nnf.pad(H(x), (1, 1, 1, 1), "circular"), G), example)
+        p = (weights.image[i] * weights.prior[i]).repeat_interleave(SIZE[0] * SIZE[1])
+        d = weights.data[i].repeat_interleave(SIZE[0] * SIZE[1])
+        normal = F_.T @ (p[:, None] * F_) + GH.T @ (d[:, None] * GH) + 0.01 * torch.eye(example.numel())
+        right = F_.T @ (p * prior[i].flatten()) + GH.T @ (d * data[i].flatten())
+        torch.testing.assert_close(x[i].flatten(), torch.linalg.solve(normal, right), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("solver", [ConjugateGradients, FourierSolver])
+@torch.no_grad()
+def test_consistent_targets_keep_the_image(solver) -> None:
+    arguments = {"iterations": 3} if solver is ConjugateGradients else {}
+    s = system()
+    s.prior_target, s.data_target = s.Fx, s.GHx
+    torch.testing.assert_close(solver(1, C, N, M, 4, **arguments)(0, s), s.x)
+
+
+@torch.no_grad()
+def test_fourier_and_conjugate_gradients_agree_far_from_borders() -> None:
+    """With weights that are the same everywhere; where the targets ask for nothing near the border."""
+    size = (40, 40)
+    F, G, H = Filters(C, N), Filters(C, M), Blur(torch.full((1, 3, 3), 1 / 9), size)
+    bump = torch.zeros(1, C, *size)
+    bump[..., 18:22, 18:22] = 1.0
+    s = System(0 * bump, 0 * F(bump), 0 * G(bump), F(bump), 0.5 * G(H(bump)), F, G, H)
+    fourier, gradients = FourierSolver(1, C, N, M, 4), ConjugateGradients(1, C, N, M, 4, iterations=80)
+    fourier.pull = 1e-9
+    for solver in (fourier, gradients):
+        for weights in (*solver.m_p, *solver.m_d, *solver.m_n):
+            for parameter in weights.parameters():
+                parameter.zero_()
+    x = fourier(0, s)
+    assert float(x.abs().amax()) > 0.3
+    torch.testing.assert_close(gradients(0, s), x, rtol=0, atol=0.02)
+
+
+def small(**parts) -> DSDNet:
+    keys = {"init": "adaptive", "shrinkage": "maxout_soft", "solver": "cgnet_fft", "filter_start": "identity"}
+    return DSDNet(nf_p=4, nf_d=4, n_iter=2, nf_n=4, **(keys | parts)).float()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"solver": "cg3"},
+        {"solver": "fft"},
+        {"solver": "cg2_denoise"},
+        {"solver": "fft_denoise"},
+        {"shrinkage_z": "zero"},
+        {"shrinkage": "relu"},
+        {"shrinkage": "soft_threshold"},
+    ],
+)
+@pytest.mark.parametrize("amp", [False, True])
+def test_every_weight_learns(parts: dict[str, str], amp: bool) -> None:
+    network = small(**parts).train()
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    sharp = nnf.interpolate(torch.rand(2, 3, 12, 12, dtype=torch.float32), (36, 36), mode="bicubic")
+    kernel = torch.full((2, 3, 3), 1 / 9, dtype=torch.float32)
+    blurry = Blur(kernel, (36, 36))(sharp) + 0.02 * torch.randn_like(sharp)
+    for _ in range(2):  # once the last convolutions have left zero, every weight gets a gradient
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            restored = network(blurry, kernel)
+        assert restored.dtype == torch.float32
+        (restored - sharp).square().mean().backward()
+        optimizer.step()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # But for HypNet's bottleneck: its two ReLUs may both be off by chance.
+        assert parameter.grad.any() or ".res." in name, name
+
+
+def test_black_image_has_finite_gradients() -> None:
+    network = small(solver="cg3", shrinkage="relu").train()
+    network(torch.zeros(1, 3, 24, 24, dtype=torch.float32), torch.ones(1, 1, 1, dtype=torch.float32)).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def test_soft_threshold() -> None:
+    shrink = SHRINKAGES["soft_threshold"](2).eval()
+    shrink.threshold.copy_(torch.tensor([0.5, -1.0])[:, None, None] * SoftMaxout.gain)
+    a = torch.tensor([-2.0, -0.75, 0.25, 1.5]).expand(1, 2, 1, 4)
+    expected = torch.tensor([[-1.5, -0.25, 0.0, 1.0], [-1.0, 0.0, 0.0, 0.5]])[None, :, None]
+    torch.testing.assert_close(shrink(a), expected)
+
+
+@torch.no_grad()
+def test_all_shrinkages_of_the_ablation_start_alike() -> None:
+    a = torch.linspace(-0.05, 0.05, 101).expand(1, 3, 5, -1).clone()
+    expected = SHRINKAGES["soft_threshold"](3)(a)
+    for name in ("relu", "maxout_soft"):
+        assert float((SHRINKAGES[name](3).eval()(a) - expected).abs().mean()) < 0.003, name
+
+
+@torch.no_grad()
+def test_shrinkage_of_the_data_term_is_chosen_apart() -> None:
+    network = small(shrinkage_z="zero")
+    assert not any(list(shrink.parameters()) for shrink in network.shrink_z)
+    assert all(isinstance(shrink, SoftMaxout) for shrink in network.shrink_v)
+    assert not network.shrink_z[0](torch.rand(1, 4, 5, 5)).any()
+    with pytest.raises(UserError, match="unknown shrinkage 'zer'; did you mean 'zero'"):
+        small(shrinkage_z="zer")
+
+
+def test_the_papers_network_has_the_papers_solver_and_shrinkage() -> None:
+    with torch.device("meta"):
+        network = build_preset("light")
+    assert type(network.solver) is SOLVERS["cgnet"]
+    assert type(network.shrink_v[0]) is type(network.shrink_z[0]) is SHRINKAGES["maxout"]
+
+
+@torch.no_grad()
+def test_denoiser_starts_as_its_solver_alone() -> None:
+    s = system()
+    denoised = Denoised(1, C, N, M, 4, solver=FourierSolver)
+    torch.testing.assert_close(denoised(0, s), denoised.solver(0, s))
+
+
+def test_mask_is_refused() -> None:
+    image = torch.rand(1, 3, 24, 24, dtype=torch.float32)
+    kernel = torch.ones(1, 1, 1, dtype=torch.float32)
+    with pytest.raises(ValueError, match="takes no mask"):
+        small(solver="cg3")(image, kernel, mask=torch.ones_like(image))

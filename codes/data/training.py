@@ -183,3 +183,10 @@ def zero_padded(kernel: Tensor, size: int) -> Tensor:
 def collate(samples: Sequence[Sample]) -> Sample:
     """Stack samples to a batch."""
     return Sample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+
+
+def random_batch(count: int, patch: int, kernel: int) -> Sample:
+    """Noise in place of images, to time a training step with: it takes the same time."""
+    images, kernels = torch.rand(count, 3, patch, patch), torch.rand(count, kernel, kernel)
+    kernels /= kernels.sum((1, 2), keepdim=True)
+    return Sample(images, images, kernels, torch.zeros_like(images), torch.zeros(count))

@@ -99,8 +99,8 @@ def arrange(summary: Sequence[Mapping[str, object]]) -> list[Table]:
 
 
 def _noise_table(summary: Sequence[Mapping[str, object]]) -> Table:
-    columns = _in_order(_set_and_noise(row["set"]) for row in summary)
-    lines = _measured(summary, lambda row: _set_and_noise(row["set"]))
+    columns = _in_order(set_and_noise(row["set"]) for row in summary)
+    lines = _measured(summary, lambda row: set_and_noise(row["set"]))
     published: dict[str, Line] = {}
     for row in read_csv(PAPER / "table2.csv"):
         if (row["set"], row["noise"]) in columns:
@@ -203,11 +203,11 @@ def _caption(table: Table) -> str:
 def _counts(summary: Iterable[Mapping[str, object]]) -> str:
     counts: dict[str, set[int]] = {}
     for row in summary:
-        counts.setdefault(_set_and_noise(row["set"])[0], set()).add(int(row["images"]))
+        counts.setdefault(set_and_noise(row["set"])[0], set()).add(int(row["images"]))
     return ", ".join(f"{name} {'/'.join(map(str, sorted(n)))}" for name, n in counts.items())
 
 
-def _set_and_noise(name: str) -> tuple[str, str]:
+def set_and_noise(name: str) -> tuple[str, str]:
     """("BSD100", "3") for CBSD_n03; a name without a noise level stays whole."""
     match = re.fullmatch(r"(.+)_n(\d+)", name)
     if not match:

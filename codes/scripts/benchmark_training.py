@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.data.training import Sample
+from codes.data.training import Sample, random_batch
 from codes.models.factory import build_preset
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer
@@ -102,13 +102,6 @@ def literal_step(arguments: argparse.Namespace, batch: Sample) -> Callable[[], o
         optimizer.step()
 
     return step
-
-
-def random_batch(count: int, patch: int, kernel: int) -> Sample:
-    """Noise in place of images: the step takes the same time."""
-    images, kernels = torch.rand(count, 3, patch, patch), torch.rand(count, kernel, kernel)
-    kernels /= kernels.sum((1, 2), keepdim=True)
-    return Sample(images, images, kernels, torch.zeros_like(images), torch.zeros(count))
 
 
 if __name__ == "__main__":

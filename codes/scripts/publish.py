@@ -1,6 +1,6 @@
 """Copy the figures of a run to results/published/ and write the README's tables anew.
 
-    python codes/scripts/publish.py table2 table3
+    python codes/scripts/publish.py table2 table3 ablation
 
 Without names only the pages are written: the tables of README.md and REPRODUCTION.md stand between
 marks that name their file, <!-- table: results/published/... --> and <!-- end of table -->.
@@ -19,6 +19,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.metrics.headline import headline
 from codes.options import TestOptions, load_options
+from codes.training.ablation import OPTION_FILE, AblationOptions
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, read_csv, write_text
 
@@ -44,6 +45,22 @@ def publish(run: Path, target: Path) -> None:
         shutil.copyfile(path, copy)
 
 
+def publish_ablation(run: Path, target: Path) -> None:
+    """Copy the ablation's figures, where every variant was trained as long as its option file says."""
+    if not (run / "ablation.csv").is_file():
+        raise UserError(f"{run}: holds no results; run python codes/scripts/run_ablation.py first")
+    options = load_options(AblationOptions, OPTION_FILE)
+    trained = {row["variant"]: row["iterations"] for row in read_csv(run / "ablation.csv")}
+    if trained != {name: str(options.recipe(name, quick=False).train.niter) for name in options.variants}:
+        raise UserError(f"{run}: not all variants were trained, or not to the end; run run_ablation.py first")
+    shutil.copyfile(run / "ablation.csv", target.with_suffix(".csv"))
+    shutil.copyfile(run / "table.md", target.with_suffix(".md"))
+
+
+SPECIAL = {"ablation": publish_ablation}
+"""Runs that are not of codes/test.py."""
+
+
 def table_of(path: Path) -> str:
     """A published file as Markdown: the body of a .md file without its title, or a .csv file."""
     if not path.is_file():
@@ -64,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", help="names of runs below results/: table2, table3, ...")
     arguments = parser.parse_args(argv)
     for name in arguments.names:
-        publish(ROOT / "results" / name, PUBLISHED / name)
+        SPECIAL.get(name, publish)(ROOT / "results" / name, PUBLISHED / name)
     rows = [row for name in ("table2", "table3") for row in read_csv(PUBLISHED / name / "table.csv")]
     write_text(PUBLISHED / "headline.md", headline(rows))
     for page in PAGES:

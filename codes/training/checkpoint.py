@@ -88,17 +88,22 @@ def load_last(folder: Path) -> dict[str, Any] | None:
 
 def check_options(options: TrainOptions, saved: str) -> None:
     """Raise UserError where the options differ from those of the checkpoint in a way that matters."""
-    now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), saved))
-    differing = [
-        f"{key} was {then.get(key, 'not set')}, is {now.get(key, 'not set')}"
-        for key in dict.fromkeys([*then, *now])
-        if then.get(key) != now.get(key) and not key.startswith(WITHOUT_EFFECT)
-    ]
+    differing = differing_options(options, saved)
     if differing:
         raise UserError(
             f"the option file changed since the checkpoint: {'; '.join(differing)}. Change it back, train under "
             "another name, or go on all the same with --accept-changes"
         )
+
+
+def differing_options(options: TrainOptions, saved: str) -> list[str]:
+    """The options that differ from dumped ones in a way that matters: `key was this, is that`."""
+    now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), saved))
+    return [
+        f"{key} was {then.get(key, 'not set')}, is {now.get(key, 'not set')}"
+        for key in dict.fromkeys([*then, *now])
+        if then.get(key) != now.get(key) and not key.startswith(WITHOUT_EFFECT)
+    ]
 
 
 def _existing(folder: Path) -> list[Path]:

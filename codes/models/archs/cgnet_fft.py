@@ -4,34 +4,28 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from codes.models.archs.cgnet import SOLVERS, CGNet, System, adjoint
+from codes.models.archs.cgnet import SOLVERS, System, adjoint
+from codes.models.archs.cgnet_zero import CGNetZero
 from codes.models.archs.initialisation import gradient_power
 
 
 @SOLVERS.register("cgnet_fft")
-class CGNetFFT(CGNet):
-    """CGNet applied to what a step x + alpha P r leaves of the system's residual r.
+class CGNetFFT(CGNetZero):
+    """CGNetZero applied to what a step x + alpha P r leaves of the system's residual r.
 
     P = 1 / (|K|^2 + lambda (|Dx|^2 + |Dy|^2) + 0.001) in the Fourier domain, close to the inverse
     of the system where its filters are near to a delta; alpha (from 0) and lambda are learned for
     each stage.
-
-    The U-Net starts at zero, so each stage as the identity. What it sees is magnified to the size
-    of its weights: Adam moves a bias by the learning rate whatever the signal's size.
     """
 
     floor = 1e-3
     pace = 10.0
     """alpha is this times its parameter, for it has farther to go than a convolution's weights"""
-    gain = 5.0
-    """responses of some hundredths become some tenths for the U-Net"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
         self.alpha = nn.ParameterList(torch.zeros(()) for _ in range(n_iter))
         self.log_lambda = nn.ParameterList(torch.tensor(-4.0) for _ in range(n_iter))
-        for unet in self.unet:
-            unet.start_at_zero()
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
@@ -39,7 +33,7 @@ class CGNetFFT(CGNet):
         r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
         step = self.pace * self.alpha[t] * self._precondition(t, s.H.kernel, r)
         r = r - adjoint(s, m, m.prior * s.F(step), m.data * s.G(s.H(step)))
-        return s.x + step + self.correction(t, s, m, self.gain * r) / self.gain
+        return s.x + step + self.correction(t, s, m, r)
 
     def _precondition(self, t: int, kernel: Tensor, r: Tensor) -> Tensor:
         """P r (B, C, H, W); beyond its border r is taken to be zero."""

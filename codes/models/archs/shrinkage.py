@@ -62,7 +62,7 @@ class SoftMaxout(Maxout):
     """
 
     gain = 20.0
-    """of the values, as large then as the weights; see CGNetFFT"""
+    """of the values, as large then as the weights; see CGNetZero"""
     threshold = 0.1
     """after magnification"""
 

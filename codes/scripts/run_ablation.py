@@ -6,8 +6,9 @@
 
 Each variant is trained by codes/train.py, on the CPU in as many processes as there are cores, and
 scored once on the test set. Writes results/ablation/: ablation.csv and table.md after every
-variant, logs/, and the trainings under experiments/. Interrupted, the same command goes on where
-it stopped. --quick is a matter of minutes, needs no data and writes to results/ablation_quick.
+variant, logs/, and the trainings under experiments/ (checkpoints and weights: about 200 MB each).
+Interrupted, the same command goes on where it stopped. --quick is a matter of minutes, needs no
+data and writes to results/ablation_quick.
 """
 
 import argparse
@@ -98,7 +99,8 @@ class Ablation:
         self.processes = processes or (1 if quick else self._most_processes())
         self.sets = {key: s.name for key, s in self.base.datasets.val.items()}
         self.test_sets = options.quick.test if quick else options.test
-        self.columns = columns([*self.sets.values(), *(s.name for s in self.test_sets.values())])
+        self.psnr_columns = [*self.sets.values(), *(s.name for s in self.test_sets.values())]
+        self.columns = columns(self.psnr_columns)
         self.rows = self._finished()
 
     def run(self, names: Sequence[str]) -> None:
@@ -122,6 +124,7 @@ class Ablation:
                     self.rows[name] = self._measure(name, test)
                     self._write()
                     bar.update(estimates[name].rest)
+                    bar.write(f"{name}: " + "  ".join(f"{key} {self.rows[name][key]} dB" for key in self.psnr_columns))
         self._write()
         print((self.folder / "table.md").read_text(encoding="utf-8"))
         print(f"Results: {self.folder}")
@@ -136,13 +139,15 @@ class Ablation:
 
     def _finished(self) -> dict[str, dict[str, str]]:
         for name, recipe in self.recipes.items():
-            left = self._experiment(name) / "options.yml"
-            differing = checkpoint.differing_options(recipe, left.read_text("utf-8")) if left.is_file() else ()
-            if differing:
-                raise UserError(
-                    f"{left.parent} was trained with other options: {'; '.join(differing)}. Change them back, or "
-                    f"move {self.folder} away to begin anew"
-                )
+            experiment = self._experiment(name)
+            if any(experiment.glob(f"training_state/*{checkpoint.SUFFIX}")):
+                left = (experiment / "options.yml").read_text(encoding="utf-8")
+                differing = checkpoint.differing_options(recipe, left)
+                if differing:
+                    raise UserError(
+                        f"{experiment} was trained with other options: {'; '.join(differing)}. Change them back, or "
+                        f"move {self.folder} away to begin anew"
+                    )
         path = self.folder / "ablation.csv"
         rows = read_csv(path) if path.is_file() else []
         return {row["variant"]: row for row in rows if tuple(row) == self.columns and row["variant"] in self.recipes}
@@ -150,6 +155,8 @@ class Ablation:
     def _images(self) -> tuple[Validation, Validation]:
         """The validation and the test sets. Raises UserError for what is missing, before hours of training."""
         train, val = self.base.datasets.train, self.base.datasets.val
+        if not val:
+            raise UserError(f"{self.options.base}: datasets.val: at least one set is needed to compare the variants on")
         for data in (train, *val.values(), *self.test_sets.values()):
             if data.embedded:
                 ensure_quickstart(from_root(data.dataroot_GT).parent)
@@ -204,10 +211,10 @@ class Ablation:
                     if reported:
                         bar.update((int(reported[1]) - done) * estimate.step)
                         done = int(reported[1])
-            finally:
-                if process.poll() is None:
-                    process.terminate()
+            except BaseException:
+                process.terminate()
                 process.wait()
+                raise
         if process.returncode:
             errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
             raise UserError(f"variant {name}: {(errors or lines)[-1]} (all that it said: {log})")

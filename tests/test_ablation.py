@@ -176,13 +176,12 @@ def test_complexity() -> None:
     assert cost.seconds > 0
 
 
-def test_only_a_whole_ablation_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_whole_ablation_is_published(tmp_path: Path) -> None:
     published = tmp_path / "published"
     published.mkdir()
-    monkeypatch.setattr(publish, "PUBLISHED", published)
     run = tmp_path / "ablation"
     with pytest.raises(UserError, match="holds no results"):
-        publish.publish_ablation(run)
+        publish.publish_ablation(run, published / "ablation")
     options = load_options(AblationOptions, OPTION_FILE)
     niter = options.recipe("base", quick=False).train.niter
     rows = [{"variant": name, "iterations": niter} for name in options.variants]
@@ -191,8 +190,8 @@ def test_only_a_whole_ablation_is_published(tmp_path: Path, monkeypatch: pytest.
     for incomplete in (rows[1:], [{**rows[0], "iterations": 4}, *rows[1:]]):
         write_csv(run / "ablation.csv", incomplete, ("variant", "iterations"))
         with pytest.raises(UserError, match="not all variants were trained"):
-            publish.publish_ablation(run)
+            publish.publish_ablation(run, published / "ablation")
     assert not list(published.iterdir())
     write_csv(run / "ablation.csv", rows, ("variant", "iterations"))
-    publish.publish_ablation(run)
+    publish.publish_ablation(run, published / "ablation")
     assert sorted(path.name for path in published.iterdir()) == ["ablation.csv", "ablation.md"]

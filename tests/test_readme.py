@@ -18,6 +18,7 @@ SLOW = (
     "python codes/scripts/benchmark.py",
     "python codes/scripts/tune_baselines.py",
     "python codes/scripts/benchmark_training.py",
+    "python codes/scripts/measure_robustness.py",
 )
 """Beginnings of the commands that take more than a minute."""
 QUICKSTART = (

@@ -203,6 +203,7 @@ def test_smoke_recipe(tmp_path: Path) -> None:
     exported = read_weights(tmp_path / "weights.safetensors")
     assert {tensor.dtype for tensor in exported.values()} == {torch.float16}
     assert (tmp_path / "weights.png").is_file()
+    assert (tmp_path / "weights.csv").read_text() == (experiment / "validation.csv").read_text()
 
 
 def test_every_recipe_is_valid() -> None:

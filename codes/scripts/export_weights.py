@@ -4,7 +4,7 @@
 
 Takes the best averaged weights of experiments/<name>, scores them, as stored, on all images of
 the validation sets beside the option file's baselines, and writes <out>.safetensors, <out>.yml
-(option file, data, steps, seed, wall-clock, machine, scores) and <out>.png (the curve).
+(option file, data, steps, seed, wall-clock, machine, scores), <out>.csv and <out>.png (the curve).
 """
 
 import argparse
@@ -16,23 +16,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.images import list_images
+from codes.figures import training
 from codes.models.factory import build_network, load_pretrained
 from codes.models.weights import load_weights, save_weights
 from codes.options import dump_options, load_options
+from codes.training.monitor import CURVE_COLUMNS
 from codes.training.options import TrainOptions
 from codes.training.validation import Scores, Validation
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, from_root, read_csv, write_atomic, write_text
+from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
 from codes.utils.processes import Processes
 from codes.utils.yaml_files import parse_yaml, to_yaml
 
@@ -42,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML) of the training")
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
     parser.add_argument("--root", type=Path, default=ROOT, help="where experiments/ lies; default: here")
-    parser.add_argument("--out", type=from_root, required=True, help="path of the three files, without a suffix")
+    parser.add_argument("--out", type=from_root, required=True, help="path of the four files, without a suffix")
     parser.add_argument("--machine", default=machine(), help="the machine it was trained on; default: this one")
     parser.add_argument("--note", help="what the option file does not tell of the training")
     arguments = parser.parse_args(argv)
@@ -54,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     curve = read_csv(experiment / "validation.csv")
     network = build_network(options.network_G)
     load_weights(network, best)
-    weights, card, plot = (arguments.out.with_name(arguments.out.name + s) for s in (".safetensors", ".yml", ".png"))
+    suffixes = (".safetensors", ".yml", ".csv", ".png")
+    weights, card, table, plot = (arguments.out.with_name(arguments.out.name + suffix) for suffix in suffixes)
     save_weights(network, weights, torch.float16)
     load_weights(network, weights)
     validation = Validation(options.datasets.val, None, Processes())
@@ -64,7 +63,8 @@ def main(argv: Sequence[str]) -> int:
         load_pretrained(baseline, method.path.pretrain_model_G, method.path.strict_load)
         scores[name] = validation.run(baseline, torch.device("cpu")).scores
     write_text(card, to_yaml(describe(options, arguments, network, curve, validation, scores)))
-    write_atomic(plot, lambda temporary: draw(curve, temporary))
+    write_csv(table, curve, CURVE_COLUMNS)
+    training.draw(curve, plot)
     print(card.read_text(encoding="utf-8"))
     return 0
 
@@ -107,19 +107,6 @@ def best_iteration(curve: Sequence[Mapping[str, str]]) -> int:
     for row in curve:
         by_iteration.setdefault(int(row["iteration"]), []).append(float(row["psnr"]))
     return max(by_iteration, key=lambda iteration: (fmean(by_iteration[iteration]), iteration))
-
-
-def draw(curve: Sequence[Mapping[str, str]], path: Path) -> None:
-    """The validation curve: PSNR of each set over the iterations."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for name in dict.fromkeys(row["set"] for row in curve):
-        rows = [row for row in curve if row["set"] == name]
-        axes.plot([int(row["iteration"]) for row in rows], [float(row["psnr"]) for row in rows], label=name)
-    axes.set(xlabel="iteration", ylabel="validation PSNR (dB)")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def machine() -> str:

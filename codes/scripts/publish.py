@@ -1,6 +1,6 @@
 """Copy the figures of a run to results/published/ and write the README's tables anew.
 
-    python codes/scripts/publish.py table2 table3 ablation
+    python codes/scripts/publish.py table2 table3 robustness ablation
 
 Without names only the pages are written: the tables of README.md and REPRODUCTION.md stand between
 marks that name their file, <!-- table: results/published/... --> and <!-- end of table -->.
@@ -57,7 +57,14 @@ def publish_ablation(run: Path, target: Path) -> None:
     shutil.copyfile(run / "table.md", target.with_suffix(".md"))
 
 
-SPECIAL = {"ablation": publish_ablation}
+def publish_robustness(run: Path, target: Path) -> None:
+    """Copy robustness.csv. Raises UserError where the measurement is not there or not finished."""
+    if not (run / "options.yml").is_file():
+        raise UserError(f"{run}: holds no whole measurement; first: python codes/scripts/measure_robustness.py")
+    write_text(target.with_suffix(".csv"), (run / "robustness.csv").read_text(encoding="utf-8"))
+
+
+SPECIAL = {"ablation": publish_ablation, "robustness": publish_robustness}
 """Runs that are not of codes/test.py."""
 
 

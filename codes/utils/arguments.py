@@ -18,6 +18,17 @@ def positive(text: str) -> int:
     return number
 
 
+def fraction(text: str) -> float:
+    """A number above 0 and up to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0 and up to 1")
+    return number
+
+
 def available_device(name: str) -> torch.device:
     """`cpu`, `cuda` or `cuda:N`. Raises UserError where it is no device or not there."""
     try:

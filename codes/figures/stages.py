@@ -1,0 +1,83 @@
+"""What each stage contributes: pictures of x0, x1 ... xT, and their mean PSNR at three noise levels.
+
+The pictures are crops; the PSNR above each is that of the whole image.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import FigureBase
+from torch import nn
+
+from codes.data.images import to_8bit
+from codes.data.preparation import NOISE_LEVELS
+from codes.data.triples import Triple, TripleDataset
+from codes.figures import shipped
+from codes.figures.page import SEQUENCE, STYLE, save
+from codes.metrics.quality import psnr
+
+SHOWN, PERCENT, CROP = "astronaut", 3, (150, 125, 100, 120)
+"""The picture of the quickstart set, its noise, and the crop: top, left, height, width."""
+IMAGES = 4
+"""of each noise level, for the curve"""
+
+
+@torch.inference_mode()
+def iterates(net: nn.Module, triple: Triple) -> list[np.ndarray]:
+    """x0, x1 ... xT as 8-bit images (H, W, C)."""
+    blurry = torch.from_numpy(triple.blurry).permute(2, 0, 1)[None]
+    kernel = torch.from_numpy(triple.kernel)[None].float()
+    images = [net.initial(blurry, kernel), *net(blurry, kernel, stages=True)]
+    return [to_8bit(image[0].permute(1, 2, 0).numpy()) for image in images]
+
+
+def psnr_of_stages(net: nn.Module, dataset: TripleDataset) -> list[float]:
+    """Mean PSNR (dB) of x0, x1 ... xT over the first IMAGES images."""
+    triples = [dataset[index] for index in range(min(IMAGES, len(dataset)))]
+    scores = [[psnr(to_8bit(triple.ground_truth), x) for x in iterates(net, triple)] for triple in triples]
+    return [fmean(stage) for stage in zip(*scores, strict=True)]
+
+
+def draw(net: nn.Module, target: Path) -> None:
+    """Draw the pictures of SHOWN and, beside them, the curve."""
+    dataset = shipped.quickstart(PERCENT)
+    shown = dataset[[dataset.name(index) for index in range(len(dataset))].index(SHOWN)]
+    curves = {}
+    for percent in NOISE_LEVELS:
+        images, dataset = shipped.held_out(percent)
+        curves[percent] = psnr_of_stages(net, dataset)
+    page = plt.figure(figsize=(9, 3.6), layout="constrained")
+    left, right = page.subfigures(1, 2, width_ratios=(6, 3))
+    _draw_pictures(left, shown, iterates(net, shown))
+    with plt.rc_context(STYLE):
+        _draw_curves(right.subplots(), curves, f"PSNR (dB), mean of {min(IMAGES, len(dataset))} {images}")
+    save(page, target)
+
+
+def _draw_pictures(part: FigureBase, triple: Triple, restored: Sequence[np.ndarray]) -> None:
+    truth, blurry = to_8bit(triple.ground_truth), to_8bit(triple.blurry)
+    names = [f"Blurry, {PERCENT} % noise", "$x_0$", *(f"Stage {t}" for t in range(1, len(restored)))]
+    panels = [
+        (f"{name}\n{psnr(truth, image):.2f} dB", image) for name, image in zip(names, [blurry, *restored], strict=True)
+    ]
+    panels.append(("Ground truth\n", truth))
+    top, left, height, width = CROP
+    grid = part.subplots(2, (len(panels) + 1) // 2).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (title, image) in zip(grid, panels, strict=False):
+        axes.imshow(image[top : top + height, left : left + width])
+        axes.set_title(title, fontsize=8, pad=2)
+
+
+def _draw_curves(axes: plt.Axes, curves: Mapping[int, Sequence[float]], label: str) -> None:
+    for (percent, scores), colour in zip(curves.items(), SEQUENCE, strict=False):
+        axes.plot(scores, marker="o", markersize=4, color=colour, label=f"{percent} % noise")
+    stages = range(len(next(iter(curves.values()))))
+    axes.set_xticks(stages, ["$x_0$", *stages[1:]])
+    axes.set(xlabel="stage", ylabel=label)
+    axes.legend()

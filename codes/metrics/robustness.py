@@ -1,0 +1,175 @@
+"""What a method loses when its inputs are not as it expects: more noise, a wrong kernel, a real border.
+
+The blurry images are made here, from sharp images and kernels, by the forward model of the
+test sets. Classical methods are told the noise level, as in codes/test.py.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from statistics import fmean
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+from codes.data.degradation import blurred, seed_of, with_noise
+from codes.data.images import to_8bit
+from codes.data.kernel_errors import noisy, rescaled, shifted
+from codes.data.triples import TripleDataset
+from codes.metrics.quality import Quality, quality
+from codes.models.restorer import Restorer
+from codes.options import Method, Options, PlainName
+from codes.utils.errors import UserError
+from codes.utils.files import from_root
+
+BASE_NOISE = 1.0
+"""Noise in percent of the experiments that are not about noise."""
+COLUMNS = ("method", "experiment", "value", "psnr", "ssim", "images")
+BORDERS = tuple(f"{outside}/{scored}" for outside, scored in product(("replicate", "scene"), ("whole", "interior")))
+"""What lies beyond the frame: its outermost pixels repeated, or the true scene; and the pixels that are scored."""
+
+
+class RobustnessOptions(Options):
+    """An option file of codes/scripts/measure_robustness.py."""
+
+    name: PlainName
+    gpu_ids: list[NonNegativeInt]
+    images: PositiveInt
+    """how many, in the order of their names"""
+    dataroot_GT: str
+    dataroot_KM: str
+    noise: list[NonNegativeFloat]
+    """percent of the full range"""
+    kernel_shift: list[NonNegativeFloat]
+    """pixels, in a direction drawn for each image"""
+    kernel_scale: list[Annotated[float, Field(gt=-100)]]
+    """percent by which the assumed kernel is too large"""
+    kernel_noise: list[NonNegativeFloat]
+    """standard deviation, percent of the kernel's maximum"""
+    methods: dict[PlainName, Method]
+
+    def points(self) -> list["Point"]:
+        """Every experiment at every value. The exact kernel at BASE_NOISE is always among them."""
+        levels = {
+            "noise": sorted({*self.noise, BASE_NOISE}),
+            "kernel_shift": self.kernel_shift,
+            "kernel_scale": self.kernel_scale,
+            "kernel_noise": self.kernel_noise,
+        }
+        numbers = [Point(experiment, f"{value:g}") for experiment, values in levels.items() for value in values]
+        return numbers + [Point("border", value) for value in BORDERS]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of an experiment, as it stands in the CSV file."""
+
+    experiment: str
+    value: str
+
+
+@dataclass
+class Scene:
+    """A sharp image (H, W, C) uint8 and the kernel (h, w) that blurs it."""
+
+    name: str
+    sharp: np.ndarray
+    kernel: np.ndarray
+
+    @cached_property
+    def blurred(self) -> np.ndarray:
+        """Hx, float64 (H, W, C), without noise."""
+        return blurred(self.sharp / 255.0, self.kernel)
+
+    def seed(self, *parts: object) -> int:
+        return seed_of("robustness", self.name, *parts)
+
+
+@dataclass
+class Trial:
+    """What a method is given, and what its image is compared with.
+
+    truth, blurry: (H, W, C) uint8; kernel: (h, w), the assumed one; noise_sigma: the true noise;
+    crop_border: pixels at each side that are not scored.
+    """
+
+    truth: np.ndarray
+    blurry: np.ndarray
+    kernel: np.ndarray
+    noise_sigma: float
+    crop_border: int = 0
+
+
+def read_scenes(options: RobustnessOptions) -> list[Scene]:
+    """The first images with their kernels. Raises UserError where these are missing or don't pair up."""
+    truths, kernels = from_root(options.dataroot_GT), from_root(options.dataroot_KM)
+    for folder in (truths, kernels):
+        if not folder.is_dir():
+            raise UserError(f"{folder} is missing (python codes/scripts/prepare_datasets.py --source DIR makes it)")
+    dataset = TripleDataset(truths, truths, kernels)  # the blurry images are made here
+    triples = [dataset[index] for index in range(min(options.images, len(dataset)))]
+    return [Scene(triple.name, to_8bit(triple.ground_truth), triple.kernel) for triple in triples]
+
+
+def trial(scene: Scene, point: Point) -> Trial:
+    """A scene as a method is to see it."""
+    return _TRIALS[point.experiment](scene, point.value)
+
+
+def _at_noise(scene: Scene, value: str) -> Trial:
+    return Trial(scene.sharp, _with_noise(scene, scene.blurred, float(value)), scene.kernel, float(value) / 100)
+
+
+def _with_wrong_kernel(wrong: Callable[[Scene, float], np.ndarray]) -> Callable[[Scene, str], Trial]:
+    def made(scene: Scene, value: str) -> Trial:
+        blurry = _with_noise(scene, scene.blurred, BASE_NOISE)
+        return Trial(scene.sharp, blurry, wrong(scene, float(value)), BASE_NOISE / 100)
+
+    return made
+
+
+def _at_border(scene: Scene, value: str) -> Trial:
+    """A frame within the scene, so that it is known what lies beyond."""
+    outside, scored = value.split("/")
+    top, left = (side // 2 for side in scene.kernel.shape)
+    frame = (slice(top, scene.sharp.shape[0] - top), slice(left, scene.sharp.shape[1] - left))
+    truth = scene.sharp[frame]
+    clean = scene.blurred[frame] if outside == "scene" else blurred(truth / 255.0, scene.kernel)
+    crop_border = max(top, left) if scored == "interior" else 0
+    return Trial(truth, _with_noise(scene, clean, BASE_NOISE), scene.kernel, BASE_NOISE / 100, crop_border)
+
+
+def _with_noise(scene: Scene, clean: np.ndarray, percent: float) -> np.ndarray:
+    return with_noise(clean, percent / 100, scene.seed("noise", f"{percent:g}"))
+
+
+def _direction(scene: Scene) -> float:
+    return np.random.RandomState(scene.seed("direction")).uniform(0, 2 * np.pi)
+
+
+_TRIALS: Mapping[str, Callable[[Scene, str], Trial]] = {
+    "noise": _at_noise,
+    "kernel_shift": _with_wrong_kernel(lambda scene, pixels: shifted(scene.kernel, pixels, _direction(scene))),
+    "kernel_scale": _with_wrong_kernel(lambda scene, percent: rescaled(scene.kernel, 1 + percent / 100)),
+    "kernel_noise": _with_wrong_kernel(
+        lambda scene, percent: noisy(scene.kernel, percent / 100, scene.seed("kernel noise"))
+    ),
+    "border": _at_border,
+}
+
+
+def score(restorer: Restorer, given: Trial) -> Quality:
+    """Restore and compare, as the tables do. Raises UserError where the image holds values that are not finite."""
+    image = restorer.restore(given.blurry / np.float32(255), given.kernel, given.noise_sigma).image
+    if not np.isfinite(image).all():
+        raise UserError("the restored image holds values that are not finite")
+    return quality(given.truth, to_8bit(image), given.crop_border)
+
+
+def row(method: str, point: Point, scores: Sequence[Quality]) -> dict[str, str]:
+    """A row of robustness.csv: the means over the images."""
+    psnr, ssim = (fmean(getattr(one, key) for one in scores) for key in ("psnr", "ssim"))
+    values = (method, point.experiment, point.value, f"{psnr:.4f}", f"{ssim:.6f}", str(len(scores)))
+    return dict(zip(COLUMNS, values, strict=True))

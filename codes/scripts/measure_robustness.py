@@ -1,0 +1,122 @@
+"""Measure PSNR and SSIM against noise, errors of the kernel, and what lies beyond the border.
+
+    python codes/scripts/measure_robustness.py
+    python codes/scripts/measure_robustness.py --quick
+
+Writes results/robustness/robustness.csv and fig/robustness.png. Interrupted, the same command
+goes on where it was; rows of a method whose options or weights have changed are measured
+anew. --quick: two images, few values, everything into results/robustness_quick/.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.figures import robustness as figure
+from codes.metrics.robustness import COLUMNS, Point, RobustnessOptions, read_scenes, row, score, trial
+from codes.models.factory import build_network, load_pretrained
+from codes.models.restorer import Restorer, choose_device
+from codes.options import Method, dump_options, load_options
+from codes.test import is_missing
+from codes.utils.arguments import positive
+from codes.utils.errors import UserError, run_command_line
+from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
+from codes.utils.processes import Processes
+from codes.utils.yaml_files import read_yaml, to_yaml
+
+OPTIONS = ROOT / "options" / "robustness.yml"
+QUICK = ("images=2", "noise=[5]", "kernel_shift=[1]", "kernel_scale=[-10, 10]", "kernel_noise=[5]")
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-opt", type=Path, default=OPTIONS, metavar="FILE", help="default: options/robustness.yml")
+    parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
+    parser.add_argument("--images", type=positive, help="how many images, default: the option file's")
+    parser.add_argument("--quick", action="store_true", help="two images, few values")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
+    parser.add_argument("--target", type=Path, default=ROOT / "fig", help="folder of the figure, default: fig")
+    arguments = parser.parse_args(argv)
+    overrides = [*(QUICK if arguments.quick else ()), *arguments.set]
+    overrides += [f"images={arguments.images}"] if arguments.images else []
+    options = load_options(RobustnessOptions, arguments.opt, overrides)
+    folder = arguments.results / (f"{options.name}_quick" if arguments.quick else options.name)
+    rows = measure(options, folder)
+    target = folder if arguments.quick else arguments.target
+    figure.draw(rows, target / "robustness.png")
+    print(f"{folder / 'robustness.csv'}: {len(rows)} rows; {target / 'robustness.png'}: drawn")
+    return 0
+
+
+def measure(options: RobustnessOptions, folder: Path) -> list[dict[str, str]]:
+    """Every point of every method, those taken up that `folder` holds; returns the rows of robustness.csv.
+
+    options.yml is written at the end: it marks a table that is whole.
+    """
+    scenes, points = read_scenes(options), options.points()
+    device = choose_device(options.gpu_ids)
+    restorers = {}
+    for name, method in options.methods.items():
+        if not is_missing(name, method, Processes()):
+            network = build_network(method.network_G)
+            load_pretrained(network, method.path.pretrain_model_G, method.path.strict_load)
+            restorers[name] = Restorer(network, device)
+    if not restorers:
+        raise UserError("no method is left to measure")
+    identities = {name: identity(options.methods[name], options) for name in restorers}
+    wanted = [(name, point) for point in points for name in restorers]
+    rows = take_up(folder, identities)
+    rows = {key: rows[key] for key in wanted if key in rows}
+    (folder / "options.yml").unlink(missing_ok=True)
+    write_text(folder / "methods.yml", to_yaml(identities))
+
+    def ordered() -> list[dict[str, str]]:
+        return [rows[name, point] for name in restorers for point in points if (name, point) in rows]
+
+    with tqdm(total=(len(wanted) - len(rows)) * len(scenes), unit=" images") as bar:
+        for point in points:
+            missing = [name for name in restorers if (name, point) not in rows]
+            trials = [trial(scene, point) for scene in scenes] if missing else []
+            for name in missing:
+                bar.set_description(f"{point.experiment} {point.value}")
+                scores = []
+                for scene, given in zip(scenes, trials, strict=True):
+                    try:
+                        scores.append(score(restorers[name], given))
+                    except UserError as error:
+                        raise UserError(f"{name}: {point.experiment} {point.value}: {scene.name}: {error}") from None
+                    bar.update()
+                rows[name, point] = row(name, point, scores)
+                write_csv(folder / "robustness.csv", ordered(), COLUMNS)
+    write_csv(folder / "robustness.csv", ordered(), COLUMNS)
+    write_text(folder / "options.yml", dump_options(options))
+    return ordered()
+
+
+def identity(method: Method, options: RobustnessOptions) -> str:
+    """A hash of all that a row depends on but its point: the method, its weights, the images."""
+    path = method.path.pretrain_model_G
+    images = f"{options.images} of {options.dataroot_GT} with {options.dataroot_KM}"
+    weights = from_root(path).read_bytes() if path else b""
+    return hashlib.sha256(f"{dump_options(method)}{images}".encode() + weights).hexdigest()
+
+
+def take_up(folder: Path, identities: dict[str, str]) -> dict[tuple[str, Point], dict[str, str]]:
+    """The rows that an earlier run of the same methods left in `folder`."""
+    table, marker = folder / "robustness.csv", folder / "methods.yml"
+    if not table.is_file() or not marker.is_file():
+        return {}
+    before = read_yaml(marker)
+    same = {name for name, value in identities.items() if before.get(name) == value}
+    rows = [row for row in read_csv(table) if row["method"] in same]
+    return {(row["method"], Point(row["experiment"], row["value"])): row for row in rows}
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

@@ -1,0 +1,154 @@
+"""The pictures of fig/: what they show is right, and what cannot be drawn is said."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codes.data.images import decode
+from codes.data.kernel_generator import camera_shake
+from codes.data.preparation import Sharp, build_shared
+from codes.figures import filters, page, shipped, shrinkage, stages, tradeoff, training
+from codes.models.factory import build_preset
+from codes.scripts import make_figures
+from codes.utils.errors import run_command_line
+from codes.utils.files import ROOT, write_csv
+from codes.utils.yaml_files import read_yaml
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch, random):
+    """A small random network of three stages in place of the shipped one, and a small set of images."""
+    network = build_preset("tiny", nf_p=4, nf_d=5, nb=3, nf_n=4)
+    sharp = [
+        Sharp(name, random.randint(0, 256, (48, 64, 3)).astype(np.uint8), camera_shake(random, 7))
+        for name in ("astronaut", "coffee")
+    ]
+    build_shared(tmp_path / "Datasets" / "Quickstart", sharp, iter)
+    monkeypatch.setattr(shipped, "DATASETS", tmp_path / "Datasets")
+    monkeypatch.setattr(shipped, "network", lambda: network)
+    monkeypatch.setattr(stages, "CROP", (8, 8, 20, 20))
+    return network
+
+
+def draw(target: Path, *names: str, results: Path | None = None) -> int:
+    arguments = [*names, "--target", str(target), "--results", str(results or target)]
+    return run_command_line(make_figures.main, arguments)
+
+
+def test_the_inside_of_a_network_of_any_size_is_drawn(small, tmp_path, capsys):
+    target = tmp_path / "fig"
+    assert draw(target, "stages", "shrinkage", "filters") == 0
+    assert capsys.readouterr().out.count(": drawn") == 3
+    for name in ("stages", "shrinkage", "filters"):
+        picture = decode(target / f"{name}.png")
+        assert np.ptp(picture) > 200
+        assert picture.shape[1] > 1000
+    assert sorted(path.name for path in target.iterdir()) == ["filters.png", "shrinkage.png", "stages.png"]
+
+
+def test_figures_without_results_are_said_and_left_out(tmp_path, capsys):
+    assert draw(tmp_path, "EV1", "EV2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["EV1.png", "EV2.png"]
+    assert all("left out, no restored images of" in line and "sh run_scripts.sh tables" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(SystemExit) as status:
+        make_figures.main(["tradeof"])
+    assert status.value.code == 2
+
+
+def test_tradeoff_is_the_published_table(tmp_path):
+    points = {point.method: point for point in tradeoff.measured(tmp_path)}
+    table = (ROOT / "results" / "published" / "table2" / "table.md").read_text()
+    for name in ("Wiener", "DSDNet-Tiny (ours)"):
+        first_cell = re.search(rf"\| {re.escape(name)} +\| ([\d.]+) /", table)[1]
+        assert points[name].psnr == pytest.approx(float(first_cell), abs=0.006)
+    assert points["Wiener"].parameters == 0
+    options = read_yaml(ROOT / "results" / "published" / "table2" / "options.yml")["methods"]["DSDNet-Tiny (ours)"]
+    same_size = build_preset("tiny", nb=options["network_G"]["nb"])
+    assert points["DSDNet-Tiny (ours)"].parameters == sum(parameter.numel() for parameter in same_size.parameters())
+    paper = {point.method: point for point in tradeoff.published()}
+    assert (paper["DSDNet"].psnr, paper["DSDNet"].parameters) == (32.01, 323_600_000)
+    assert (paper["DSDNet-Light"].psnr, paper["DSDNet-Light"].parameters) == (31.50, 58_350_000)
+    tradeoff.draw(tmp_path, tmp_path / "tradeoff.png")
+    assert np.ptp(decode(tmp_path / "tradeoff.png")) > 200
+
+
+def test_training_curve(tmp_path):
+    names = ("n01", "grey_n01", "n05")
+    rows = [
+        {"iteration": i, "set": name, "psnr": 20 + i / 100, "ssim": 0.5, "hours": i / 1000}
+        for i in (100, 200)
+        for name in names
+    ]
+    write_csv(tmp_path / "net.csv", rows, rows[0])
+    curve = training.shipped_curve(tmp_path, tmp_path / "net")
+    training.draw(curve, tmp_path / "training.png")
+    assert np.ptp(decode(tmp_path / "training.png")) > 200
+    with pytest.raises(page.NothingToDrawError, match="export_weights"):
+        training.shipped_curve(tmp_path, tmp_path / "other")
+
+
+def test_filters_are_symmetric_about_grey(random):
+    weights = random.standard_normal((3, 3, 7, 7)).astype(np.float32)
+    weights[1] *= 100
+    pictures = filters.about_grey(weights)
+    assert pictures.shape == (3, 7, 7, 3)
+    np.testing.assert_allclose(np.abs(pictures - 0.5).max((1, 2, 3)), 0.5)
+    np.testing.assert_allclose(pictures + filters.about_grey(-weights), 1)
+    np.testing.assert_array_equal(filters.about_grey(np.zeros((1, 1, 7, 7))), 0.5)
+
+
+def test_sheet_of_filters():
+    pictures = np.zeros((20, 7, 7, 3))
+    sheet = filters.sheet(pictures)
+    assert sheet.shape == (2 * 8 - 1, 16 * 8 - 1, 3)
+    assert (sheet == 0).sum() == pictures.size
+    assert filters.sheet(pictures[:8]).shape == (7, 8 * 8 - 1, 3)
+
+
+@pytest.mark.parametrize(("scale", "threshold"), [(1.0, 0.05), (0.4, 0.02)])
+def test_a_soft_threshold_is_recovered_from_its_responses(random, scale, threshold):
+    inputs = random.laplace(scale=0.1, size=50_000)
+    outputs = scale * np.sign(inputs) * np.maximum(np.abs(inputs) - threshold, 0)
+    curve = shrinkage.band(inputs, outputs + random.normal(scale=0.001, size=inputs.shape))
+    found = shrinkage.fitted(curve)
+    assert found.scale == pytest.approx(scale, rel=0.03)
+    assert found.threshold == pytest.approx(threshold, abs=0.003)
+    assert (curve.low <= curve.median).all()
+    assert (curve.median <= curve.high).all()
+
+
+def test_responses_are_the_layers_inputs_and_outputs(small):
+    dataset = shipped.quickstart(shrinkage.PERCENT)
+    seen = shrinkage.responses(small, dataset)
+    assert len(seen) == 2 * small.n_iter
+    inputs, outputs = seen[small.shrink_z[0]]
+    assert inputs.shape == outputs.shape == (5, 2 * 48 * 64)
+    # The first stage has no duals yet: the data layer's input is G(y - H x0).
+    first = torch.from_numpy(inputs[:, : 48 * 64].reshape(1, 5, 48, 64))
+    with torch.inference_mode():
+        expected = small.shrink_z[0](first)
+    np.testing.assert_allclose(outputs[:, : 48 * 64], expected[0].flatten(1), atol=1e-6)
+    assert not small.shrink_z[0]._forward_hooks
+
+
+def test_iterates_are_x0_and_every_stage(small):
+    triple = shipped.quickstart(1)[0]
+    images = stages.iterates(small, triple)
+    assert len(images) == 1 + small.n_iter
+    assert all(image.dtype == np.uint8 and image.shape == triple.blurry.shape for image in images)
+    means = stages.psnr_of_stages(small, shipped.quickstart(1))
+    assert len(means) == 1 + small.n_iter
+    # Untrained, each stage is the identity, but for the rounding of its input.
+    np.testing.assert_allclose(means, means[0], atol=0.01)
+
+
+def test_the_shipped_network_is_the_cards():
+    card = read_yaml(shipped.MODEL.with_suffix(".yml"))
+    network = shipped.network()
+    assert network.n_iter == card["options"]["network_G"]["nb"]
+    assert sum(parameter.numel() for parameter in network.parameters()) == card["parameters"]

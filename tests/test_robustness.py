@@ -1,0 +1,210 @@
+"""Wrong kernels, the trials made of them, and codes/scripts/measure_robustness.py."""
+
+import numpy as np
+import pytest
+import yaml
+from scipy.ndimage import center_of_mass
+
+from codes.data import kernel_errors
+from codes.data.images import decode, to_8bit, write_8bit
+from codes.data.kernel_generator import camera_shake, gaussian
+from codes.data.kernels import write_kernel
+from codes.metrics import robustness
+from codes.metrics.robustness import BORDERS, Point, Scene, trial
+from codes.models.archs.classical import Blurry
+from codes.models.factory import build_preset
+from codes.models.restorer import Restorer
+from codes.models.weights import save_weights
+from codes.scripts import measure_robustness, publish
+from codes.utils.errors import UserError, run_command_line
+from codes.utils.files import read_csv
+
+
+@pytest.fixture
+def scene(random):
+    return Scene("a", random.randint(0, 256, (40, 48, 3)).astype(np.uint8), camera_shake(random, 9))
+
+
+def about_the_middle(kernel: np.ndarray) -> np.ndarray:
+    """Centre of mass from the kernel's middle."""
+    return np.array(center_of_mass(kernel)) - (np.array(kernel.shape) - 1) / 2
+
+
+def spread(kernel: np.ndarray) -> float:
+    """Standard deviation over the rows."""
+    rows, mass = np.arange(len(kernel)), kernel.sum(1)
+    return float(np.sqrt((mass * rows**2).sum() - (mass * rows).sum() ** 2))
+
+
+@pytest.mark.parametrize("pixels", [0, 0.5, 2])
+@pytest.mark.parametrize("angle", [0, 2.0])
+def test_shifted_kernel(pixels, angle):
+    kernel = gaussian(13, 1.5)
+    moved = kernel_errors.shifted(kernel, pixels, angle)
+    assert moved.sum() == pytest.approx(1)
+    assert moved.min() >= 0
+    expected = pixels * np.array([np.sin(angle), np.cos(angle)])
+    np.testing.assert_allclose(about_the_middle(moved), expected, atol=0.01)
+
+
+def test_a_shift_by_whole_pixels_changes_no_weight(random):
+    kernel = camera_shake(random, 15)
+    moved = kernel_errors.shifted(kernel, 2, 0)
+    np.testing.assert_allclose(moved[3:-3, 5:-1], kernel, atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.95, 1.2])
+def test_rescaled_kernel(factor):
+    kernel = np.roll(gaussian(25, 2.0), 3, axis=0)
+    scaled = kernel_errors.rescaled(kernel, factor)
+    assert scaled.sum() == pytest.approx(1)
+    assert spread(scaled) == pytest.approx(2 * factor, rel=0.01)
+    np.testing.assert_allclose(about_the_middle(scaled), about_the_middle(kernel), atol=0.01)
+    assert all(side % 2 for side in scaled.shape)
+
+
+def test_nothing_wrong_is_the_kernel_itself(random):
+    kernel = camera_shake(random, 15)
+    np.testing.assert_allclose(kernel_errors.rescaled(kernel, 1), kernel, atol=1e-12)
+    np.testing.assert_allclose(kernel_errors.noisy(kernel, 0, 1), kernel, atol=1e-12)
+
+
+def test_noisy_kernel(random):
+    kernel = camera_shake(random, 15)
+    noisy = kernel_errors.noisy(kernel, 0.05, 1)
+    assert noisy.sum() == pytest.approx(1)
+    assert noisy.min() == 0
+    np.testing.assert_array_equal(noisy, kernel_errors.noisy(kernel, 0.05, 1))
+    assert np.abs(noisy - kernel).max() > 0.01 * kernel.max()
+
+
+def test_without_noise_a_trial_is_the_blurred_image(scene):
+    given = trial(scene, Point("noise", "0"))
+    np.testing.assert_array_equal(given.blurry, to_8bit(scene.blurred))
+    np.testing.assert_array_equal(given.truth, scene.sharp)
+    assert given.noise_sigma == 0
+    assert trial(scene, Point("noise", "3")).noise_sigma == pytest.approx(0.03)
+
+
+def test_with_a_wrong_kernel_the_blurry_image_is_that_of_the_right_one(scene):
+    right = trial(scene, Point("noise", "1"))
+    for experiment in ("kernel_shift", "kernel_scale", "kernel_noise"):
+        given = trial(scene, Point(experiment, "10" if experiment != "kernel_shift" else "1"))
+        np.testing.assert_array_equal(given.blurry, right.blurry)
+        assert given.kernel.shape != scene.kernel.shape or np.abs(given.kernel - scene.kernel).max() > 1e-3
+        assert given.noise_sigma == right.noise_sigma
+
+
+def test_what_lies_beyond_the_frame_matters_at_the_border_only(scene):
+    replicate, inner, beyond, inner_beyond = (trial(scene, Point("border", value)) for value in BORDERS)
+    assert (replicate.blurry != beyond.blurry).any()
+    assert (replicate.crop_border, inner.crop_border, inner_beyond.crop_border) == (0, 4, 4)
+    np.testing.assert_array_equal(replicate.truth, scene.sharp[4:-4, 4:-4])
+    np.testing.assert_array_equal(replicate.blurry, inner.blurry)
+    interior = (slice(4, -4), slice(4, -4))
+    np.testing.assert_array_equal(inner.blurry[interior], inner_beyond.blurry[interior])
+
+
+def test_output_that_is_not_finite_is_an_error(scene):
+    class Broken(Blurry):
+        def forward(self, blurry, kernel, noise_sigma=None):
+            return blurry * float("nan")
+
+    with pytest.raises(UserError, match="not finite"):
+        robustness.score(Restorer(Broken()), trial(scene, Point("noise", "1")))
+
+
+@pytest.fixture
+def project(tmp_path, random):
+    """Two images with kernels, a small network, and an option file for them."""
+    for name in "ab":
+        write_8bit(tmp_path / "GT" / f"{name}.png", random.randint(0, 256, (40, 48, 3)).astype(np.uint8))
+        write_kernel(tmp_path / "Kernel" / f"{name}.png", camera_shake(random, 9))
+    small = {"nf_p": 4, "nf_d": 4, "nb": 1, "nf_n": 4}
+    save_weights(build_preset("tiny", **small), tmp_path / "net.safetensors")
+    options = {
+        "name": "robustness",
+        "gpu_ids": [],
+        "images": 2,
+        "dataroot_GT": str(tmp_path / "GT"),
+        "dataroot_KM": str(tmp_path / "Kernel"),
+        "noise": [0],
+        "kernel_shift": [0.5],
+        "kernel_scale": [-10],
+        "kernel_noise": [5],
+        "methods": {
+            "Blurry": {"network_G": {"which_model_G": "Blurry"}},
+            "Mine": {
+                "network_G": {"preset": "tiny", **small},
+                "path": {"pretrain_model_G": str(tmp_path / "net.safetensors")},
+            },
+        },
+    }
+    (tmp_path / "options.yml").write_text(yaml.safe_dump(options, sort_keys=False))
+    return tmp_path
+
+
+def call(project, *arguments):
+    fixed = ["-opt", project / "options.yml", "--results", project / "results", "--target", project / "fig"]
+    return run_command_line(measure_robustness.main, [str(argument) for argument in (*fixed, *arguments)])
+
+
+def test_measuring_resuming_and_publishing(project, monkeypatch):
+    scored, interrupt_at = [], [7]
+
+    def score(restorer, given):
+        if len(scored) in interrupt_at:
+            interrupt_at.clear()
+            raise KeyboardInterrupt
+        scored.append(type(restorer.network).__name__)
+        return robustness.score(restorer, given)
+
+    monkeypatch.setattr(measure_robustness, "score", score)
+    folder, published = project / "results" / "robustness", project / "published"
+    assert call(project) == 130
+    assert len(read_csv(folder / "robustness.csv")) == 3
+    with pytest.raises(UserError, match="holds no whole measurement"):
+        publish.publish(folder, published / "robustness")
+    assert call(project) == 0
+    rows = read_csv(folder / "robustness.csv")
+    points = 2 + 1 + 1 + 1 + 4
+    assert len(rows) == 2 * points
+    assert len(scored) == 1 + 2 * 2 * points  # one image twice: its row was not whole
+    assert list(rows[0]) == ["method", "experiment", "value", "psnr", "ssim", "images"]
+    assert {row["images"] for row in rows} == {"2"}
+    assert [row["method"] for row in rows] == ["Blurry"] * points + ["Mine"] * points
+    assert np.ptp(decode(project / "fig" / "robustness.png")) > 200
+
+    publish.publish(folder, published / "robustness")
+    assert read_csv(published / "robustness.csv") == rows
+    scored.clear()
+    save_weights(build_preset("tiny", nf_p=4, nf_d=4, nb=1, nf_n=4), project / "net.safetensors")
+    assert call(project, "--set", "noise=[0, 2]") == 0
+    # Blurry lacks the new level only; the network has other weights.
+    assert (scored.count("Blurry"), scored.count("DSDNet")) == (2, 2 * (points + 1))
+
+
+def test_quick_leaves_the_whole_measurement_alone(project):
+    assert call(project, "--quick", "--images", "1") == 0
+    assert [path.name for path in (project / "results").iterdir()] == ["robustness_quick"]
+    assert (project / "results" / "robustness_quick" / "robustness.png").is_file()
+    assert {row["images"] for row in read_csv(project / "results" / "robustness_quick" / "robustness.csv")} == {"1"}
+    assert not (project / "fig").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "dataroot_GT=gone"], "gone is missing (python codes/scripts/prepare_datasets.py"),
+        (["--set", "kernel_shift=[-1]"], "kernel_shift"),
+        (["--set", "noises=[1]"], "noises: unknown key; did you mean 'noise'?"),
+        (["--set", "methods.Blurry.x=1"], "methods.Blurry.x: unknown key"),
+        (["--set", "methods={A: {network_G: {preset: tiny}, path: {pretrain_model_G: gone.pth}}}"], "no method"),
+    ],
+)
+def test_mistakes_end_in_one_line_before_anything_is_written(project, capsys, arguments, message):
+    assert call(project, *arguments) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (project / "results").exists()

@@ -9,12 +9,14 @@ from codes.data import kernel_errors
 from codes.data.images import decode, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake, gaussian
 from codes.data.kernels import write_kernel
+from codes.figures import robustness as figure
 from codes.metrics import robustness
-from codes.metrics.robustness import BORDERS, Point, Scene, trial
+from codes.metrics.robustness import BORDERS, Point, RobustnessOptions, Scene, trial
 from codes.models.archs.classical import Blurry
-from codes.models.factory import build_preset
+from codes.models.factory import build_network, build_preset
 from codes.models.restorer import Restorer
 from codes.models.weights import save_weights
+from codes.options import load_options
 from codes.scripts import measure_robustness, publish
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv
@@ -147,6 +149,17 @@ def project(tmp_path, random):
 def call(project, *arguments):
     fixed = ["-opt", project / "options.yml", "--results", project / "results", "--target", project / "fig"]
     return run_command_line(measure_robustness.main, [str(argument) for argument in (*fixed, *arguments)])
+
+
+def test_the_option_file_is_valid():
+    options = load_options(RobustnessOptions, measure_robustness.OPTIONS)
+    points = options.points()
+    assert len(points) == len(set(points))
+    assert {point.experiment for point in points} == {*figure.PANELS, "border"}
+    quick = load_options(RobustnessOptions, measure_robustness.OPTIONS, measure_robustness.QUICK)
+    assert set(quick.points()) < set(points)
+    for method in options.methods.values():
+        build_network(method.network_G)
 
 
 def test_measuring_resuming_and_publishing(project, monkeypatch):

@@ -4,7 +4,7 @@
     python codes/scripts/measure_robustness.py --quick
 
 Writes results/robustness/robustness.csv and fig/robustness.png. Interrupted, the same command
-goes on where it was; rows of a method whose options or weights have changed are measured
+goes on where it was; rows of a method whose options, weights or images have changed are measured
 anew. --quick: two images, few values, everything into results/robustness_quick/.
 """
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.figures import robustness as figure
-from codes.metrics.robustness import COLUMNS, Point, RobustnessOptions, read_scenes, row, score, trial
+from codes.metrics.robustness import COLUMNS, Point, RobustnessOptions, Scene, read_scenes, row, score, trial
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
 from codes.options import Method, dump_options, load_options
@@ -69,7 +69,7 @@ def measure(options: RobustnessOptions, folder: Path) -> list[dict[str, str]]:
             restorers[name] = Restorer(network, device)
     if not restorers:
         raise UserError("no method is left to measure")
-    identities = {name: identity(options.methods[name], options) for name in restorers}
+    identities = {name: identity(options.methods[name], scenes) for name in restorers}
     wanted = [(name, point) for point in points for name in restorers]
     rows = take_up(folder, identities)
     rows = {key: rows[key] for key in wanted if key in rows}
@@ -99,12 +99,12 @@ def measure(options: RobustnessOptions, folder: Path) -> list[dict[str, str]]:
     return ordered()
 
 
-def identity(method: Method, options: RobustnessOptions) -> str:
-    """A hash of all that a row depends on but its point: the method, its weights, the images."""
+def identity(method: Method, scenes: Sequence[Scene]) -> str:
+    """A hash of all that a row depends on but its point: the method, its weights, the images and kernels."""
     path = method.path.pretrain_model_G
-    images = f"{options.images} of {options.dataroot_GT} with {options.dataroot_KM}"
-    weights = from_root(path).read_bytes() if path else b""
-    return hashlib.sha256(f"{dump_options(method)}{images}".encode() + weights).hexdigest()
+    parts = [dump_options(method).encode(), from_root(path).read_bytes() if path else b""]
+    parts += [array.tobytes() for scene in scenes for array in (scene.sharp, scene.kernel)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def take_up(folder: Path, identities: dict[str, str]) -> dict[tuple[str, Point], dict[str, str]]:

@@ -177,7 +177,7 @@ def test_measuring_resuming_and_publishing(project, monkeypatch):
     assert call(project) == 130
     assert len(read_csv(folder / "robustness.csv")) == 3
     with pytest.raises(UserError, match="holds no whole measurement"):
-        publish.publish(folder, published / "robustness")
+        publish.publish_robustness(folder, published / "robustness")
     assert call(project) == 0
     rows = read_csv(folder / "robustness.csv")
     points = 2 + 1 + 1 + 1 + 4
@@ -188,7 +188,7 @@ def test_measuring_resuming_and_publishing(project, monkeypatch):
     assert [row["method"] for row in rows] == ["Blurry"] * points + ["Mine"] * points
     assert np.ptp(decode(project / "fig" / "robustness.png")) > 200
 
-    publish.publish(folder, published / "robustness")
+    publish.publish_robustness(folder, published / "robustness")
     assert read_csv(published / "robustness.csv") == rows
     scored.clear()
     save_weights(build_preset("tiny", nf_p=4, nf_d=4, nb=1, nf_n=4), project / "net.safetensors")

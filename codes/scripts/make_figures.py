@@ -40,16 +40,19 @@ FIGURES: dict[str, Figure] = {
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="FIGURE", help=f"default: all ({', '.join(FIGURES)})")
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
-    parser.add_argument("--target", type=Path, default=ROOT / "fig", help="default: fig")
+    parser.add_argument("--quick", action="store_true", help="from results/quick, where run_tables.py --quick writes")
+    parser.add_argument("--results", type=Path, help="default: results")
+    parser.add_argument("--target", type=Path, help="default: fig, with --quick fig/quick")
     arguments = parser.parse_args(argv)
+    part = "quick" if arguments.quick else ""
+    results, folder = arguments.results or ROOT / "results" / part, arguments.target or ROOT / "fig" / part
     unknown = [name for name in arguments.names if name not in FIGURES]
     if unknown:
         parser.error(f"unknown figure '{unknown[0]}'; valid are: {', '.join(FIGURES)}")
     for name in arguments.names or FIGURES:
-        target = arguments.target / f"{name}.png"
+        target = folder / f"{name}.png"
         try:
-            FIGURES[name](arguments.results, target)
+            FIGURES[name](results, target)
         except NothingToDrawError as error:
             print(f"{target.name}: left out, {error}", flush=True)
         else:

@@ -1,5 +1,6 @@
 """Shared fixtures. Data that is not in the repository lies in ../shared; tests of it skip without."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,14 @@ torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+def chromium() -> str:
+    """The browser's program."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if program := shutil.which(name):
+            return program
+    pytest.skip("Chromium is not on this machine")
 
 
 @pytest.fixture(scope="session")

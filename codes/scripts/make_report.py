@@ -1,0 +1,35 @@
+"""Write results/<name>/report.html: a run's tables, scores and images in one file to look through.
+
+    python codes/scripts/make_report.py table2 table3
+
+The file needs nothing beside it: previews of the images are in it, reduced so far that it stays
+below 25 MB. The full-size images are linked to where they lie.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.report.page import build
+from codes.report.run import read_run
+from codes.utils.errors import run_command_line
+from codes.utils.files import ROOT, write_text
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME", help="name of a run below results/")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
+    arguments = parser.parse_args(argv)
+    for run in [read_run(arguments.results.absolute() / name) for name in arguments.names]:
+        target = run.folder / "report.html"
+        write_text(target, build(run))
+        print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

@@ -1,0 +1,449 @@
+"""The report of a run: what it holds, that it stays small, and, in a browser, that it can be used."""
+
+import itertools
+import json
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import yaml
+from playwright.sync_api import sync_playwright
+
+from codes import test as test_script
+from codes.data import preparation
+from codes.data.kernel_generator import camera_shake
+from codes.report import page as report_page
+from codes.report import previews
+from codes.report.page import LIMIT, build
+from codes.report.run import Run, RunImage, Version, read_run
+from codes.scripts import make_report
+from codes.utils.errors import run_command_line
+from codes.utils.files import ROOT, read_csv, write_csv
+from tests.conftest import chromium
+
+SETS = ("CBSD_n01", "CBSD_n05")
+WIENER = {"which_model_G": "Wiener", "balance": {0.01: 0.0068, 0.05: 0.32}}
+NETWORKS = {"Blurry": {"which_model_G": "Blurry"}, "Wiener": WIENER, "x0 (start)": {"which_model_G": "Initial"}}
+METHODS = tuple(NETWORKS)
+PLAIN, MARKUP, ENTITY = "plain", "<!--<script><img src=x onerror=boom()>", "&lt;b&amp;#%41?\"'ü {{x}}"
+NAMES = (PLAIN, MARKUP, ENTITY)
+
+
+def test_run(folder: Path, **keys) -> Path:
+    """Run codes/test.py on the images of `folder`/CBSD; returns results/<name>."""
+    options = {
+        "name": "trial",
+        "gpu_ids": [],
+        "datasets": {
+            name: {
+                "name": name,
+                "mode": "LQGTDB",
+                "dataroot_GT": str(folder / "CBSD" / "GT"),
+                "dataroot_LQ": str(folder / "CBSD" / f"Noise_{name[-2:]}"),
+                "dataroot_KM": str(folder / "CBSD" / "Kernel"),
+                "noise_sigma": int(name[-2:]) / 100,
+            }
+            for name in SETS
+        },
+        **keys,
+    }
+    (folder / "options.yml").write_text(yaml.safe_dump(options))
+    arguments = ["-opt", str(folder / "options.yml"), "--results", str(folder / "results")]
+    assert run_command_line(test_script.main, arguments) == 0
+    return folder / "results" / options["name"]
+
+
+test_run.__test__ = False
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> Path:
+    """A small set of images whose names hold what HTML, JavaScript and URLs are made of."""
+    folder = tmp_path_factory.mktemp("report")
+    random = np.random.RandomState(0)
+    sharp = [
+        preparation.Sharp(name, random.randint(0, contrast, (40, 56, 3)).astype(np.uint8), camera_shake(random, 9))
+        for name, contrast in zip(NAMES, (60, 120, 250), strict=True)
+    ]
+    preparation.build_shared(folder / "CBSD", sharp, iter)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(images) -> Path:
+    """A run of three methods, one restored image gone, one image restored perfectly, one not scored."""
+    folder = test_run(images, methods={name: {"network_G": network} for name, network in NETWORKS.items()})
+    (folder / "Wiener" / SETS[0] / f"{MARKUP}.png").unlink()
+    scores = read_csv(folder / "Wiener" / "per_image.csv")
+    scores[0]["psnr"] = "inf"
+    write_csv(folder / "Wiener" / "per_image.csv", scores[:-1], list(scores[0]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(run) -> Path:
+    assert run_command_line(make_report.main, ["trial", "--results", str(run.parent)]) == 0
+    return run / "report.html"
+
+
+def content_of(page: str) -> dict:
+    """The data and the pictures inside a page."""
+    found = {key: re.search(rf'id="{key}">(.*?)</script>', page, re.DOTALL)[1] for key in ("data", "pictures")}
+    return {key: json.loads(text) for key, text in found.items()}
+
+
+def test_holds_every_image_once(report, run):
+    content = content_of(report.read_text(encoding="utf-8"))
+    data = content["data"]
+    assert [(data["sets"][image["set"]], image["name"]) for image in data["images"]] == [
+        (name, image) for name in SETS for image in sorted(NAMES)
+    ]
+    assert data["methods"] == list(METHODS)
+    # The method that returns its input is the input, not a version of its own.
+    assert [version["label"] for version in data["versions"]] == ["Blurry input", *METHODS[1:], "Ground truth"]
+    for image in data["images"]:
+        for link, picture in zip(image["links"], image["pictures"], strict=True):
+            assert (link is None) == (picture is None)
+            if link:
+                assert (run / unquote(link)).is_file()
+    assert len(set(content["pictures"])) == len(content["pictures"])
+    truths = {image["pictures"][-1] for image in data["images"]}
+    assert len(truths) == len(NAMES), "the same ground truth of two noise levels is stored once"
+
+
+def test_tables_are_the_papers_arrangement(report, run):
+    text = report.read_text(encoding="utf-8")
+    assert '<th scope="col">BSD100 1 %</th>' in text
+    summary = {(row["method"], row["set"]): row for row in read_csv(run / "summary.csv")}
+    wiener = summary["Wiener", "CBSD_n01"]
+    assert f"<td>{float(wiener['psnr']):.2f} / {float(wiener['ssim']):.3f}</td>" in text
+    published = re.findall(r'<tr class="published"><th scope="row">(.*?)</th>', text)
+    assert "DSDNet <small>paper</small>" in published
+    assert not any(method in row for row in published for method in METHODS)
+
+
+def test_a_single_network_and_a_suffix(images):
+    folder = test_run(images, name="single", suffix="r", network_G=WIENER, max_images=1)
+    assert run_command_line(make_report.main, ["single", "--results", str(folder.parent)]) == 0
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    data = content_of(text)["data"]
+    assert [version["label"] for version in data["versions"]] == ["Blurry input", "single", "Ground truth"]
+    assert all(unquote(image["links"][1]).endswith("_r.png") for image in data["images"])
+    assert all(None not in image["pictures"] for image in data["images"])
+    assert "Only the first 1 of each set were run" in text
+
+
+def test_scores_without_any_image(tmp_path, capsys):
+    """What is left of a run where neither the restored images nor the test sets are there."""
+    shutil.copytree(ROOT / "results" / "published" / "table2", tmp_path / "table2")
+    options = tmp_path / "table2" / "options.yml"
+    options.write_text(options.read_text().replace("Datasets/", str(tmp_path / "gone") + "/"))
+    assert run_command_line(make_report.main, ["table2", "--results", str(tmp_path)]) == 0
+    assert "CBSD_n01 without ground truths, blurry images and kernels: " in capsys.readouterr().err
+    data = content_of((tmp_path / "table2" / "report.html").read_text(encoding="utf-8"))["data"]
+    assert len(data["images"]) == 411
+    assert {picture for image in data["images"] for picture in image["pictures"]} == {None}
+
+
+def test_a_damaged_image_is_left_out(images, run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "trial")
+    (tmp_path / "trial" / "Wiener" / SETS[1] / "plain.png").write_bytes(b"damaged")
+    data = content_of(build(read_run(tmp_path / "trial")))["data"]
+    assert capsys.readouterr().err.count("plain.png: not a readable image") == 1
+    plain = data["images"][-1]
+    assert (plain["name"], plain["pictures"][1]) == ("plain", None)
+    assert plain["pictures"][2] is not None
+
+
+def test_previews_fit_into_little_room(run):
+    """Of all images as long as it can be, else of some, spread over the sets; told on the page."""
+    whole = build(read_run(run))
+    bare = len(whole) - sum(map(len, content_of(whole)["pictures"]))
+    sizes = []
+    for room in (60_000, 20_000, 9_000, 3_000):
+        text = build(read_run(run), limit=bare + room)
+        assert len(text.encode()) <= bare + room
+        images = content_of(text)["data"]["images"]
+        sizes.append(sum("pictures" in image for image in images))
+        assert (f"Previews of {sizes[-1]} of the 6 listed images" in text) == (sizes[-1] < 6)
+    assert sizes[0] == 6
+    assert 0 <= sizes[-1] < sizes[-2] <= 6
+    with pytest.raises(report_page.UserError, match="longer than a report of"):
+        build(read_run(run), limit=10_000)
+
+
+def test_a_list_that_is_too_long_is_cut(run):
+    text = build(read_run(run), list_room=1200)
+    data = content_of(text)["data"]
+    assert 2 <= len(data["images"]) < 6
+    assert {image["set"] for image in data["images"]} == {0, 1}
+    assert f"The list holds {len(data['images'])} of 6 images" in text
+
+
+@pytest.mark.parametrize(("count", "size"), [(1_200, 5_000), (1_200, 60_000), (30_000, 5_000)])
+def test_a_large_run_stays_below_the_limit(run, monkeypatch, count, size):
+    small = read_run(run)
+    numbers = itertools.count()
+    monkeypatch.setattr(previews, "_read", lambda path: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(previews, "_webp", lambda pixels, form: f"{next(numbers)}".rjust(size, "x"))
+    versions = tuple(Version(name, n) for n, name in enumerate(METHODS))
+    many = tuple(
+        RunImage(SETS[n % 2], f"{n}", small.images[0].scores, (run / f"{n}.png",) * 3, None) for n in range(count)
+    )
+    large = Run(run, small.options, small.summary, METHODS, versions, many)
+    length = len(build(large).encode())
+    assert length <= LIMIT
+    assert length > LIMIT * (0.7 if count * size * 3 < LIMIT else 0.9)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda run: shutil.rmtree(run), "holds no finished run"),
+        (lambda run: (run / "summary.csv").unlink(), "holds no finished run"),
+        (lambda run: (run / "Wiener" / "per_image.csv").unlink(), "per_image.csv: no such file"),
+        (lambda run: write_csv(run / "summary.csv", [{"method": "X", "set": "Y"}], ("method", "set")), "is not of the"),
+    ],
+)
+def test_mistakes_end_in_one_line(run, tmp_path, capsys, spoil, message):
+    shutil.copytree(run, tmp_path / "trial", ignore=shutil.ignore_patterns("report.html"))
+    spoil(tmp_path / "trial")
+    assert run_command_line(make_report.main, ["trial", "--results", str(tmp_path)]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert "\n" not in error
+    assert message in error
+    assert not (tmp_path / "trial" / "report.html").exists()
+
+
+# In the browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = chromium()
+    flags = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
+    flags += ["disable-component-update", "disable-sync"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=[f"--{flag}" for flag in flags])
+        yield running
+        running.close()
+
+
+class Tab:
+    """A page of the browser with everything that it complained of or asked for."""
+
+    def __init__(self, browser, file: Path, **settings):
+        self.page = browser.new_page(**settings)
+        self.page.set_default_timeout(20_000)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+        self.page.wait_for_function("[...document.querySelectorAll('.layer img')].every((image) => image.naturalWidth)")
+
+    def clips(self) -> list[str]:
+        return self.page.eval_on_selector_all(".layer", "layers => layers.map((layer) => layer.style.clipPath)")
+
+    def transforms(self) -> list[str]:
+        return self.page.eval_on_selector_all(".layer img", "images => images.map((image) => image.style.transform)")
+
+    def rows(self) -> list[list[str]]:
+        """The texts of the list's rows: image, set, and three figures a method."""
+        script = "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+        return self.page.eval_on_selector_all("#list tbody tr", script)
+
+    def choose(self, set_name: str, image: str) -> None:
+        self.page.locator("#set").select_option(set_name)
+        self.page.locator("#image").select_option(image)
+
+
+@pytest.fixture
+def tab(browser, report):
+    """The report, opened; in the end nothing must have been complained of, nothing loaded but data."""
+    opened = Tab(browser, report)
+    yield opened
+    opened.page.close()
+    assert opened.complaints == []
+    assert {url for url in opened.requests if not url.startswith("data:")} == {report.as_uri()}
+
+
+def test_names_are_text(tab):
+    assert tab.page.locator("img").count() == 3
+    assert {row[0] for row in tab.rows()} == set(NAMES)
+    tab.choose(SETS[1], MARKUP)
+    assert tab.page.locator("#left-layer img").get_attribute("alt") == f"Blurry input of {MARKUP}"
+
+
+def test_divider(tab):
+    page = tab.page
+    tab.choose(SETS[1], PLAIN)
+    assert tab.clips() == ["inset(0px 50% 0px 0px)", "inset(0px 0px 0px 50%)"]
+    stage = page.locator("#stage")
+    middle = stage.screenshot()
+    box = stage.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 20, steps=3)
+    page.mouse.up()
+    left = float(page.locator("#slider").input_value())
+    assert left == pytest.approx(80, abs=1)
+    shown = [float(re.search(r"([\d.]+)%", clip)[1]) for clip in tab.clips()]
+    assert shown == pytest.approx([20, 80], abs=1)
+    assert stage.screenshot() != middle, "what is seen has changed"
+    page.locator("#slider").focus()
+    page.keyboard.press("Home")
+    assert tab.clips()[1] == "inset(0px 0px 0px 0%)"
+    page.keyboard.press("ArrowRight")
+    assert tab.clips()[1] == "inset(0px 0px 0px 0.5%)"
+    stage.focus()
+    page.keyboard.press("ArrowRight")
+    assert tab.clips()[1] == "inset(0px 0px 0px 2.5%)"
+
+
+def test_either_side_shows_its_version(tab):
+    """The divider at an end: the whole stage is one version's pixels."""
+    page = tab.page
+    tab.choose(SETS[1], PLAIN)
+    slider = page.locator("#slider")
+    shots = {}
+    for label in ("Blurry input", "Ground truth"):
+        for side, end in (("left", "100"), ("right", "0")):
+            page.locator(f"#{side}").select_option(label)
+            slider.fill(end)
+            page.wait_for_function("[...document.querySelectorAll('.layer img')].every((image) => image.complete)")
+            box = page.locator("#stage").bounding_box()
+            inner = {"x": box["x"] + 40, "y": box["y"], "width": box["width"] - 80, "height": box["height"]}
+            shots[label, side] = page.screenshot(clip=inner)
+    assert shots["Blurry input", "left"] == shots["Blurry input", "right"]
+    assert shots["Ground truth", "left"] == shots["Ground truth", "right"]
+    assert shots["Blurry input", "left"] != shots["Ground truth", "left"]
+
+
+def test_zoom_and_pan(tab):
+    page = tab.page
+    whole = tab.transforms()
+    assert whole == ["translate(0%, 0%) scale(1)"] * 2
+    page.locator("#stage").hover()
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("document.getElementById('zoom').textContent !== '1.0\u00d7'")
+    zoomed = tab.transforms()
+    assert zoomed[0] == zoomed[1] != whole[0]
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 30, box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 60, box["y"] + 50)
+    page.mouse.up()
+    panned = tab.transforms()
+    assert panned[0] == panned[1] != zoomed[0]
+    assert panned[0].partition("scale")[2] == zoomed[0].partition("scale")[2]
+    assert tab.clips()[1] == "inset(0px 0px 0px 50%)", "panning leaves the divider"
+    page.get_by_role("button", name="Fit").click()
+    assert tab.transforms() == whole
+    page.get_by_role("button", name="Zoom in").click()
+    assert page.locator("#zoom").text_content() == "1.5\u00d7"
+    page.locator("#stage").focus()
+    page.keyboard.press("-")
+    assert tab.transforms() == whole
+
+
+def test_sort(tab, run):
+    header = tab.page.get_by_role("button", name="x0 (start): PSNR in dB")
+    scores = {(row["image"], row["set"]): float(row["psnr"]) for row in read_csv(run / METHODS[2] / "per_image.csv")}
+    before = [(row[0], row[1]) for row in tab.rows()]
+    header.click()
+    descending = [(row[0], row[1]) for row in tab.rows()]
+    assert descending != before
+    assert descending == sorted(scores, key=scores.get, reverse=True)
+    header.press("Enter")
+    assert [(row[0], row[1]) for row in tab.rows()] == descending[::-1]
+    assert tab.page.locator("th[aria-sort=ascending] button").get_attribute("aria-label") == "x0 (start): PSNR in dB"
+    # Infinite is the highest, not scored comes last, either way.
+    wiener = tab.page.get_by_role("button", name="Wiener: PSNR in dB")
+    wiener.click()
+    figures = [row[5] for row in tab.rows()]
+    assert (figures[0], figures[-1]) == ("∞", "\u2013")
+    wiener.click()
+    figures = [row[5] for row in tab.rows()]
+    assert figures[-2:] == ["∞", "\u2013"]
+
+
+def test_filter(tab):
+    page = tab.page
+    search = page.get_by_label("Filter")
+    search.fill("PLAIN")
+    assert [row[0] for row in tab.rows()] == [PLAIN, PLAIN]
+    page.locator("#list-set").select_option(SETS[1])
+    assert [row[:2] for row in tab.rows()] == [[PLAIN, SETS[1]]]
+    assert page.locator("#count").text_content() == "1 of 6 images"
+    search.fill("")
+    assert {row[1] for row in tab.rows()} == {SETS[1]}
+    search.fill("nothing has this name")
+    assert tab.rows() == []
+
+
+def test_from_the_list_to_the_viewer(tab):
+    page = tab.page
+    page.locator("#list tbody tr", has_text=SETS[1]).get_by_role("button", name=ENTITY).click()
+    assert page.locator("#image option:checked").text_content() == ENTITY
+    assert page.locator("#set option:checked").text_content() == SETS[1]
+    assert page.locator("#list tr.chosen").count() == 1
+    page.wait_for_function("document.querySelector('#kernel figcaption').textContent")
+    assert page.locator("#kernel img").evaluate("image => image.naturalWidth") == 9
+    assert page.locator("#kernel figcaption").text_content() == "kernel, 9 \u00d7 9"
+
+
+def test_an_image_that_is_not_there(tab):
+    page = tab.page
+    tab.choose(SETS[0], MARKUP)
+    page.locator("#right").select_option("Wiener (no image)")
+    assert page.locator("#right-layer img").is_hidden()
+    assert page.locator("#right-layer p").text_content() == "Wiener: no image"
+    assert page.locator("#left-layer img").is_visible()
+    page.get_by_role("button", name="Next").click()
+    assert page.locator("#right-layer img").is_visible()
+
+
+def test_full_size_files(browser, report, tmp_path):
+    """Beside the report they are shown; where they are not, the previews stay."""
+    beside = Tab(browser, report)
+    beside.choose(SETS[1], ENTITY)
+    beside.page.get_by_label("Full-size files").check()
+    beside.page.wait_for_function("document.querySelectorAll('.layer img[data-full=yes]').length === 2")
+    sources = beside.page.eval_on_selector_all(".layer img", "images => images.map((image) => image.src)")
+    assert all(source.startswith("file:") and source.endswith(".png") for source in sources)
+    assert beside.complaints == []
+    beside.page.close()
+
+    shutil.copyfile(report, tmp_path / "alone.html")
+    alone = Tab(browser, tmp_path / "alone.html")
+    alone.page.locator("#full").check()
+    alone.page.wait_for_function("document.getElementById('resolution').textContent.includes('cannot be shown')")
+    alone.page.wait_for_function("[...document.querySelectorAll('.layer img')].every((image) => image.naturalWidth)")
+    alone.page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone(browser, report, scheme):
+    phone = Tab(browser, report, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
+    assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+        "nothing but tables scrolls sideways"
+    )
+    colour = phone.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
+    phone.page.close()
+
+
+def test_everything_has_a_name(tab):
+    """Every control and image has an accessible name."""
+    nameless = tab.page.evaluate(
+        """() => [...document.querySelectorAll("button, select, input, [tabindex], .layer img:not([hidden])")]
+        .filter((e) => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.labels?.length
+            || e.textContent.trim() || e.alt)).map((e) => e.outerHTML)"""
+    )
+    assert nameless == []

@@ -347,6 +347,10 @@ def test_zoom_and_pan(tab):
     assert tab.transforms() == whole
     page.get_by_role("button", name="Zoom in").click()
     assert page.locator("#zoom").text_content() == "1.5\u00d7"
+    for side in ("left", "right"):
+        picture, stage = (page.locator(place).bounding_box() for place in (f"#{side}-layer img", "#stage"))
+        assert picture["width"] == pytest.approx(1.5 * stage["width"], rel=1e-3)
+        assert picture["x"] + picture["width"] / 2 == pytest.approx(stage["x"] + stage["width"] / 2, abs=1)
     page.locator("#stage").focus()
     page.keyboard.press("-")
     assert tab.transforms() == whole

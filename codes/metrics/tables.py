@@ -153,7 +153,7 @@ def to_markdown(tables: Sequence[Table]) -> str:
     """The tables for a page: cells are PSNR (dB) / SSIM, published lines are marked."""
     texts = []
     for table in tables:
-        text = tabulate(_text_rows(table), _text_heads(table), tablefmt="github", disable_numparse=True)
+        text = tabulate(text_rows(table), text_heads(table), tablefmt="github", disable_numparse=True)
         texts.append(f"{_caption(table)}\n\n{text}\n")
     return "\n".join(texts)
 
@@ -162,7 +162,7 @@ def to_latex(tables: Sequence[Table]) -> str:
     """The tables for a paper (package booktabs), each a table environment."""
     texts = []
     for table in tables:
-        text = tabulate(_text_rows(table), _text_heads(table), tablefmt="latex_booktabs", disable_numparse=True)
+        text = tabulate(text_rows(table), text_heads(table), tablefmt="latex_booktabs", disable_numparse=True)
         caption = _caption(table).replace("%", r"\%")
         texts.append(f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{text}\n\\end{{table}}\n")
     return "\n".join(texts)
@@ -180,7 +180,8 @@ def to_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
     return rows
 
 
-def _text_rows(table: Table) -> list[list[str]]:
+def text_rows(table: Table) -> list[list[str]]:
+    """The cells of every line, its name first."""
     return [
         [line.name, *(str(line.cells.get(column, "")) for column in table.columns)]
         + [line.parameters, line.seconds, line.memory]
@@ -188,7 +189,8 @@ def _text_rows(table: Table) -> list[list[str]]:
     ]
 
 
-def _text_heads(table: Table) -> list[str]:
+def text_heads(table: Table) -> list[str]:
+    """What stands above the cells of `text_rows`."""
     return ["Method", *table.heads, "parameters", "s / image", "MiB"]
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from codes.metrics.evaluation import ImageScore
-from codes.metrics.tables import arranged
+from codes.metrics.tables import arrange, text_heads, text_rows
 from codes.options import dump_options
 from codes.report.previews import Album
 from codes.report.run import Run, RunImage
@@ -121,7 +121,7 @@ def _render(run: Run, data: dict, pictures: list[str], previewed: int) -> str:
         listed=len(data["images"]),
         previewed=previewed,
         methods=run.methods,
-        tables=arranged(run.summary),
+        tables=[(table, text_heads(table)[1:], text_rows(table)) for table in arrange(run.summary)],
         options=dump_options(run.options),
         max_images=run.options.max_images,
         style=_source("report.css"),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from codes.data.triples import TripleDataset
 from codes.metrics.evaluation import ImageScore, restored_path
+from codes.metrics.score_files import read_scores
+from codes.metrics.tables import SUMMARY_COLUMNS
 from codes.options import TestOptions, TestSet, load_options
 from codes.utils.errors import UserError, warn
 from codes.utils.files import from_root, read_csv
@@ -53,6 +55,8 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{folder}: holds no finished run; first: python codes/test.py -opt FILE")
     options = load_options(TestOptions, folder / "options.yml")
     summary = read_csv(folder / "summary.csv")
+    if summary and summary[0].keys() != set(SUMMARY_COLUMNS):
+        raise UserError(f"{folder / 'summary.csv'}: has other columns than this version writes; run it again")
     # Not options.rows(): methods whose weights were missing have no results, or those of an older run.
     methods = tuple(dict.fromkeys(row["method"] for row in summary))
     order = [test_set.name for test_set in options.datasets.values()]
@@ -84,10 +88,9 @@ def read_run(folder: Path) -> Run:
 
 def _scores(folder: Path, sets: Sequence[str]) -> dict[tuple[str, str], ImageScore]:
     """(set, image) -> score, of the given sets."""
-    path = folder / "per_image.csv"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run the method again")
-    return {(score.set, score.image): score for score in map(ImageScore.from_row, read_csv(path)) if score.set in sets}
+    if not (folder / "per_image.csv").is_file():
+        raise UserError(f"{folder / 'per_image.csv'}: no such file; run the method again")
+    return {score.key(): score for score in read_scores(folder) if score.set in sets}
 
 
 def _sources(test_set: TestSet) -> dict[str, tuple[Path, Path, Path]]:

@@ -1,4 +1,4 @@
-"""Run every table whose data and weights are in place; say in a line each what others lack.
+"""Run every table whose data and weights are in place, with its report; say in a line each what others lack.
 
     python codes/scripts/run_tables.py
 
@@ -15,6 +15,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes import test as test_script
 from codes.options import TestOptions, load_options
+from codes.scripts import make_report
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root
 
@@ -67,6 +68,9 @@ def main(argv: Sequence[str]) -> int:
         call = ["-opt", str(path), "--results", str(results), *overrides]
         call += [] if arguments.anew else ["--resume"]
         status = max(status, run_command_line(test_script.main, call))
+        name = load_options(TestOptions, path, arguments.set).name
+        if (results / name / "summary.csv").is_file():
+            run_command_line(make_report.main, [name, "--results", str(results)])
     return status
 
 

@@ -133,16 +133,22 @@ def _mean(cells: dict[tuple[str, str], float]) -> str:
     return f"{sum(cells.values()) / len(cells):.2f} dB on average over {len(cells)} columns"
 
 
+def write_claims(folder: Path, target: Path) -> list[dict[str, str]]:
+    """Write and return the rows. Raises UserError where a published file is missing."""
+    try:
+        rows = [dict(zip(COLUMNS, claim, strict=True)) for claim in claims(folder)]
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: no such file; publish it first (codes/scripts/publish.py)") from None
+    write_csv(target, rows, COLUMNS)
+    return rows
+
+
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--published", type=Path, default=PUBLISHED, help="default: results/published")
     parser.add_argument("--output", type=Path, default=PUBLISHED / "claims.csv", help="default: there, claims.csv")
     arguments = parser.parse_args(argv)
-    try:
-        rows = [dict(zip(COLUMNS, claim, strict=True)) for claim in claims(arguments.published)]
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename}: no such file; publish it first (codes/scripts/publish.py)") from None
-    write_csv(arguments.output, rows, COLUMNS)
+    rows = write_claims(arguments.published, arguments.output)
     for row in rows:
         print(f"{row['verdict']:10}  {row['claim']}: {row['here'] or '-'} (paper: {row['paper']})")
     return 0

@@ -2,8 +2,9 @@
 
     python codes/scripts/publish.py table2 table3 robustness ablation
 
-Without names only the pages are written: the tables of README.md and REPRODUCTION.md stand between
-marks that name their file, <!-- table: results/published/... --> and <!-- end of table -->.
+Without names only headline.md, claims.csv and the pages are written: the tables of README.md and
+REPRODUCTION.md stand between marks that name their file, <!-- table: results/published/... --> and
+<!-- end of table -->.
 """
 
 import argparse
@@ -19,6 +20,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.metrics.headline import headline
 from codes.options import TestOptions, load_options
+from codes.scripts.check_claims import write_claims
 from codes.training.ablation import OPTION_FILE, AblationOptions
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, read_csv, write_text
@@ -91,6 +93,7 @@ def main(argv: Sequence[str]) -> int:
         SPECIAL.get(name, publish)(ROOT / "results" / name, PUBLISHED / name)
     rows = [row for name in ("table2", "table3") for row in read_csv(PUBLISHED / name / "table.csv")]
     write_text(PUBLISHED / "headline.md", headline(rows))
+    write_claims(PUBLISHED, PUBLISHED / "claims.csv")
     for page in PAGES:
         write_text(page, with_tables(page.read_text(encoding="utf-8")))
     return 0

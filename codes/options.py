@@ -4,7 +4,7 @@ Every key is checked once, here: an unknown one, a wrong type or a missing one i
 that names the file, the key's path and, for a misspelt key, the nearest valid one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -101,6 +101,10 @@ class TestOptions(Options):
         return self.methods or {self.name: Method(network_G=self.network_G, path=self.path)}
 
 
+class _NetworkGroup(Options):
+    network_G: AnyNetwork
+
+
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
@@ -119,6 +123,16 @@ def load_options(schema: type[AnyOptions], path: str | Path, overrides: Sequence
         return schema.model_validate(content)
     except ValidationError as error:
         raise UserError(_explain(schema, error, str(path))) from None
+
+
+def network_options(content: Any, where: str) -> NetworkOptions:
+    """The options of a network from the value of a `network_G` key. Raises UserError, naming `where`, for a mistake."""
+    group = {"network_G": dict(content) if isinstance(content, Mapping) else content}
+    _expand_presets(group, where)
+    try:
+        return _NetworkGroup.model_validate(group).network_G
+    except ValidationError as error:
+        raise UserError(_explain(_NetworkGroup, error, where)) from None
 
 
 def dump_options(options: Options) -> str:

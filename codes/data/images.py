@@ -1,35 +1,65 @@
 """Reading and writing images: RGB order, float32, 0 to 1."""
 
+import io
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-_FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+# What OpenCV has to say of a damaged file would stand beside our own one line.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def decode(path: str | Path) -> np.ndarray:
     """The file's pixels as stored, (H, W) or (H, W, C) in OpenCV's channel order.
 
-    Raises UserError for a file that is missing, empty or no readable image.
+    Raises UserError for a file that is missing, empty or no readable image, and as `header` does.
     """
-    path = Path(path)
+    data = read_bytes(path)
+    header(data, path)
+    return decode_bytes(data, path)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """A file's content. Raises UserError where it can't be read."""
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def header(data: bytes, where: str | Path) -> Image.Image | None:
+    """The image file that `data` is, its pixels not read yet; None for a kind that Pillow doesn't know.
+
+    Raises UserError for one that claims more pixels than a photograph has: a decompression bomb.
+    """
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except cv2.error:
+        with warnings.catch_warnings(action="ignore"):
+            return Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError:
+        raise UserError(f"{where}: claims more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, which is refused") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        return None
+
+
+def decode_bytes(data: bytes, where: str | Path) -> np.ndarray:
+    """The pixels of an image file's content, as `decode` gives them."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except (cv2.error, MemoryError):
         pixels = None
     if pixels is None:
-        raise UserError(f"{path}: not a readable image ({data.size} bytes); is it damaged?")
+        raise UserError(f"{where}: not a readable image ({len(data)} bytes); is it damaged?")
     return pixels
 
 
@@ -51,8 +81,8 @@ def read_image(path: str | Path) -> np.ndarray:
         pixels = pixels[..., ::-1]
     if pixels.shape[2] not in (1, 3):
         raise UserError(f"{path}: an image of {pixels.shape[2]} channels; grey or RGB is needed")
-    if pixels.dtype in _FULL_SCALE:
-        return pixels.astype(np.float32) / np.float32(_FULL_SCALE[pixels.dtype])
+    if pixels.dtype in FULL_SCALE:
+        return pixels.astype(np.float32) / np.float32(FULL_SCALE[pixels.dtype])
     if not np.issubdtype(pixels.dtype, np.floating):
         raise UserError(f"{path}: pixels of type {pixels.dtype}; 8-bit, 16-bit or float is needed")
     if not np.isfinite(pixels).all():

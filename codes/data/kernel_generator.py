@@ -1,4 +1,6 @@
-"""Synthetic kernels: camera shake (random trajectories), Gaussian, disk and delta."""
+"""Synthetic kernels: camera shake (random trajectories), straight motion, Gaussian, disk and delta."""
+
+import math
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -49,7 +51,14 @@ def _exposed(path: np.ndarray, size: int, width: float) -> np.ndarray:
     """Draw a path (steps, 2), in pixels about the middle, at equal times with a Gaussian pen."""
     times = np.linspace(0, len(path) - 1, len(path) * _SUPERSAMPLING)
     dense = np.stack([np.interp(times, np.arange(len(path)), path[:, axis]) for axis in (0, 1)], 1)
-    place = np.clip(dense + (size - 1) / 2, 0, size - 1 - 1e-6)
+    kernel = gaussian_filter(_points(dense, size), width, mode="constant")
+    kernel[kernel < 1e-3 * kernel.max()] = 0
+    return kernel
+
+
+def _points(points: np.ndarray, size: int) -> np.ndarray:
+    """Points (n, 2), row and column in pixels about the middle, each shared out among its 4 nearest pixels."""
+    place = np.clip(points + (size - 1) / 2, 0, size - 1 - 1e-6)
     corner = place.astype(int)
     share = place - corner
     kernel = np.zeros((size, size))
@@ -58,8 +67,27 @@ def _exposed(path: np.ndarray, size: int, width: float) -> np.ndarray:
             amount = np.abs(1 - row - share[:, 0]) * np.abs(1 - column - share[:, 1])
             cell = np.minimum(corner + (row, column), size - 1)
             np.add.at(kernel, (cell[:, 0], cell[:, 1]), amount)
-    kernel = gaussian_filter(kernel, width, mode="constant")
-    kernel[kernel < 1e-3 * kernel.max()] = 0
+    return kernel
+
+
+def motion(length: float, angle: float) -> np.ndarray:
+    """A straight, steady motion over `length` pixels, anti-aliased, on a square of odd side, sum 1.
+
+    `angle` in degrees, counter-clockwise from the horizontal: 0 is to the right, 90 upwards. A
+    straight line looks the same from both ends, so there is no question of convolution or correlation.
+    """
+    direction = np.array([-np.sin(np.radians(angle)), np.cos(np.radians(angle))])  # rows grow downwards
+    steps = max(1, round(length * 16))
+    along = ((np.arange(steps) + 0.5) / steps - 0.5) * length
+    kernel = _points(along[:, None] * direction, 2 * math.ceil(length / 2) + 3)
+    kernel = np.where(kernel > 1e-9 * kernel.max(), kernel, 0)
+    return _trimmed(kernel / kernel.sum())
+
+
+def _trimmed(kernel: np.ndarray) -> np.ndarray:
+    """The kernel, square and of odd side, without the empty frames around it."""
+    while len(kernel) > 1 and not (kernel[[0, -1]].any() or kernel[:, [0, -1]].any()):
+        kernel = kernel[1:-1, 1:-1]
     return kernel
 
 

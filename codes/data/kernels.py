@@ -17,16 +17,19 @@ from codes.models.archs.blur import odd_sized
 from codes.utils.errors import UserError
 
 KERNEL_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".mat")
+LARGEST = 4095
+"""Longest side of a kernel; a file that claims more is no kernel."""
 
 
-def read_kernel(path: str | Path) -> np.ndarray:
+def read_kernel(path: str | Path, per_channel: bool = False) -> np.ndarray:
     """Read one kernel: float64 (h, w), odd sides, sum 1.
 
-    PNG or TIFF (8 or 16 bit, float; equal channels), .npy, or .mat (v5 and v7.3).
+    PNG or TIFF (8 or 16 bit, float; equal channels), .npy, or .mat (v5 and v7.3). With
+    `per_channel`, a file of three channels that differ gives (h, w, 3), red first.
     Raises UserError for a missing or unreadable file, a file of several kernels, and as
     `normalised` does.
     """
-    kernels = _read_all(path)
+    kernels = _read_all(path, per_channel)
     if len(kernels) > 1:
         raise UserError(f"{path}: holds {len(kernels)} kernels ({', '.join(kernels)}); store one in a file of its own")
     return next(iter(kernels.values()))
@@ -37,7 +40,7 @@ def read_kernels(path: str | Path) -> list[np.ndarray]:
     return list(_read_all(path).values())
 
 
-def _read_all(path: str | Path) -> dict[str, np.ndarray]:
+def _read_all(path: str | Path, per_channel: bool = False) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -47,31 +50,36 @@ def _read_all(path: str | Path) -> dict[str, np.ndarray]:
     elif suffix == ".mat":
         arrays = _read_mat(path)
     else:
-        arrays = {path.stem: decode(path)}
-    return {name: normalised(array, path) for name, array in arrays.items()}
+        pixels = decode(path)
+        arrays = {path.stem: pixels[..., [2, 1, 0]] if pixels.ndim == 3 and pixels.shape[2] >= 3 else pixels}
+    return {name: normalised(array, path, per_channel) for name, array in arrays.items()}
 
 
-def normalised(kernel: np.ndarray, where: str | Path) -> np.ndarray:
-    """Check a kernel and bring it to float64, one channel, odd sides and sum 1.
+def normalised(kernel: np.ndarray, where: str | Path, per_channel: bool = False) -> np.ndarray:
+    """Check a kernel and bring it to float64, odd sides and sum 1.
 
+    One channel (h, w), or (h, w, 3), each of sum 1, where `per_channel` is allowed and they differ.
     Raises UserError, naming `where`, for a kernel that is not numeric, not two-dimensional, of
-    differing channels, not finite, all zero, or of negative sum.
+    differing channels, too large, not finite, all zero, or of negative sum.
     """
     kernel = np.asarray(kernel)
     if kernel.dtype.kind not in "biuf":
         raise UserError(f"{where}: a kernel is made of real numbers, not {kernel.dtype}")
     if kernel.ndim == 3 and kernel.shape[2] in (2, 4):
         kernel = kernel[..., :-1]
-    if kernel.ndim == 3:
-        if np.ptp(kernel, axis=2).any():
-            raise UserError(f"{where}: the kernel's channels differ; a grey kernel is needed")
-        kernel = kernel[..., 0]
-    if kernel.ndim != 2 or kernel.size == 0:
+    if kernel.ndim not in (2, 3) or kernel.size == 0:
         raise UserError(f"{where}: a kernel is a two-dimensional array, not of shape {kernel.shape}")
+    if max(kernel.shape) > LARGEST:
+        raise UserError(f"{where}: {kernel.shape[0]}x{kernel.shape[1]} values are too many for a kernel")
     kernel = kernel.astype(np.float64)
-    total = kernel.sum()
-    if not np.isfinite(total):
+    if not np.isfinite(kernel.sum()):
         raise UserError(f"{where}: the kernel holds values that are not finite (NaN or infinity)")
+    if kernel.ndim == 3 and np.ptp(kernel, axis=2).any():
+        if not (per_channel and kernel.shape[2] == 3):
+            raise UserError(f"{where}: the kernel's channels differ; a grey kernel is needed")
+        return np.stack([normalised(channel, where) for channel in np.moveaxis(kernel, 2, 0)], 2)
+    kernel = kernel if kernel.ndim == 2 else kernel[..., 0]
+    total = kernel.sum()
     if not kernel.any():
         raise UserError(f"{where}: the kernel is all zero")
     if total <= 0:
@@ -80,8 +88,8 @@ def normalised(kernel: np.ndarray, where: str | Path) -> np.ndarray:
 
 
 def check_fits(kernel: np.ndarray, image: np.ndarray, where: str | Path) -> None:
-    """Raise UserError where the kernel (h, w) is larger than the image (H, W, C)."""
-    if any(k > s for k, s in zip(kernel.shape, image.shape, strict=False)):
+    """Raise UserError where the kernel (h, w) or (h, w, 3) is larger than the image (H, W, C)."""
+    if any(k > s for k, s in zip(kernel.shape[:2], image.shape[:2], strict=True)):
         raise UserError(
             f"{where}: a kernel of {kernel.shape[0]}x{kernel.shape[1]} pixels is larger than the image "
             f"of {image.shape[0]}x{image.shape[1]}"
@@ -102,22 +110,25 @@ def write_kernel(path: str | Path, kernel: np.ndarray) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        # Mapped first: a header that claims more than the file holds allocates nothing.
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, EOFError, OSError, MemoryError) as error:
         raise UserError(f"{path}: not a readable .npy array ({error})") from None
 
 
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
-    """All two-dimensional numeric arrays of a MATLAB file by name, cell arrays opened.
+    """All numeric arrays of a MATLAB file, two-dimensional or of three channels, by name, cell arrays opened.
 
-    Text is no array, and a single number beside larger arrays is no kernel.
+    Text is no array, a single number beside larger arrays is no kernel, and what is far too large
+    for one is not read.
     """
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
                 found = {k: a for name in file if name != "#refs#" for k, a in _hdf5_arrays(file, name, file[name])}
         else:
-            variables = scipy.io.loadmat(path)
+            wanted = [name for name, shape, _ in scipy.io.whosmat(path) if _small(shape)]
+            variables = scipy.io.loadmat(path, variable_names=wanted)
             found = {k: a for name in variables if name[:2] != "__" for k, a in _cell_arrays(name, variables[name])}
     except Exception as error:  # scipy and h5py raise many kinds for damaged files
         raise UserError(f"{path}: not a readable MATLAB file ({error})") from None
@@ -132,16 +143,26 @@ def _cell_arrays(name: str, value: np.ndarray) -> Iterator[tuple[str, np.ndarray
     if value.dtype == object:
         for number, cell in enumerate(value.flat, 1):
             yield from _cell_arrays(f"{name}{{{number}}}", np.asarray(cell))
-    elif value.ndim == 2 and value.dtype.kind in "biuf":
+    elif _kernel_like(value):
         yield name, value
 
 
 def _hdf5_arrays(file: h5py.File, name: str, value: h5py.Dataset | h5py.Group) -> Iterator[tuple[str, np.ndarray]]:
-    if not isinstance(value, h5py.Dataset) or value.attrs.get("MATLAB_class") == b"char":
+    if not isinstance(value, h5py.Dataset) or value.attrs.get("MATLAB_class") == b"char" or not _small(value.shape):
         return
     if value.dtype == h5py.ref_dtype:
         for number, reference in enumerate(value[()].flat, 1):
             yield from _hdf5_arrays(file, f"{name}{{{number}}}", file[reference])
-    elif value.ndim == 2 and value.dtype.kind in "biuf":
+    elif value.dtype.kind in "biuf":
         # MATLAB stores columns first, so what h5py reads is transposed.
-        yield name, value[()].T
+        array = value[()].T
+        if _kernel_like(array):
+            yield name, array
+
+
+def _small(shape: tuple[int, ...]) -> bool:
+    return all(length <= LARGEST for length in shape)
+
+
+def _kernel_like(array: np.ndarray) -> bool:
+    return array.dtype.kind in "biuf" and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3))

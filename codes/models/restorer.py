@@ -48,14 +48,10 @@ class Restorer:
 
         blurry: (H, W, C) in [0, 1]. For a network of three channels grey (C = 1) is repeated, and
         the mean of the restored channels returned; a network of one channel (in_nc: 1) gets
-        each channel as an image of its own. kernel: (h, w), sum 1. noise_sigma: told to
+        each channel as an image of its own. kernel: (h, w), sum 1, or (h, w, 3). noise_sigma: told to
         classical methods.
         """
-        channels = blurry.shape[2]
-        in_nc = getattr(self.network, "in_nc", channels)
-        y = self._tensor(blurry).permute(2, 0, 1)
-        y = y[:, None] if in_nc == 1 else y.expand(in_nc, -1, -1)[None]
-        k = self._tensor(kernel).expand(len(y), -1, -1)
+        y, k = (tensor.to(self.device) for tensor in as_batch(self.network, blurry, kernel))
         arguments = {"noise_sigma": noise_sigma} if isinstance(self.network, ClassicalMethod) else {}
         self._finish()
         with peak_memory(self.device) as peak:
@@ -63,12 +59,30 @@ class Restorer:
             x = self.network(y, k, **arguments)
             self._finish()
             seconds = time.perf_counter() - start
-        image = x.flatten(0, 1).permute(1, 2, 0).float().cpu().numpy()
-        return Restored(image.mean(2, keepdims=True) if channels == 1 else image, seconds, peak.mib)
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(self.device)
+        return Restored(as_image(x, blurry.shape[2]), seconds, peak.mib)
 
     def _finish(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def as_batch(network: nn.Module, image: np.ndarray, kernel: np.ndarray) -> tuple[Tensor, Tensor]:
+    """An image (H, W, C) and its kernel (h, w) or (h, w, 3) as `network` takes them, float32.
+
+    Grey is repeated for a network of three channels; a network of one gets a batch of C images.
+    """
+    channels = image.shape[2]
+    in_nc = getattr(network, "in_nc", channels)
+    y, k = (torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for array in (image, kernel))
+    y = y.permute(2, 0, 1)
+    if k.dim() == 2:
+        k = k.expand(channels if in_nc == 1 else 1, -1, -1)
+    else:
+        k = k.permute(2, 0, 1) if in_nc == 1 else k.permute(2, 0, 1)[None]
+    return (y[:, None] if in_nc == 1 else y.expand(in_nc, -1, -1)[None]), k
+
+
+def as_image(x: Tensor, channels: int) -> np.ndarray:
+    """What a network gives for `as_batch` of an image of so many channels: (H, W, channels) float32."""
+    image = x.flatten(0, 1).permute(1, 2, 0).float().cpu().numpy()
+    return image.mean(2, keepdims=True) if channels == 1 else image

@@ -103,17 +103,23 @@ class DSDNet(nn.Module):
         self.register_load_state_dict_pre_hook(translate_in_place)
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
-        """x0 (B, C, H, W), before any stage; not clamped."""
+        """x0 (B, C, H, W), before any stage; not clamped. The kernel as for `forward`."""
         return self.initialise(blurry, odd_sized(kernel.to(blurry.dtype)))
 
     def forward(
-        self, blurry: Tensor, kernel: Tensor, mask: Tensor | None = None, stages: bool = False
+        self,
+        blurry: Tensor,
+        kernel: Tensor,
+        mask: Tensor | None = None,
+        stages: bool = False,
+        x0: Tensor | None = None,
     ) -> Tensor | list[Tensor]:
         """Restore blurry images.
 
-        blurry: (B, C, H, W), values in [0, 1]. kernel: (B, h, w), each summing to 1, applied as
-        a cross-correlation. mask: None, or (B, 1, H, W) or (B, C, H, W), 1 at valid pixels.
-        Both are brought to the weights' precision.
+        blurry: (B, C, H, W), values in [0, 1]. kernel: (B, h, w), or (B, C, h, w) for one a
+        channel, each summing to 1, applied as a cross-correlation. mask: None, or (B, 1, H, W) or
+        (B, C, H, W), 1 at valid pixels. x0: None, or a start (B, C, H, W) that a caller knows
+        better, such as a tile's part of the whole image's. All are brought to the weights' precision.
         Returns x_T (B, C, H, W), not clamped; with `stages` the list x_1 ... x_T.
         Raises ValueError for a mask where the x-step has no use for one.
         """
@@ -124,7 +130,7 @@ class DSDNet(nn.Module):
         y = blurry if m is None else m * blurry
         kernel = odd_sized(kernel)
         H = Blur(kernel, y.shape[-2:], border=self.padding_mode)
-        x = self.initialise(y, kernel)
+        x = self.initialise(y, kernel) if x0 is None else x0.to(y.dtype)
         u_i = u_j = 0
         restored = []
         for t, (F, G) in enumerate(zip(self.F, self.G, strict=True)):

@@ -97,7 +97,7 @@ class PaperInitialisation(nn.Module):
     weight = 0.002
 
     def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
-        """blurry (B, C, H, W), kernel (B, h, w) of odd sides -> x0 (B, C, H, W), not clamped."""
+        """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
         return crop(inverse_filter(extend(blurry, kernel), kernel, self.weight), kernel)
 
 
@@ -116,15 +116,15 @@ class AdaptiveInitialisation(nn.Module):
     """what rounding to 8 bit leaves of the noise even in a clean image"""
 
     def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
-        """blurry (B, C, H, W), kernel (B, h, w) of odd sides -> x0 (B, C, H, W), not clamped."""
+        """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
         sigma = estimate_noise(blurry).clamp(min=self.least_sigma)
         return self.inverse(blurry, kernel, self.weight_at_1_percent * (sigma / 0.01) ** self.exponent)
 
     def inverse(self, blurry: Tensor, kernel: Tensor, weight: Tensor) -> Tensor:
-        """x0 (B, C, H, W) for given weights (B,)."""
+        """x0 (B, C, H, W) for given weights (B,); the kernel is (B, h, w) or (B, C, h, w)."""
         padded = pad_to_fast_size(blurry, kernel.shape[-2:])
         size = padded.shape[-2:]
-        K = transfer_function(kernel[:, None], size)
+        K = transfer_function(kernel if kernel.dim() == 4 else kernel[:, None], size)
         tapered = edge_taper(padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size))
         denominator = K.abs().square() + weight[:, None, None, None] * gradient_power(size, K.device, blurry.dtype)
         x0 = torch.fft.irfft2(K.conj() * torch.fft.rfft2(tapered) / denominator, s=size)

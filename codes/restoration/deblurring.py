@@ -1,0 +1,162 @@
+"""Restoring one image with a trained network: tiles, self-ensemble, precision, masks."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from codes.models.archs.blur import Blur, odd_sized
+from codes.models.restorer import as_batch, as_image
+from codes.restoration.ensemble import TRANSFORMS, averaged
+from codes.restoration.masks import filled
+from codes.restoration.memory import HELD_BYTES, X0_BYTES, free_memory, network_bytes
+from codes.restoration.tiling import MULTIPLE, Tile, blended, plan, smallest_side
+from codes.utils.errors import UserError
+
+LARGEST_SIDE = 2048
+"""Of a tile; larger ones save hardly any time."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to restore.
+
+    precision: of the network's convolutions; Fourier transforms are float32 always. tile: side of
+    the tiles in pixels, `auto` to choose it by the memory, `off` for the whole image at once.
+    ensemble: mean over the eight flips and turns. gigabytes: what `auto` may take; None: what is free.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    tile: int | Literal["auto", "off"] = "auto"
+    ensemble: bool = False
+    gigabytes: float | None = None
+
+
+class Deblurrer:
+    """Restores images with a DSDNet or DSDNet+ on a device; `progress` shows a bar over the tiles."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device | str = "cpu",
+        settings: Settings = Settings(),  # noqa: B008  it is frozen
+        progress: bool = False,
+    ):
+        self.device, self.settings, self.progress = torch.device(device), settings, progress
+        self.network = network.to(self.device).eval()
+
+    @torch.inference_mode()
+    def stages(
+        self, blurry: np.ndarray, kernel: np.ndarray, mask: np.ndarray | None = None, every: bool = True
+    ) -> list[np.ndarray]:
+        """x0 and every stage's image, or only the last one, the result; float32 (H, W, C), not clamped.
+
+        blurry: (H, W, C), C = 1 or 3, from 0 to 1. kernel: (h, w) or (h, w, 3), sum 1 (of each
+        channel), cross-correlated. mask: (H, W), 1 at valid pixels, 0 at those to leave out.
+        Raises UserError where the memory doesn't suffice, the tiles are too small for the kernel, or
+        the network takes no mask.
+        """
+        if mask is not None and not self.network.solver.takes_mask:
+            raise UserError(f"mask: {type(self.network).__name__} takes none")
+        y, k = as_batch(self.network, blurry, kernel)
+        m = None if mask is None else torch.from_numpy(mask).float()[None, None]
+        try:
+            with tqdm(unit=" tiles", leave=False, disable=None if self.progress else True) as bar:
+                images = self._averaged(y, odd_sized(k), m, every, bar)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise UserError(_TOO_LITTLE) from None
+        except RuntimeError as error:
+            if "alloc" in str(error):  # how torch says it on a CPU
+                raise UserError(_TOO_LITTLE) from None
+            raise
+        return [as_image(x, blurry.shape[2]) for x in images]
+
+    def _averaged(self, y: Tensor, k: Tensor, m: Tensor | None, every: bool, bar: tqdm) -> Sequence[Tensor]:
+        passes = TRANSFORMS if self.settings.ensemble else 1
+
+        def tiled(y: Tensor, k: Tensor, m: Tensor | None) -> Sequence[Tensor]:
+            return self._tiled(y, k, m, every, bar, passes)
+
+        return averaged(tiled, y, k, m) if self.settings.ensemble else tiled(y, k, m)
+
+    def _tiled(
+        self, y: Tensor, k: Tensor, m: Tensor | None, every: bool, bar: tqdm, passes: int
+    ) -> Sequence[Tensor]:
+        """The stages' images of a batch (B, C, H, W) on the CPU, tile by tile."""
+        size = (y.shape[-2], y.shape[-1])
+        side, at_once = self._layout(y, k)
+        tiles = plan(size, side, overlap_of(k)) if side else [Tile.of_all(size)]
+        bar.total = passes * len(tiles)
+        x0 = Hx0 = None
+        if at_once:
+            x0 = self._initial(y, k, m)
+            Hx0 = Blur(k, size, border=self.network.padding_mode)(x0) if side else None
+
+        def restore(tile: Tile) -> Sequence[Tensor]:
+            part, mask = tile.of(y), None if m is None else tile.of(m)
+            start = self._initial(part, k, mask) if x0 is None else tile.of(x0)
+            if Hx0 is not None:
+                # The tile's own H doesn't see beyond its border; what it misses of H x0 is made up for.
+                H = Blur(k, part.shape[-2:], border=self.network.padding_mode)
+                part = part + H(start) - tile.of(Hx0)
+            images = self._network(part, k, mask, start, every)
+            bar.update()
+            return [start, *images] if every else images
+
+        return blended(restore, tiles, size)
+
+    def _network(self, y: Tensor, k: Tensor, m: Tensor | None, x0: Tensor, every: bool) -> list[Tensor]:
+        y, k, x0 = (tensor.to(self.device) for tensor in (y, k, x0))
+        m = None if m is None else m.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            images = self.network(y, k, m, stages=every, x0=x0)
+        return images if every else [images]
+
+    def _initial(self, y: Tensor, k: Tensor, m: Tensor | None) -> Tensor:
+        """x0 (B, C, H, W) on the CPU; computed on the device where it fits."""
+        y = y if m is None else filled(y, m)
+        fits = X0_BYTES * _values(y) <= self._budget(self.device)
+        device = self.device if fits else torch.device("cpu")
+        return self.network.initial(y.to(device), k.to(device)).cpu()
+
+    def _budget(self, device: torch.device) -> float:
+        free = free_memory(device)
+        return free if self.settings.gigabytes is None else min(free, self.settings.gigabytes * 1e9)
+
+    def _layout(self, y: Tensor, k: Tensor) -> tuple[int | None, bool]:
+        """Side of the tiles, None for the whole image; and whether x0 is computed of the whole image."""
+        overlap, tile, pixels = overlap_of(k), self.settings.tile, _values(y)
+        if tile == "off":
+            return None, True
+        on_cpu, on_device = self._budget(torch.device("cpu")), self._budget(self.device)
+        at_once = pixels * (X0_BYTES + HELD_BYTES) <= on_cpu
+        least = smallest_side(overlap)
+        if tile == "auto":
+            room = on_device - (pixels * HELD_BYTES if self.device.type == "cpu" else 0)
+            fitting = max(room, 0) / network_bytes(self.network) / (y.numel() / y.shape[-1] / y.shape[-2] / 3)
+            if pixels <= fitting and at_once:
+                return None, True
+            side = max(min(math.isqrt(int(fitting)), LARGEST_SIDE) // MULTIPLE * MULTIPLE, least)
+        else:
+            side = tile // MULTIPLE * MULTIPLE
+            if side < least:
+                raise UserError(f"tile {tile}: this kernel needs tiles of at least {least} pixels")
+        return (None if max(y.shape[-2:]) <= side else side), at_once
+
+
+_TOO_LITTLE = "the memory does not suffice; choose smaller tiles (--tile) or free some"
+
+
+def overlap_of(kernel: Tensor) -> int:
+    """Pixels by which tiles have to overlap for a kernel (..., h, w); measured by codes/scripts/measure_tiling.py."""
+    return 48 + 4 * (max(kernel.shape[-2:]) - 1)
+
+
+def _values(y: Tensor) -> float:
+    """Pixels of a batch, in images of three channels."""
+    return y.numel() / 3

@@ -1,0 +1,38 @@
+"""How much memory there is, and how much a network takes: codes/scripts/measure_tiling.py measured it."""
+
+from pathlib import Path
+
+import psutil
+import torch
+from torch import nn
+
+SPARE = 0.8
+"""Share of the free memory that is planned with."""
+X0_BYTES = 150
+"""A pixel, for x0 of an image of three channels at once."""
+HELD_BYTES = 80
+"""A pixel of the whole image: its values, x0 and the result, while tiles are restored."""
+_BASE_BYTES, _BYTES_PER_FILTER = 200, 95
+"""A pixel, for the network: a part of its own and one for each of its filters."""
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on the device, or, for the CPU, on this machine and in its container."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min([psutil.virtual_memory().available, *_container()])
+
+
+def network_bytes(network: nn.Module) -> int:
+    """Bytes a pixel that DSDNet or DSDNet+ takes beyond its input and result."""
+    filters = network.F[0].out_channels + network.G[0].out_channels
+    return _BASE_BYTES + _BYTES_PER_FILTER * filters
+
+
+def _container() -> list[int]:
+    """Bytes that the limit of a control group, such as a container's, leaves; [] where there is none."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        return [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
+    except (OSError, ValueError):
+        return []

@@ -63,6 +63,10 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     device = training_device(options, group)
     torch.manual_seed(recipe.manual_seed)
     network = build_network(options.network_G).to(device)
+    if train_set.masks and not network.solver.takes_mask:
+        raise UserError(
+            f"datasets.train.masks: the x-step '{options.network_G.solver}' takes no mask; leave the key out"
+        )
     if options.path.pretrain_model_G is not None:
         load_pretrained(network, options.path.pretrain_model_G, options.path.strict_load)
     trainer = Trainer(network, recipe, device, group)

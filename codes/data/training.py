@@ -18,8 +18,12 @@ from codes.data.degradation import seed_of
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
 from codes.models.archs.blur import Blur, centre
+from codes.restoration.masks import clipped_highlights
 from codes.training.options import KernelShares, TrainSet
 from codes.utils.errors import UserError
+
+MOST_DEAD = 0.01
+"""Largest share of dead pixels in a masked patch."""
 
 
 class Sample(NamedTuple):
@@ -27,6 +31,7 @@ class Sample(NamedTuple):
 
     sharp, blurry, noise: float32 (3, H, W); kernel: (h, w), sum 1; sigma: scalar, standard
     deviation of the noise. blurry = blur of sharp + noise, where noise includes the error of rounding if there is one.
+    mask: None, or (1, H, W), 1 at valid pixels and 0 at clipped or dead ones; sharp goes beyond 1 there.
     """
 
     sharp: Tensor
@@ -34,6 +39,7 @@ class Sample(NamedTuple):
     kernel: Tensor
     noise: Tensor
     sigma: Tensor
+    mask: Tensor | None = None
 
 
 class Ticket(NamedTuple):
@@ -76,6 +82,9 @@ class TrainingPatches(Dataset):
         grey = options.grey > 0 and random.uniform() < options.grey
         if grey:
             image = np.broadcast_to(image.mean(2, keepdims=True), image.shape)
+        masked = options.masks > 0 and random.uniform() < options.masks
+        if masked:
+            image = highlighted(random, image)
         top, left = (random.randint(length - size + 1) for length in image.shape[:2])
         # The blur sees real pixels within the margin; beyond it, and beyond the image, replicated ones.
         margin = max(centre(kernel.shape)) if random.uniform() < options.real_border else 0
@@ -89,10 +98,15 @@ class TrainingPatches(Dataset):
         sigma = least + (largest - least) * random.uniform() ** options.noise_exponent
         noise = random.standard_normal((1 if grey else 3, size, size))
         blurry = blurred + torch.from_numpy((sigma * noise).astype(np.float32))
+        mask = None
+        if options.masks > 0:
+            mask = blurry.new_ones(1, size, size)
+            if masked:
+                blurry, mask = clipped(random, blurry)
         if options.round_8bit:
             blurry = blurry.clamp(0, 1).mul(255).round().div(255)
         kernel = zero_padded(k, options.kernel_size)
-        return Sample(x[inner].contiguous(), blurry, kernel, blurry - blurred, torch.tensor(sigma))
+        return Sample(x[inner].contiguous(), blurry, kernel, blurry - blurred, torch.tensor(sigma), mask)
 
     def _image_of(self, number: int) -> int:
         """Every epoch shows each image once, in an order of its own."""
@@ -180,9 +194,29 @@ def zero_padded(kernel: Tensor, size: int) -> Tensor:
     return torch.nn.functional.pad(kernel, (columns, columns, rows, rows))
 
 
+def highlighted(random: np.random.RandomState, image: np.ndarray) -> np.ndarray:
+    """An image (H, W, C) made brighter, so that its highlights, up to a tenth of it, go beyond 1, to 5 at most."""
+    share, boost = random.uniform(0, 0.1), random.uniform(1, 4)
+    image = image / max(np.quantile(image.mean(2), 1 - share), 0.1)
+    return np.minimum(np.where(image > 1, 1 + boost * (image - 1), image), 5).astype(np.float32)
+
+
+def clipped(random: np.random.RandomState, blurry: Tensor) -> tuple[Tensor, Tensor]:
+    """A blurry patch (3, H, W) as a sensor gives it, and its mask (1, H, W).
+
+    Values are clipped to [0, 1], and now and then a pixel is dead (black) or hot (white). The mask
+    is 0 there, and at the neighbours of clipped pixels, as the mask of codes/deblur.py is.
+    """
+    blurry = blurry.clamp(0, 1)
+    mask = torch.from_numpy(clipped_highlights(blurry.permute(1, 2, 0).numpy()))[None]
+    dead = torch.from_numpy(random.uniform(size=mask.shape) < random.uniform(0, MOST_DEAD))
+    hot = torch.from_numpy(random.uniform(size=mask.shape) < 0.5)
+    return torch.where(dead, hot.to(blurry.dtype), blurry), mask * ~dead
+
+
 def collate(samples: Sequence[Sample]) -> Sample:
-    """Stack samples to a batch."""
-    return Sample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+    """Stack samples to a batch; either all of them have a mask or none."""
+    return Sample(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*samples, strict=True)))
 
 
 def random_batch(count: int, patch: int, kernel: int) -> Sample:

@@ -14,7 +14,7 @@ from codes.models.archs.blur import Blur, odd_sized
 from codes.models.restorer import as_batch, as_image
 from codes.restoration.ensemble import TRANSFORMS, averaged
 from codes.restoration.masks import filled
-from codes.restoration.memory import HELD_BYTES, X0_BYTES, free_memory, network_bytes
+from codes.restoration.memory import HELD_BYTES, X0_BYTES, budget, network_bytes
 from codes.restoration.tiling import MULTIPLE, Tile, blended, plan, smallest_side
 from codes.utils.errors import UserError
 
@@ -28,7 +28,8 @@ class Settings:
 
     precision: of the network's convolutions; Fourier transforms are float32 always. tile: side of
     the tiles in pixels, `auto` to choose it by the memory, `off` for the whole image at once.
-    ensemble: mean over the eight flips and turns. gigabytes: what `auto` may take; None: what is free.
+    ensemble: mean over the eight flips and turns. gigabytes: what this process may have of the device's
+    memory, for `auto`; None: what is free.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -44,7 +45,7 @@ class Deblurrer:
         self,
         network: nn.Module,
         device: torch.device | str = "cpu",
-        settings: Settings = Settings(),  # noqa: B008  it is frozen
+        settings: Settings = Settings(),
         progress: bool = False,
     ):
         self.device, self.settings, self.progress = torch.device(device), settings, progress
@@ -62,7 +63,7 @@ class Deblurrer:
         the network takes no mask.
         """
         if mask is not None and not self.network.solver.takes_mask:
-            raise UserError(f"mask: {type(self.network).__name__} takes none")
+            raise UserError(f"mask: the x-step of this {type(self.network).__name__} takes none")
         y, k = as_batch(self.network, blurry, kernel)
         m = None if mask is None else torch.from_numpy(mask).float()[None, None]
         try:
@@ -84,18 +85,16 @@ class Deblurrer:
 
         return averaged(tiled, y, k, m) if self.settings.ensemble else tiled(y, k, m)
 
-    def _tiled(
-        self, y: Tensor, k: Tensor, m: Tensor | None, every: bool, bar: tqdm, passes: int
-    ) -> Sequence[Tensor]:
+    def _tiled(self, y: Tensor, k: Tensor, m: Tensor | None, every: bool, bar: tqdm, passes: int) -> Sequence[Tensor]:
         """The stages' images of a batch (B, C, H, W) on the CPU, tile by tile."""
         size = (y.shape[-2], y.shape[-1])
         side, at_once = self._layout(y, k)
-        tiles = plan(size, side, overlap_of(k)) if side else [Tile.of_all(size)]
+        tiles = plan(size, side, overlap_of(k))
         bar.total = passes * len(tiles)
         x0 = Hx0 = None
         if at_once:
             x0 = self._initial(y, k, m)
-            Hx0 = Blur(k, size, border=self.network.padding_mode)(x0) if side else None
+            Hx0 = Blur(k, size, border=self.network.padding_mode)(x0) if len(tiles) > 1 else None
 
         def restore(tile: Tile) -> Sequence[Tensor]:
             part, mask = tile.of(y), None if m is None else tile.of(m)
@@ -120,33 +119,31 @@ class Deblurrer:
     def _initial(self, y: Tensor, k: Tensor, m: Tensor | None) -> Tensor:
         """x0 (B, C, H, W) on the CPU; computed on the device where it fits."""
         y = y if m is None else filled(y, m)
-        fits = X0_BYTES * _values(y) <= self._budget(self.device)
+        fits = X0_BYTES * _pixels(y) <= budget(self.device, self.settings.gigabytes)
         device = self.device if fits else torch.device("cpu")
         return self.network.initial(y.to(device), k.to(device)).cpu()
 
-    def _budget(self, device: torch.device) -> float:
-        free = free_memory(device)
-        return free if self.settings.gigabytes is None else min(free, self.settings.gigabytes * 1e9)
-
-    def _layout(self, y: Tensor, k: Tensor) -> tuple[int | None, bool]:
-        """Side of the tiles, None for the whole image; and whether x0 is computed of the whole image."""
-        overlap, tile, pixels = overlap_of(k), self.settings.tile, _values(y)
-        if tile == "off":
-            return None, True
-        on_cpu, on_device = self._budget(torch.device("cpu")), self._budget(self.device)
-        at_once = pixels * (X0_BYTES + HELD_BYTES) <= on_cpu
-        least = smallest_side(overlap)
-        if tile == "auto":
-            room = on_device - (pixels * HELD_BYTES if self.device.type == "cpu" else 0)
-            fitting = max(room, 0) / network_bytes(self.network) / (y.numel() / y.shape[-1] / y.shape[-2] / 3)
-            if pixels <= fitting and at_once:
-                return None, True
-            side = max(min(math.isqrt(int(fitting)), LARGEST_SIDE) // MULTIPLE * MULTIPLE, least)
-        else:
-            side = tile // MULTIPLE * MULTIPLE
-            if side < least:
-                raise UserError(f"tile {tile}: this kernel needs tiles of at least {least} pixels")
-        return (None if max(y.shape[-2:]) <= side else side), at_once
+    def _layout(self, y: Tensor, k: Tensor) -> tuple[int, bool]:
+        """Side of the tiles, at least the image's for all of it, and whether x0 is computed of the whole image."""
+        whole = math.ceil(max(y.shape[-2:]) / MULTIPLE) * MULTIPLE
+        least, pixels = smallest_side(overlap_of(k)), _pixels(y)
+        if self.settings.tile == "off":
+            return max(whole, least), True
+        room = budget(torch.device("cpu"), self.settings.gigabytes) - HELD_BYTES * pixels
+        at_once = X0_BYTES * pixels <= room
+        if self.settings.tile != "auto":
+            side = self.settings.tile // MULTIPLE * MULTIPLE
+            if side < min(least, whole):
+                raise UserError(f"tile {self.settings.tile}: this kernel needs tiles of at least {least} pixels")
+            return max(side, least), at_once
+        if self.device.type != "cpu":
+            room = budget(self.device, self.settings.gigabytes)
+        fitting = room / network_bytes(self.network)
+        if pixels <= fitting and at_once:
+            return max(whole, least), True
+        # In a batch of single channels every image takes its share.
+        side = math.isqrt(max(0, int(fitting * y.shape[-1] * y.shape[-2] / pixels)))
+        return max(min(side, LARGEST_SIDE) // MULTIPLE * MULTIPLE, least), at_once
 
 
 _TOO_LITTLE = "the memory does not suffice; choose smaller tiles (--tile) or free some"
@@ -157,6 +154,6 @@ def overlap_of(kernel: Tensor) -> int:
     return 48 + 4 * (max(kernel.shape[-2:]) - 1)
 
 
-def _values(y: Tensor) -> float:
-    """Pixels of a batch, in images of three channels."""
+def _pixels(y: Tensor) -> float:
+    """Pixels of a batch, as an image of three channels."""
     return y.numel() / 3

@@ -1,5 +1,6 @@
 """How much memory there is, and how much a network takes: codes/scripts/measure_tiling.py measured it."""
 
+import math
 from pathlib import Path
 
 import psutil
@@ -16,11 +17,14 @@ _BASE_BYTES, _BYTES_PER_FILTER = 200, 95
 """A pixel, for the network: a part of its own and one for each of its filters."""
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on the device, or, for the CPU, on this machine and in its container."""
+def budget(device: torch.device, gigabytes: float | None = None) -> float:
+    """Bytes to plan with: most of what is free on the device, and no more than this process may have of `gigabytes`."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return min([psutil.virtual_memory().available, *_container()])
+        free, taken = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
+    else:
+        free, taken = min([psutil.virtual_memory().available, *_container()]), psutil.Process().memory_info().rss
+    allowed = math.inf if gigabytes is None else gigabytes * 1e9 - taken
+    return max(0.0, min(SPARE * free, allowed))
 
 
 def network_bytes(network: nn.Module) -> int:

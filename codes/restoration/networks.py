@@ -56,6 +56,12 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
     return Trained(network, path, options is not None and _knows_masks(options[1]))
 
 
+def shipped_knows_masks() -> bool:
+    """Whether the weights that come with this repository were trained with masks, by their card."""
+    training = _training_of(_path_of(SHIPPED))
+    return training is not None and _knows_masks(training[1])
+
+
 def _path_of(weights: str) -> Path:
     if weights in PRESETS:
         paths = [MODELS / name.format(weights) for name in _FILES]

@@ -2,8 +2,9 @@
 
 A kernel file doesn't say whether it was made for convolution or for cross-correlation. The
 image tells: restored with the kernel the wrong way round its power spectrum is the same, but the
-phases are not, so edges come out as ripples. The right result has the sparser gradients.
-Everything here was fitted on Datasets/Validation; codes/scripts/measure_orientation.py measures it.
+phases are not, so edges come out as ripples. The right result has the sparser gradients. With a
+kernel that has nothing to do with the image neither way is sparser, and both ripple beyond [0, 1].
+The constants come from codes/scripts/fit_orientation.py, on the validation images.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.ndimage import minimum_filter, uniform_filter
+from scipy.ndimage import minimum_filter
 from torch import Tensor
 
 from codes.models.archs.classical import HyperLaplacian
@@ -24,6 +25,12 @@ SYMMETRIC = 0.02
 DATA_WEIGHT = {0.003: 14000.0, 0.01: 2900.0, 0.03: 430.0, 0.05: 200.0}
 """Of the hyper-Laplacian restoration, by noise level: codes/scripts/tune_baselines.py."""
 _EXPONENT = 2 / 3
+CERTAINTY = 230.0
+"""Log-odds that the sign of the contrast is right, for each unit of contrast."""
+EXPLAINED = (2.42, -0.584, 4.67)
+"""A kernel explains an image where c[0] log(|contrast| + 0.005) + c[1] log(overshoot + 1e-5) + c[2] > 0."""
+MOST_OVERSHOOT = 0.003
+"""Of a symmetric kernel, which has no contrast."""
 
 
 class Evidence(NamedTuple):
@@ -35,6 +42,38 @@ class Evidence(NamedTuple):
 
     contrast: float
     overshoot: float
+
+
+class Verdict(NamedTuple):
+    """Whether the kernel has to be rotated, how sure that is (0.5 to 1), and whether it explains the image at all.
+
+    symmetric: it is the same both ways.
+    """
+
+    rotated: bool
+    certainty: float
+    explains: bool
+    symmetric: bool
+
+
+def judge(image: np.ndarray, kernel: np.ndarray) -> Verdict:
+    """How a kernel (h, w) or (h, w, 3), odd sides, fits an image (H, W, C), from 0 to 1."""
+    evidence = gather(image, kernel)
+    if is_symmetric(kernel):
+        return Verdict(False, 1.0, evidence.overshoot <= MOST_OVERSHOOT, True)
+    return Verdict(evidence.contrast < 0, certainty(evidence.contrast), explains(evidence), False)
+
+
+def certainty(contrast: float) -> float:
+    """How likely the sign of a contrast is right."""
+    return 1 / (1 + math.exp(-CERTAINTY * abs(contrast)))
+
+
+def explains(evidence: Evidence) -> bool:
+    """Whether a kernel that is not symmetric explains its image."""
+    of_contrast, of_overshoot, constant = EXPLAINED
+    score = of_contrast * math.log(abs(evidence.contrast) + 0.005)
+    return score + of_overshoot * math.log(evidence.overshoot + 1e-5) + constant > 0
 
 
 def rotated(kernel: np.ndarray) -> np.ndarray:
@@ -89,9 +128,22 @@ def _unclipped(image: np.ndarray, kernel: tuple[int, int]) -> Tensor:
 
 
 def _busiest(grey: np.ndarray, kernel: tuple[int, int]) -> tuple[slice, slice]:
-    """The window of at most LARGEST_SIDE pixels a side with the most edges, of an image (H, W)."""
+    """The window of an image (H, W), at most LARGEST_SIDE pixels a side, that has the most edges."""
     size = [min(length, max(LARGEST_SIDE, 4 * k)) for length, k in zip(grey.shape, kernel, strict=True)]
-    if tuple(size) == grey.shape:
-        return slice(None), slice(None)
-    edges = np.abs(np.gradient(grey)).sum(0)
-    ...
+    rows, columns = (
+        [slice(start, start + part) for start in _starts(length, part)]
+        for length, part in zip(grey.shape, size, strict=True)
+    )
+    windows = [(row, column) for row in rows for column in columns]
+    return max(windows, key=lambda window: _edges(grey[window]))
+
+
+def _starts(length: int, part: int) -> list[int]:
+    """Where windows start that overlap by half."""
+    return sorted({*range(0, length - part, max(part // 2, 1)), length - part})
+
+
+def _edges(grey: np.ndarray) -> float:
+    """Mean difference of pixels that are two apart."""
+    sample = grey[::2, ::2]
+    return float(np.abs(np.diff(sample, axis=0)).sum() + np.abs(np.diff(sample, axis=1)).sum()) / sample.size

@@ -9,8 +9,8 @@ from torch import Tensor
 
 MULTIPLE = 16
 """Tiles start at multiples of it, as the pooling of a U-Net of four halvings does."""
-RAMP = 16
-"""Pixels over which one tile fades into the next."""
+UNSEEN = 16
+"""A tile's outermost pixels at an inner border, which are left out; from there on it fades into the next one."""
 
 
 class Tile(NamedTuple):
@@ -27,11 +27,11 @@ class Tile(NamedTuple):
 
 
 def plan(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
-    """Tiles of at most `side` x `side` pixels that cover (H, W) and overlap by `overlap` pixels.
+    """Tiles of at most `side` x `side` pixels that cover (H, W) and overlap by at least `overlap` pixels.
 
-    The weights of all tiles at a pixel sum to 1. A tile's outermost (overlap - RAMP) / 2 pixels
-    at an inner border have weight 0. Raises ValueError for a side that is not a multiple of MULTIPLE
-    or below `smallest_side`.
+    The weights of all tiles at a pixel sum to 1. At an inner border a tile's outermost UNSEEN pixels
+    have weight 0, from there on the weight grows linearly. Raises ValueError for a side that is not
+    a multiple of MULTIPLE or below `smallest_side`.
     """
     if side % MULTIPLE or side < smallest_side(overlap):
         raise ValueError(f"a tile of {side} pixels for an overlap of {overlap}")
@@ -48,23 +48,21 @@ def _spans(length: int, side: int, overlap: int) -> list[tuple[slice, Tensor]]:
         start, stop = number * step, length if number == count - 1 else number * step + side
         place = torch.arange(start, stop) + 0.5
         weight = torch.ones(stop - start)
-        unseen = (side - step - RAMP) / 2
+        ramp = side - step - 2 * UNSEEN
         if number > 0:
-            weight = weight.minimum((place - start - unseen) / RAMP)
+            weight = weight.minimum((place - start - UNSEEN) / ramp)
         if number < count - 1:
-            weight = weight.minimum((stop - unseen - place) / RAMP)
+            weight = weight.minimum((stop - UNSEEN - place) / ramp)
         spans.append((slice(start, stop), weight.clamp(min=0)))
     return spans
 
 
 def smallest_side(overlap: int) -> int:
-    """The least `side` that `plan` takes for an overlap of at least RAMP: no pixel lies in three tiles along an axis."""
+    """The least `side` that `plan` takes for an overlap above 2 UNSEEN: along an axis no pixel lies in three tiles."""
     return (math.ceil(2 * overlap / MULTIPLE) + 2) * MULTIPLE
 
 
-def blended(
-    restore: Callable[[Tile], Sequence[Tensor]], tiles: Sequence[Tile], size: tuple[int, int]
-) -> list[Tensor]:
+def blended(restore: Callable[[Tile], Sequence[Tensor]], tiles: Sequence[Tile], size: tuple[int, int]) -> list[Tensor]:
     """What `restore` gives for every tile, a list of images (B, C, h, w), put together to whole ones on the CPU."""
     whole: list[Tensor] = []
     for tile in tiles:

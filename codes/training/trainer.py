@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from codes.data.degradation import seed_of
@@ -15,6 +15,7 @@ from codes.data.images import to_8bit, write_8bit
 from codes.data.kernels import write_kernel
 from codes.data.training import Sample
 from codes.models.archs.blur import Blur
+from codes.restoration.masks import filled
 from codes.training.ema import Average
 from codes.training.losses import Loss
 from codes.training.options import Recipe
@@ -53,13 +54,13 @@ class Trainer:
         """
         # Dropout depends on (seed, iteration, rank) alone: no generator's state needs keeping.
         torch.manual_seed(seed_of("step", self.iteration, self.group.rank, seed=self.recipe.manual_seed))
-        batch = Sample(*(part.to(self.device, non_blocking=True) for part in batch))
+        batch = Sample(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
         blurry = batch.blurry
         if self.recipe.channels_last:
             blurry = blurry.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
-            stages = self._forward(blurry, batch.kernel, stages=True)
+            stages = self._forward(blurry, batch.kernel, stages=True, **self._masked(batch))
         loss, terms = self.loss(stages, batch)
         loss.backward()
         limit = self.recipe.grad_clip or float("inf")
@@ -79,6 +80,12 @@ class Trainer:
         self.iteration += 1
         self.average.update(self.network, self.iteration)
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True)) | {"skipped": float(self.skipped)}
+
+    def _masked(self, batch: Sample) -> dict[str, Tensor]:
+        """The network's further arguments for masks; x0 is that of the image without gaps, as in codes/deblur.py."""
+        if batch.mask is None:
+            return {}
+        return {"mask": batch.mask, "x0": self.network.initial(filled(batch.blurry, batch.mask), batch.kernel)}
 
     def check_finite(self, batch: Sample, folder: Path) -> None:
         """Raise UserError after too many steps in a row that were not finite; the batch is saved to `folder`."""

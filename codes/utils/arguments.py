@@ -1,6 +1,7 @@
 """Checks of command-line arguments that argparse has no type for."""
 
 import argparse
+import math
 
 import torch
 
@@ -26,6 +27,17 @@ def fraction(text: str) -> float:
         number = 0.0
     if not 0 < number <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0 and up to 1")
+    return number
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return number
 
 

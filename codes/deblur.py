@@ -1,0 +1,202 @@
+"""Sharpen one's own images, given the kernel that blurred them.
+
+    python codes/deblur.py --input photo.jpg --kernel kernel.png --output sharp.png
+    python codes/deblur.py --input photos/ --kernel motion:15,30 --output sharp/
+
+The output keeps size, bit depth (8 or 16 bit, float TIFF), grey or colour, alpha channel, EXIF
+orientation and ICC profile; its suffix names the format. A file that exists is replaced only
+with --overwrite, an input never. Of a folder, images that are done already are left as they are,
+so that an interrupted run goes on; one that fails is reported, and the others are done.
+
+The kernel is a PNG, TIFF, .npy or .mat file (its sum and even sides are taken care of; three
+channels that differ are a kernel for each colour), or, in pixels and degrees,
+    motion:LENGTH,ANGLE   a straight motion, the angle counter-clockwise from the horizontal
+    gaussian:SIGMA        a Gaussian blur
+    disk:RADIUS           out of focus
+It belongs to the image as a viewer shows it. The blur has to be the same over the whole image.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+# Waiting threads that spin take the cores away from other processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from codes.data.images import write_8bit
+from codes.data.kernels import normalised
+from codes.models.registry import PRESETS
+from codes.restoration.compare import sheet
+from codes.restoration.deblurring import Deblurrer, Settings
+from codes.restoration.image_files import Photo, read_photo, write_photo
+from codes.restoration.kernel_spec import kernel_of
+from codes.restoration.masks import read_mask
+from codes.restoration.networks import SHIPPED, load_network, shipped_knows_masks
+from codes.restoration.outputs import compare_path, output_paths, refuse_inputs, stage_path
+from codes.restoration.restoring import Orientation, restore
+from codes.utils.arguments import available_device, positive, positive_number
+from codes.utils.errors import UserError, run_command_line, warn
+
+UNTRAINED = "The shipped weights were not trained with masks: compare the result with that without one."
+
+
+def deblur(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    *,
+    weights: str | Path = SHIPPED,
+    preset: str | None = None,
+    device: str | None = None,
+    orientation: Orientation = "auto",
+    mask: np.ndarray | Literal["auto"] | None = None,
+    settings: Settings = Settings(),  # noqa: B008  it is frozen
+) -> np.ndarray:
+    """Restore a blurry image whose kernel is known.
+
+    image: (H, W) or (H, W, C), RGB, uint8, uint16 or float from 0 to 1; C = 1, 3, or 2, 4 with an
+    alpha channel, which is passed through. kernel: (h, w), or (h, w, 3) for one a channel, of a
+    positive sum, not larger than the image. orientation: `as-is` where the kernel is cross-correlated
+    with the sharp image, `rotated` where it was made for convolution, `auto` to find out. mask: (H, W), 0 at
+    pixels to leave out, or `auto` for clipped highlights. weights: a preset whose weights lie in
+    Models/, or a file, whose network is that of its card or `preset`. device: cpu, cuda or cuda:N;
+    None: a GPU if there is one. settings: precision, tiles, self-ensemble.
+
+    Returns an array of the image's shape and type, clamped to its range (but a float image that goes
+    beyond 1 is not). Raises UserError, which says what is wrong, for what can't be used.
+    """
+    image = np.asarray(image)
+    kernel = normalised(kernel, "the kernel", per_channel=True)
+    deblurrer = open_deblurrer(weights, preset, device, settings, masked=mask is not None)
+    return restore(deblurrer, image, kernel, orientation, mask).pixels.reshape(image.shape)
+
+
+def open_deblurrer(
+    weights: str | Path,
+    preset: str | None,
+    device: str | None,
+    settings: Settings,
+    masked: bool,
+    progress: bool = False,
+) -> Deblurrer:
+    """The network on its device; warns where masks are asked for that it was not trained with."""
+    trained = load_network(weights, preset)
+    if masked and not trained.knows_masks:
+        warn(f"{trained.path.name} was not trained with masks: compare the result with that without one")
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Deblurrer(trained.network, available_device(name), settings, progress)
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parse(argv)
+    paths = output_paths(arguments.input, arguments.output)
+    given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
+    refuse_inputs([*paths.values(), *(compare_path(target) for target in paths.values())], [*paths, *given])
+    kernel = kernel_of(arguments.kernel)
+    settings = Settings(arguments.precision, arguments.tile, arguments.ensemble, arguments.memory)
+    deblurrer = open_deblurrer(
+        arguments.weights, arguments.preset, arguments.device, settings, arguments.mask is not None, progress=True
+    )
+    wanted = {source: target for source, target in paths.items() if arguments.overwrite or not target.exists()}
+    if not arguments.input.is_dir():
+        if not wanted:
+            raise UserError(f"{arguments.output}: exists already; choose another --output, or --overwrite")
+        ((source, target),) = wanted.items()
+        restore_file(deblurrer, source, target, kernel, arguments)
+        return 0
+    if len(wanted) < len(paths):
+        print(f"{len(paths) - len(wanted)} of {len(paths)} images are done already; --overwrite restores them again")
+    failed = 0
+    for source, target in tqdm(wanted.items(), unit=" images"):
+        try:
+            restore_file(deblurrer, source, target, kernel, arguments)
+        except UserError as error:
+            failed += 1
+            tqdm.write(f"error: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def restore_file(
+    deblurrer: Deblurrer, source: Path, target: Path, kernel: np.ndarray, arguments: argparse.Namespace
+) -> None:
+    """Restore one image file, and write what was asked for beside it first, so that the result says all is done."""
+    photo = read_photo(source)
+    mask = arguments.mask
+    if mask not in (None, "auto"):
+        mask = read_mask(mask, photo.pixels.shape[:2])
+    outcome = restore(
+        deblurrer, photo.pixels, kernel, arguments.kernel_orientation, mask, every=arguments.trace, where=str(source)
+    )
+    for stage, pixels in enumerate(outcome.stages):
+        write_photo(stage_path(target, stage), Photo(pixels, photo.metadata))
+    if arguments.compare:
+        write_8bit(compare_path(target), sheet(photo.pixels, outcome.pixels, outcome.kernel))
+    write_photo(target, Photo(outcome.pixels, photo.metadata))
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--input", type=Path, required=True, metavar="IMAGE|FOLDER", help="PNG, JPEG, TIFF or BMP, or a folder of them")
+    add("--kernel", required=True, metavar="FILE|SPEC", help="see above")
+    add("--output", type=Path, required=True, metavar="PATH", help="an image file, or a folder, made if need be")
+    add("--overwrite", action="store_true", help="replace outputs that exist")
+    add("--trace", action="store_true", help="save every stage beside the output: <output>_x0, <output>_stage1, ...")
+    add("--compare", action="store_true", help="save a sheet, before | after, beside it: <output>_compare.png")
+
+    add = parser.add_argument_group("blur").add_argument
+    add(
+        "--kernel-orientation",
+        choices=("auto", "as-is", "rotated"),
+        default="auto",
+        help="a kernel is made for cross-correlation (as-is here) or for convolution (rotated by 180 degrees), and its "
+        "file does not say for which; auto, the default, tries both on the image and says what it chose",
+    )
+    add(
+        "--mask",
+        metavar="FILE|auto",
+        help="an image, black at pixels to leave out, such as dead or saturated ones, white elsewhere; auto: clipped "
+        f"highlights. {'' if shipped_knows_masks() else UNTRAINED}",
+    )
+
+    add = parser.add_argument_group("network").add_argument
+    add(
+        "--weights",
+        default=SHIPPED,
+        metavar="NAME|FILE",
+        help=f"a preset whose weights lie in Models/ (default: {SHIPPED}, which come with this repository), or a file "
+        "with its card <name>.yml beside it, or of a training, in experiments/<name>/models",
+    )
+    add("--preset", choices=sorted(PRESETS), help="the network of a weight file that has no card")
+    add("--ensemble", action="store_true", help="mean over the eight flips and turns of the image: 8 times the time")
+    add("--precision", choices=("float32", "bfloat16"), default="float32", help="default: float32")
+    add("--device", metavar="cpu|cuda|cuda:N", help="default: a GPU if there is one")
+
+    add = parser.add_argument_group("large images").add_argument
+    add(
+        "--tile",
+        type=side,
+        default="auto",
+        metavar="auto|N|off",
+        help="restore in overlapping tiles of N pixels a side; auto, the default: where the memory asks for it",
+    )
+    add("--memory", type=positive_number, metavar="GB", help="have auto take no more than that; default: what is free")
+    return parser.parse_args(argv)
+
+
+def side(text: str) -> int | str:
+    """auto, off or a whole number."""
+    return text if text in ("auto", "off") else positive(text)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

@@ -1,0 +1,19 @@
+"""A sheet of an image before and after."""
+
+import numpy as np
+
+from codes.data.images import to_8bit
+from codes.restoration.pixels import values_of
+from codes.training.validation import as_rgb, with_inset
+
+GAP = 4
+"""White columns between before and after."""
+
+
+def sheet(before: np.ndarray, after: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Before, with the kernel inset, beside after: two images of any type -> (H, 2W + GAP, 3) uint8."""
+    blurry, restored = (values_of(image).colours for image in (before, after))
+    grey = kernel if kernel.ndim == 2 else kernel.mean(2)
+    panels = [as_rgb(to_8bit(image)) for image in (with_inset(blurry, grey), restored)]
+    gap = np.full((len(blurry), GAP, 3), 255, np.uint8)
+    return np.concatenate([panels[0], gap, panels[1]], 1)

@@ -1,0 +1,45 @@
+"""Where results are written: beside nothing that is an input, over nothing without leave."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from codes.data.images import IMAGE_SUFFIXES, list_images
+from codes.utils.errors import UserError
+
+
+def output_paths(source: Path, output: Path) -> dict[Path, Path]:
+    """Every image of `source`, a file or a folder, and where its result goes.
+
+    To `output` itself where that is an image's name, else below it under the input's name.
+    Raises UserError for an output that can be neither, a missing input, and a folder without images.
+    """
+    to_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
+    if source.is_dir():
+        if to_file:
+            raise UserError(f"--output {output}: a folder is needed for the images of a folder")
+        return {path: output / path.name for path in list_images(source)}
+    if not source.is_file():
+        raise UserError(f"{source}: no such file")
+    if to_file:
+        return {source: output}
+    if output.suffix and not output.is_dir():
+        raise UserError(f"--output {output}: an image of type {', '.join(IMAGE_SUFFIXES)}, or a folder, is possible")
+    return {source: output / (source.name if source.suffix.lower() in IMAGE_SUFFIXES else f"{source.stem}.png")}
+
+
+def compare_path(target: Path) -> Path:
+    """The before/after sheet that belongs to a result."""
+    return target.with_name(f"{target.stem}_compare.png")
+
+
+def stage_path(target: Path, stage: int) -> Path:
+    """The image of a stage (0: x0) that belongs to a result."""
+    return target.with_name(f"{target.stem}_{f'stage{stage}' if stage else 'x0'}{target.suffix}")
+
+
+def refuse_inputs(written: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise UserError where a file to be written is an input, under whatever name or link."""
+    existing = [path for path in inputs if path.exists()]
+    for target in written:
+        if target.exists() and any(target.samefile(path) for path in existing):
+            raise UserError(f"{target}: is an input, which is not overwritten; choose another --output")

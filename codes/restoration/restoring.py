@@ -1,0 +1,78 @@
+"""From the pixels of a photograph and a kernel to the restored pixels, the same in type and shape."""
+
+import sys
+from typing import Literal, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from codes.data.kernels import check_fits
+from codes.restoration.deblurring import Deblurrer
+from codes.restoration.masks import checked_mask, clipped_highlights
+from codes.restoration.orientation import Verdict, judge, rotated
+from codes.restoration.pixels import pixels_of, values_of
+from codes.utils.errors import UserError, warn
+
+Orientation = Literal["auto", "as-is", "rotated"]
+
+
+class Outcome(NamedTuple):
+    """What was made of an image.
+
+    pixels: the result, (H, W, C) in the type of the input. stages: x0 and every stage's image likewise, if asked
+    for. kernel: as it was used.
+    """
+
+    pixels: np.ndarray
+    stages: list[np.ndarray]
+    kernel: np.ndarray
+
+
+def restore(
+    deblurrer: Deblurrer,
+    pixels: np.ndarray,
+    kernel: np.ndarray,
+    orientation: Orientation = "auto",
+    mask: np.ndarray | Literal["auto"] | None = None,
+    every: bool = False,
+    where: str = "the image",
+) -> Outcome:
+    """Restore an image; on stderr stands how its kernel was taken.
+
+    pixels: (H, W) or (H, W, C), uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha.
+
+    kernel: (h, w), or (h, w, 3) for a kernel a channel, odd sides, sum 1. mask: (H, W), 0 at pixels
+    to leave out, or `auto` for clipped highlights. every: keep the stages.
+    Raises UserError, naming `where`, for an image or mask that is none, a kernel that doesn't fit,
+    and as `Deblurrer.stages` does.
+    """
+    values = values_of(pixels, where)
+    blurry = values.colours
+    if kernel.ndim == 3 and blurry.shape[2] == 1:
+        raise UserError(f"{where}: is grey, but the kernel has a channel for each colour")
+    check_fits(kernel, blurry, where)
+    verdict = judge(blurry, kernel) if orientation == "auto" else None
+    say(verdict, where)
+    if orientation == "rotated" or (verdict is not None and verdict.rotated):
+        kernel = rotated(kernel)
+    if isinstance(mask, str):
+        valid = clipped_highlights(blurry)
+    else:
+        valid = None if mask is None else checked_mask(mask, blurry.shape[:2])
+    images = deblurrer.stages(blurry, kernel, valid, every)
+    if not np.isfinite(images[-1]).all():
+        raise UserError(f"{where}: the restored image holds values that are not finite")
+    stages = [pixels_of(values._replace(colours=image), np.asarray(pixels).dtype) for image in images]
+    return Outcome(stages[-1], stages if every else [], kernel)
+
+
+def say(verdict: Verdict | None, where: str) -> None:
+    """Tell on stderr how a kernel was taken, and warn where it explains nothing."""
+    if verdict is None:
+        return
+    if not verdict.symmetric:
+        how = "rotated by 180 degrees" if verdict.rotated else "as it is"
+        sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
+        tqdm.write(f"{where}: kernel taken {how} ({sure} sure)", file=sys.stderr)
+    if not verdict.explains:
+        warn(f"{where}: this kernel does not seem to explain the blur; is it the one of this image?")

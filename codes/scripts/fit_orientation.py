@@ -1,0 +1,162 @@
+"""Fit the constants of codes/restoration/orientation.py on the validation images.
+
+    python codes/scripts/fit_orientation.py
+
+Every validation image is taken at several noise levels, in colour and grey, and with clipped
+highlights; with its kernel, with two others, and, sharp, with a kernel that never blurred it. Writes what
+each case shows to results/published/orientation_fit.csv; prints the constants and how right the checks
+are; the share of warnings is from fits that leave the judged image out.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from codes.data.degradation import blurred, seed_of
+from codes.data.images import to_8bit
+from codes.data.triples import TripleDataset
+from codes.restoration.orientation import Evidence, gather
+from codes.utils.arguments import positive
+from codes.utils.errors import run_command_line
+from codes.utils.files import ROOT, write_csv
+
+CASES = ROOT / "results" / "published" / "orientation_fit.csv"
+COLUMNS = ("condition", "image", "kernel", "contrast", "overshoot")
+OTHERS = (7, 11)
+"""The other kernels of an image are those of the images so many places on."""
+FALSE_ALARMS = 0.05
+
+
+def photographs(count: int) -> Iterator[tuple[str, int, np.ndarray, np.ndarray, np.ndarray]]:
+    """(condition, number, blurry, what is blurred in it, kernel) of the first `count` images, from 0 to 1."""
+    for name, level in (
+        ("Validation", 1),
+        ("Validation", 3),
+        ("Validation", 5),
+        ("ValidationGrey", 1),
+        ("ValidationGrey", 5),
+    ):
+        folder = ROOT / "Datasets" / name
+        dataset = TripleDataset(folder / "GT", folder / f"Noise_{level:02d}", folder / "Kernel")
+        for number in range(min(count, len(dataset))):
+            triple = dataset[number]
+            yield (
+                f"{name}_n{level:02d}",
+                number,
+                triple.blurry,
+                with_noise(triple.ground_truth, level, number),
+                triple.kernel,
+            )
+            if (name, level) == ("Validation", 1):
+                for condition, share in (
+                    ("little_noise", 0.0),
+                    ("clipped_5_percent", 0.05),
+                    ("clipped_20_percent", 0.2),
+                ):
+                    sharp = brightened(triple.ground_truth, share)
+                    clean = blurred(sharp, triple.kernel)
+                    yield (
+                        condition,
+                        number,
+                        with_noise(clean, 0.3, number),
+                        with_noise(sharp, 0.3, number),
+                        triple.kernel,
+                    )
+
+
+def brightened(image: np.ndarray, share: float) -> np.ndarray:
+    """The image with this share of its pixels beyond 1, up to some times 1."""
+    if not share:
+        return image
+    image = image / np.quantile(image.mean(2), 1 - share)
+    return np.where(image > 1, 1 + 4 * (image - 1), image)
+
+
+def with_noise(image: np.ndarray, percent: float, number: int) -> np.ndarray:
+    """As an 8-bit file with Gaussian noise would hold it, from 0 to 1."""
+    noise = np.random.RandomState(seed_of("orientation", number)).standard_normal(image.shape)
+    return to_8bit(image + percent / 100 * noise) / np.float32(255)
+
+
+def cases(count: int) -> Iterator[dict[str, object]]:
+    """One row of COLUMNS a case; the kernel is `right`, `other`, or of a sharp image `no blur`."""
+    everything = list(photographs(count))
+    kernels = {number: kernel for _, number, _, _, kernel in everything}
+    for condition, number, blurry, sharp, kernel in tqdm(everything, unit=" images"):
+        tried = [("right", blurry, kernel), ("no blur", sharp, kernel)]
+        tried += [("other", blurry, kernels[(number + step) % len(kernels)]) for step in OTHERS]
+        for name, image, tested in tried:
+            if 2 * max(tested.shape) <= min(image.shape[:2]):
+                evidence = gather(image, tested)
+                yield {
+                    "condition": condition,
+                    "image": number,
+                    "kernel": name,
+                    "contrast": f"{evidence.contrast:.5f}",
+                    "overshoot": f"{evidence.overshoot:.6f}",
+                }
+
+
+def features(rows: Sequence[dict[str, object]]) -> np.ndarray:
+    """(cases, 3): what `explains` weighs."""
+    found = [Evidence(float(row["contrast"]), float(row["overshoot"])) for row in rows]
+    return np.array([[np.log(abs(e.contrast) + 0.005), np.log(e.overshoot + 1e-5), 1] for e in found])
+
+
+def logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Weights of a logistic regression (cases, features) -> {0, 1}, both outcomes counted alike."""
+    share = y.mean()
+    each = np.where(y == 1, 0.5 / share, 0.5 / (1 - share))
+    weights = np.zeros(x.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-x @ weights))
+        curvature = (x * (each * p * (1 - p))[:, None]).T @ x + 1e-2 * np.eye(x.shape[1])
+        weights = weights - np.linalg.solve(curvature, x.T @ (each * (p - y)) + 1e-2 * weights)
+    return weights
+
+
+def report(rows: Sequence[dict[str, object]]) -> str:
+    """The constants, and how often the checks are right."""
+    kinds, images = (np.array([row[key] for row in rows]) for key in ("kernel", "image"))
+    right = kinds == "right"
+    contrast = np.array([float(row["contrast"]) for row in rows])[right]
+    slopes = np.geomspace(1, 5000, 300)
+    slope = min(slopes, key=lambda a: np.logaddexp(0, -a * contrast).mean())
+    x, y = features(rows), right.astype(float)
+    weights = logistic(x, y)
+    weights[2] -= np.quantile((x @ weights)[right], FALSE_ALARMS)
+    scores = np.empty(len(rows))
+    for image in set(images):
+        others = images != image
+        scores[~others] = x[~others] @ logistic(x[others], y[others])
+    warned = scores < np.quantile(scores[right], FALSE_ALARMS)
+    overshoot = np.array([float(row["overshoot"]) for row in rows])
+    lines = [
+        f"CERTAINTY = {slope:.3g}",
+        "EXPLAINED = ({:.3g}, {:.3g}, {:.3g})".format(*weights),
+        f"MOST_OVERSHOOT = {np.quantile(overshoot[right], 1 - FALSE_ALARMS):.2g}",
+        f"orientation right: {(contrast > 0).sum()} of {len(contrast)}",
+    ]
+    lines += [f"warned, kernel '{kind}': {warned[kinds == kind].mean():.0%}" for kind in dict.fromkeys(kinds)]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=positive, default=20, help="how many validation images, default 20")
+    parser.add_argument("--output", type=Path, default=CASES, help=f"default: {CASES.relative_to(ROOT)}")
+    arguments = parser.parse_args(argv)
+    rows = list(cases(arguments.images))
+    write_csv(arguments.output, rows, COLUMNS)
+    print(report(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command_line(main))

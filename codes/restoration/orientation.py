@@ -25,11 +25,11 @@ SYMMETRIC = 0.02
 DATA_WEIGHT = {0.003: 14000.0, 0.01: 2900.0, 0.03: 430.0, 0.05: 200.0}
 """Of the hyper-Laplacian restoration, by noise level: codes/scripts/tune_baselines.py."""
 _EXPONENT = 2 / 3
-CERTAINTY = 230.0
+CERTAINTY = 184.0
 """Log-odds that the sign of the contrast is right, for each unit of contrast."""
-EXPLAINED = (2.42, -0.584, 4.67)
+EXPLAINED = (2.29, -0.595, 4.26)
 """A kernel explains an image where c[0] log(|contrast| + 0.005) + c[1] log(overshoot + 1e-5) + c[2] > 0."""
-MOST_OVERSHOOT = 0.003
+MOST_OVERSHOOT = 0.0031
 """Of a symmetric kernel, which has no contrast."""
 
 

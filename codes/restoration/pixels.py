@@ -57,7 +57,8 @@ def as_float(pixels: np.ndarray) -> np.ndarray:
     """float32, integers divided by their full scale."""
     if pixels.dtype in FULL_SCALE:
         return pixels.astype(np.float32) / np.float32(FULL_SCALE[pixels.dtype])
-    return pixels.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which `values_of` refuses
+        return pixels.astype(np.float32)
 
 
 def as_integers(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

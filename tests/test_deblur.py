@@ -36,7 +36,11 @@ def weights(tmp_path_factory):
     """A small network with random weights and its card."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     torch.manual_seed(1)
-    save_weights(build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4), path)
+    network = build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4)
+    with torch.no_grad():  # as built every stage is the identity
+        for parameter in network.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    save_weights(network, path)
     path.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
     return path
 

@@ -32,7 +32,11 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def small_network(**keys):
-    return build_preset("tiny", **{"nf_p": 3, "nf_d": 3, "nb": 2, "nf_n": 4, **keys})
+    network = build_preset("tiny", **{"nf_p": 3, "nf_d": 3, "nb": 2, "nf_n": 4, **keys})
+    with torch.no_grad():  # as built every stage is the identity
+        for parameter in network.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    return network
 
 
 # --- kernels

@@ -146,8 +146,8 @@ def exif(orientation):
     (".tif", np.float64), (".bmp", np.uint8), (".jpg", np.uint8),
 ])  # fmt: skip
 def test_every_kind_of_image_comes_back(tmp_path, random, suffix, dtype, channels):
-    if (suffix, channels) in ((".jpg", 2), (".jpg", 4), (".bmp", 2), (".bmp", 4)):
-        pytest.skip("the format has no alpha channel")
+    if suffix in (".jpg", ".bmp"):  # which have no alpha channel
+        channels = {2: 1, 4: 3}.get(channels, channels)
     scale = {"u": np.iinfo(dtype).max if dtype in (np.uint8, np.uint16) else 1}.get(np.dtype(dtype).kind, 1.0)
     pixels = (cv2.resize(random.uniform(size=(4, 4, channels)), (15, 12)).reshape(12, 15, channels) * scale).astype(
         dtype

@@ -1,10 +1,24 @@
 """The measuring scripts: they run, say what is wrong with their arguments, and keep published files."""
 
+import ast
+
+import numpy as np
 import pytest
 import torch
 
+from codes.data import preparation
 from codes.models.archs.blur import Blur
-from codes.scripts import benchmark, check_parity, measure_crossover, tune_baselines
+from codes.restoration import orientation
+from codes.scripts import (
+    benchmark,
+    check_parity,
+    fit_orientation,
+    measure_crossover,
+    measure_identity,
+    measure_orientation,
+    measure_tiling,
+    tune_baselines,
+)
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv
 
@@ -66,3 +80,55 @@ def test_a_device_that_is_not_there(script, device, capsys):
 def test_missing_fixtures(tmp_path, capsys):
     assert run_command_line(check_parity.main, ["--fixtures", str(tmp_path)]) == 1
     assert "holds no fixtures" in capsys.readouterr().err
+
+
+def test_orientation_of_a_small_set(tmp_path, capsys):
+    """Judged images are not judged again; the kernels of Quickstart are all told right."""
+    options = ["-opt", str(ROOT / "options" / "test" / "quickstart.yml")]
+    preparation.ensure_quickstart(ROOT / "Datasets" / "Quickstart")
+    arguments = [*options, "--output", str(tmp_path / "o.csv"), "--per-image", str(tmp_path / "each.csv")]
+    assert run_command_line(measure_orientation.main, arguments) == 0
+    rows = read_csv(tmp_path / "o.csv")
+    assert [row["set"] for row in rows] == ["Quickstart_n01", "Quickstart_n03", "Quickstart_n05"]
+    assert all(row["images"] == row["right"] == "4" for row in rows)
+    each = (tmp_path / "each.csv").read_text()
+    (tmp_path / "each.csv").write_text(each.replace(each.splitlines()[1].split(",")[2], "-0.5"))
+    assert run_command_line(measure_orientation.main, arguments) == 0
+    assert read_csv(tmp_path / "o.csv")[0]["right"] == "3"
+
+
+@pytest.mark.slow
+def test_fit_orientation(tmp_path, capsys):
+    if not (ROOT / "Datasets" / "Validation").is_dir():
+        pytest.skip("Datasets/Validation could not be built without ../shared")
+    output = tmp_path / "fit.csv"
+    assert run_command_line(fit_orientation.main, ["--images", "1", "--output", str(output)]) == 0
+    assert {row["kernel"] for row in read_csv(output)} == {"right", "other", "no blur"}
+    assert "orientation right: 8 of 8" in capsys.readouterr().out
+
+
+def test_the_published_fit_gives_the_constants(capsys):
+    rows = read_csv(fit_orientation.CASES)
+    lines = fit_orientation.report(rows).splitlines()
+    for line in lines[:3]:
+        name, value = line.split(" = ")
+        expected, used = (np.atleast_1d(number) for number in (ast.literal_eval(value), getattr(orientation, name)))
+        np.testing.assert_allclose(used, expected, rtol=0.02)
+
+
+def test_tiling(tmp_path):
+    if not (ROOT / "Datasets" / "Train").is_dir():
+        pytest.skip("Datasets/Train could not be built without ../shared")
+    arguments = ["--size", "160", "176", "--kernels", "1", "--sides", "48", "64", "--output", str(tmp_path)]
+    assert run_command_line(measure_tiling.main, arguments) == 0
+    (row,) = read_csv(tmp_path / "tiling.csv")
+    assert row["kernel"] == "1x1"
+    assert float(row["max_difference"]) < 3
+    assert {row["what"] for row in read_csv(tmp_path / "tiling_memory.csv")} == {"x0", "network"}
+
+
+def test_identity(tmp_path):
+    output = tmp_path / "identity.csv"
+    assert run_command_line(measure_identity.main, ["--sets", "Quickstart", "--output", str(output)]) == 0
+    (row,) = read_csv(output)
+    assert float(row["least_psnr"]) > 40

@@ -14,6 +14,7 @@ from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collat
 from codes.models.archs import shrinkage
 from codes.models.archs.blur import Blur
 from codes.models.factory import build_network
+from codes.restoration.masks import filled
 from codes.training import checkpoint
 from codes.training.ema import Average
 from codes.training.losses import Loss
@@ -105,7 +106,7 @@ def test_samples_do_not_depend_on_the_workers(data: Path) -> None:
 
     alone, shared, late = batches(0), batches(2), batches(1, start=4)
     for one, other in [*zip(alone, shared, strict=True), *zip(alone[4:], late, strict=True)]:
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not torch.equal(alone[0].blurry, alone[1].blurry)
 
 
@@ -168,6 +169,53 @@ def test_noise_exponent_draws_more_of_the_little_noise(data: Path) -> None:
     assert float(sigmas.median()) == pytest.approx(0.02, abs=0.003)
     assert 0.01 <= float(sigmas.min()) < 0.0102
     assert 0.047 < float(sigmas.max()) <= 0.05
+
+
+def test_masks_leave_out_clipped_and_dead_pixels(data: Path) -> None:
+    patches = patches_of(data, masks=1.0, noise=[0.0, 0.0], real_border=0.0)
+    dead = clipped = 0
+    for number in range(12):
+        sample = patches[Ticket(number, 24)]
+        assert sample.mask.shape == (1, 24, 24)
+        assert set(sample.mask.unique().tolist()) <= {0.0, 1.0}
+        assert 0 <= float(sample.blurry.min()) <= float(sample.blurry.max()) <= 1
+        valid = sample.mask.expand(3, -1, -1) > 0
+        exact = torch.from_numpy(blurred(sample.sharp.permute(1, 2, 0).numpy(), sample.kernel.double().numpy()))
+        exact = exact.permute(2, 0, 1).float()
+        torch.testing.assert_close(sample.blurry[valid], exact[valid])
+        assert (exact[valid] < 1).all()
+        assert not (sample.mask[0] > 0)[(exact > 1).any(0)].any()
+        clipped += int((exact > 1).any())
+        dead += int((sample.blurry[~valid] == 0).any())
+        torch.testing.assert_close(sample.blurry - sample.noise, exact)
+    assert clipped > 3
+    assert dead > 3
+
+
+def test_a_share_of_masks(data: Path) -> None:
+    batch = batch_of(data, count=10, masks=0.5)
+    assert batch.mask.shape == (10, 1, 24, 24)
+    assert {bool(mask.all()) for mask in batch.mask} == {True, False}
+    assert batch_of(data).mask is None
+
+
+def test_masks_reach_the_network(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(data)
+    batch = batch_of(data, masks=1.0)
+    seen = {}
+    forward = trainer.network.forward
+
+    def watched(*arguments, **keys):
+        seen.update(keys)
+        return forward(*arguments, **keys)
+
+    monkeypatch.setattr(trainer.network, "forward", watched)
+    assert np.isfinite(trainer.step(batch)["loss"])
+    torch.testing.assert_close(seen["mask"], batch.mask)
+    torch.testing.assert_close(seen["x0"], trainer.network.initial(filled(batch.blurry, batch.mask), batch.kernel))
+    seen.clear()
+    trainer.step(batch_of(data))
+    assert set(seen) == {"stages"}
 
 
 def test_zero_padding_keeps_the_blur() -> None:

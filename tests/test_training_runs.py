@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from codes import train
 from codes.models.weights import read_weights
+from codes.restoration.networks import load_network
 from codes.scripts import export_weights, preview_training_data
 from codes.training import checkpoint
 from codes.utils.errors import run_command_line
@@ -57,6 +58,20 @@ def assert_same_state(one: dict, other: dict) -> None:
             assert torch.equal(one[key], other[key]), key
         else:
             assert one[key] == other[key], key
+
+
+def test_masks_with_an_x_step_that_takes_none(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    masks = {"datasets__train__masks": 0.5}
+    option_file = training_recipe.write(tmp_path / "a.yml", data, **masks, network_G__solver="cg1")
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 1
+    assert "datasets.train.masks: the x-step 'cg1' takes no mask" in capsys.readouterr().err
+
+
+def test_a_training_with_masks(data: Path, tmp_path: Path) -> None:
+    option_file = training_recipe.write(tmp_path / "a.yml", data, datasets__train__masks=0.5, train__niter=2)
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 0
+    experiment = tmp_path / "experiments" / "test"
+    assert load_network(experiment / "models" / "last.safetensors").knows_masks
 
 
 def test_killed_training_ends_bit_identical(data: Path, uninterrupted: Path, tmp_path: Path) -> None:

@@ -267,6 +267,8 @@ class Tab:
     def choose(self, set_name: str, image: str) -> None:
         self.page.locator("#set").select_option(set_name)
         self.page.locator("#image").select_option(image)
+        assert self.page.locator("#set option:checked").text_content() == set_name
+        assert self.page.locator("#list tr.chosen").text_content().startswith(image + set_name)
 
 
 @pytest.fixture

@@ -63,10 +63,10 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     device = training_device(options, group)
     torch.manual_seed(recipe.manual_seed)
     network = build_network(options.network_G).to(device)
-    if options.path.pretrain_model_G is not None:
+    state = read_state(options, folder)
+    if options.path.pretrain_model_G is not None and not state:
         load_pretrained(network, options.path.pretrain_model_G, options.path.strict_load)
     trainer = Trainer(network, recipe, device, group)
-    state = read_state(options, folder)
     if state:
         if not accept_changes:
             checkpoint.check_options(options, state["options"])

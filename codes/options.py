@@ -20,7 +20,7 @@ from codes.utils.yaml_files import parse_yaml, read_yaml, to_yaml
 class Options(BaseModel):
     """Base of all option groups: unknown keys are rejected, nothing is converted silently."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 AnyNetwork = Annotated[

@@ -67,10 +67,10 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
         raise UserError(
             f"datasets.train.masks: the x-step '{options.network_G.solver}' takes no mask; leave the key out"
         )
-    if options.path.pretrain_model_G is not None:
+    state = read_state(options, folder)
+    if options.path.pretrain_model_G is not None and not state:
         load_pretrained(network, options.path.pretrain_model_G, options.path.strict_load)
     trainer = Trainer(network, recipe, device, group)
-    state = read_state(options, folder)
     if state:
         if not accept_changes:
             checkpoint.check_options(options, state["options"])
@@ -90,6 +90,8 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
                 ensure_quickstart(from_root(data.dataroot_GT).parent)
     group.barrier()
     patches = TrainingPatches(train_set, from_root(train_set.dataroot_GT), recipe.manual_seed)
+    if state and not accept_changes:
+        checkpoint.check_images(train_set.dataroot_GT, patches.identity, state["images"])
     tickets = Tickets.of(train_set, trainer.iteration, recipe.niter, group.rank, group.world_size)
     loader = DataLoader(
         patches,
@@ -118,20 +120,26 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
         if monitor:
             monitor.step(figures, len(batch.sharp) * group.world_size, waited)
             if due(options.logger.print_freq):
-                monitor.report(trainer.iteration, recipe.niter, trainer.scheduler.get_last_lr()[0])
+                monitor.report(trainer.iteration, recipe.niter, trainer.scheduler.get_last_lr()[0], trainer.skipped)
+        if due(recipe.val_freq) or due(options.logger.save_checkpoint_freq):
+            trainer.check_weights()
         if due(recipe.val_freq):
             averaged = trainer.average.network
             outcome = validation.run(averaged, device, folder / "val_images")
             if monitor:
                 monitor.validated(trainer.iteration, outcome, lines)
-                save_weights(averaged, folder / "models" / "last.safetensors")
+                notes = {"iteration": str(trainer.iteration)}
+                save_weights(averaged, folder / "models" / "last.safetensors", notes=notes)
                 reached = fmean(score.psnr for score in outcome.scores.values()) if outcome.scores else best
                 if reached >= best:
                     best = reached
-                    save_weights(averaged, folder / "models" / "best.safetensors")
-        if monitor and due(options.logger.save_checkpoint_freq):
+                    save_weights(averaged, folder / "models" / "best.safetensors", notes=notes)
+        # Within a run of skipped steps the weights may be what is wrong: the checkpoints before it stay.
+        sound = not trainer.skipped_in_a_row or trainer.iteration == recipe.niter
+        if monitor and due(options.logger.save_checkpoint_freq) and sound:
             rest = {
                 "options": dump_options(options),
+                "images": patches.identity,
                 "best": best,
                 "validated_on": validated_on(options),
                 "hours": monitor.hours(),
@@ -197,6 +205,8 @@ def describe(
     """One line on what is about to be trained."""
     count = sum(parameter.numel() for parameter in trainer.network.parameters())
     begin = f", going on from iteration {trainer.iteration}" if trainer.iteration else ""
+    if trainer.iteration == options.train.niter:
+        begin = f", all {trainer.iteration} iterations are done; give it another name to train anew"
     return (
         f"{options.name}: {options.network_G.which_model_G}, {count:,} parameters, {len(patches)} images, "
         f"{group.world_size} process(es) on {device.type}{begin}"

@@ -451,3 +451,11 @@ def test_the_training_split_is_fixed(shared):
     assert (len(train), len(held_out)) == (380, 20)
     assert not {path.name for path in train} & {path.name for path in held_out}
     assert not any("val" in path.parts for path in train + held_out)
+
+
+def test_alpha_is_warned_of_once_for_each_file(tmp_path, capsys):
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 4, 4), 9, np.uint8))
+    for name in ("a", "a", "b"):
+        read_image(tmp_path / f"{name}.png")
+    assert capsys.readouterr().err.count("alpha channel") == 2

@@ -14,10 +14,12 @@ from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collat
 from codes.models.archs import shrinkage
 from codes.models.archs.blur import Blur
 from codes.models.factory import build_network
+from codes.models.weights import save_weights
 from codes.restoration.masks import filled
 from codes.training import checkpoint
 from codes.training.ema import Average
 from codes.training.losses import Loss
+from codes.training.monitor import Monitor
 from codes.training.options import KernelShares, Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, factor
 from codes.training.trainer import Trainer
@@ -135,7 +137,7 @@ def test_every_epoch_shows_every_image(data: Path) -> None:
 
 def test_image_smaller_than_the_patch(data: Path) -> None:
     """Said at the start, for the largest patch of all phases."""
-    with pytest.raises(UserError, match="smaller than GT_size 65"):
+    with pytest.raises(UserError, match=r"2 of 2 images are smaller than GT_size 65: a.png \(72x64\), b.png"):
         patches_of(data, GT_size=65)
     with pytest.raises(UserError, match="smaller than GT_size 65"):
         patches_of(data, progressive=[{"from_iter": 2, "GT_size": 65, "batch_size": 2}])
@@ -378,7 +380,8 @@ def test_step_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
     trainer, batch = trainer_of(data, train__max_nonfinite=2), batch_of(data)
     bad = batch._replace(blurry=batch.blurry * float("nan"))
     before = [parameter.clone() for parameter in trainer.network.parameters()]
-    assert trainer.step(bad)["skipped"] == 1
+    trainer.step(bad)
+    assert trainer.skipped == 1
     assert all(map(torch.equal, before, trainer.network.parameters()))
     trainer.check_finite(bad, tmp_path / "no")
     trainer.step(batch)
@@ -396,6 +399,34 @@ def test_step_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
         "1_sharp.png",
         "noise.csv",
     ]
+
+
+def test_weights_that_are_not_finite(data: Path, tmp_path: Path) -> None:
+    """Neither a checkpoint nor a weight file is made of them."""
+    trainer = trainer_of(data)
+    trainer.check_weights()
+    next(trainer.network.parameters()).data[0] = float("inf")
+    with pytest.raises(UserError, match="not finite any more at iteration 0"):
+        trainer.check_weights()
+    with pytest.raises(UserError, match=r"w.safetensors: not written, .* is not finite"):
+        save_weights(trainer.network, tmp_path / "w.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_too_large_for_half_precision(data: Path, tmp_path: Path) -> None:
+    network = trainer_of(data).network
+    next(network.parameters()).data[0] = 1e6
+    save_weights(network, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"is not finite as torch.float16"):
+        save_weights(network, tmp_path / "w16.safetensors", torch.float16)
+
+
+def test_skipped_steps_are_counted_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    monitor = Monitor(tmp_path, None, 0, 0.0, "")
+    for _ in range(4):
+        monitor.step({"loss": 1.0}, 1, 0.0)
+    monitor.report(4, 8, 0.1, skipped=3)
+    assert "skipped 3 " in capsys.readouterr().out
 
 
 def some_state(iteration: int) -> dict:
@@ -450,6 +481,18 @@ def test_changed_option_file(data: Path) -> None:
     checkpoint.check_options(training_recipe.options(data, logger__print_freq=7, datasets__train__n_workers=0), saved)
     with pytest.raises(UserError, match=r"train\.lr_G was 0.001, is 0.002"):
         checkpoint.check_options(training_recipe.options(data, train__lr_G=2e-3), saved)
+
+
+def test_changed_start_weights_are_not_ignored(data: Path) -> None:
+    saved = checkpoint.dump_options(training_recipe.options(data))
+    with pytest.raises(UserError, match=r"path\.pretrain_model_G was not set, is Models/b.pth"):
+        checkpoint.check_options(training_recipe.options(data, path={"pretrain_model_G": "Models/b.pth"}), saved)
+
+
+def test_baseline_called_as_the_network_s_own_line(data: Path) -> None:
+    x0 = {"network": {"network_G": {"which_model_G": "Initial"}}}
+    with pytest.raises(ValueError, match="rename it"):
+        training_recipe.options(data, baselines=x0)
 
 
 def test_checkpoint_of_another_network(data: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codes import train
-from codes.models.weights import read_weights
+from codes.models.weights import read_notes, read_weights
 from codes.restoration.networks import load_network
 from codes.scripts import export_weights, preview_training_data
 from codes.training import checkpoint
@@ -125,7 +126,7 @@ def test_finished_training_is_left_alone(uninterrupted: Path, data: Path, capsys
     root = uninterrupted.parents[1]
     before = (uninterrupted / "training_state" / "00000009.state").stat().st_mtime_ns
     assert run_command_line(train.main, ["-opt", str(root / "test.yml"), "--root", str(root)]) == 0
-    assert "going on from iteration 9" in capsys.readouterr().out
+    assert "all 9 iterations are done" in capsys.readouterr().out
     assert (uninterrupted / "training_state" / "00000009.state").stat().st_mtime_ns == before
 
 
@@ -135,6 +136,75 @@ def test_changed_option_file_is_one_line(uninterrupted: Path, capsys: pytest.Cap
     assert run_command_line(train.main, arguments) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert run_command_line(train.main, [*arguments, "--accept-changes"]) == 0
+
+
+def test_changed_images_are_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    copy = shutil.copytree(data, tmp_path / "copy")
+    short = {"train__niter": 2, "train__T_period": [2], "datasets__val": {}}
+    arguments = ["-opt", str(training_recipe.write(tmp_path / "test.yml", copy, **short)), "--root", str(tmp_path)]
+    assert run_command_line(train.main, arguments) == 0
+    (copy / "GT" / "b.png").unlink()
+    capsys.readouterr()
+    assert run_command_line(train.main, arguments) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search("2 images with checksum .* then, 1 images with checksum .* now", error)
+    assert run_command_line(train.main, [*arguments, "--accept-changes"]) == 0
+
+
+def test_no_checkpoint_within_a_run_of_skipped_steps(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps 4 to 8 are not finite: the checkpoints of 4, 6 and 8 are not written, that of the end is."""
+    step = train.Trainer.step
+
+    def failing(self: train.Trainer, batch: train.Sample) -> dict[str, float]:
+        bad = batch._replace(blurry=batch.blurry * float("nan"))
+        return step(self, bad if 4 <= self.iteration + 1 <= 8 else batch)
+
+    written = []
+    save = checkpoint.save
+    monkeypatch.setattr(train.Trainer, "step", failing)
+    monkeypatch.setattr(checkpoint, "save", lambda *arguments: written.append(arguments[1]) or save(*arguments))
+    option_file = training_recipe.write(tmp_path / "test.yml", data, datasets__val={}, baselines={})
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 0
+    assert written == [2, 9]
+
+
+def test_exported_weights_know_their_iteration(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    """The card tells the iteration of best.safetensors, whatever the curve tells of other validation sets."""
+    experiment = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
+    best = int(read_notes(experiment / "models" / "best.safetensors")["iteration"])
+    scores = {int(row[0]): float(row[2]) for row in curve(experiment)[1:]}
+    assert scores[best] == max(scores.values())
+    with open(experiment / "validation.csv", "a", encoding="utf-8") as file:
+        file.write("2,easier_set,99.0,1.0,0.5\n")
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
+    assert run_command_line(export_weights.main, arguments) == 0
+    card = read_yaml(tmp_path / "weights.yml")
+    assert card["iterations"] == best
+    assert "decay 0.9" in card["stored_as"]
+    assert read_notes(tmp_path / "weights.safetensors") == {"iteration": str(best)}
+
+
+def test_export_without_validation_sets_is_one_line(
+    uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    option_file = training_recipe.write(tmp_path / "test.yml", data, datasets__val={})
+    arguments = ["-opt", str(option_file), "--root", str(uninterrupted.parents[1]), "--out", str(tmp_path / "weights")]
+    assert run_command_line(export_weights.main, arguments) == 1
+    assert "a validation set is needed" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["test.yml"]
+
+
+def test_preview_without_a_suffix_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--out", str(tmp_path / "sheet")]
+    assert run_command_line(preview_training_data.main, arguments) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "ends in .png" in error
 
 
 def test_mistake_in_a_data_worker_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -147,6 +217,15 @@ def test_mistake_in_a_data_worker_is_one_line(data: Path, tmp_path: Path, capsys
     assert error.count("\n") == 1
     assert error.startswith(f"error: {copy}")
     assert "not a readable image" in error
+
+
+def test_mistake_is_the_last_that_torchrun_says(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", TRAIN]
+    run = subprocess.run(
+        [*command, "-opt", str(tmp_path / "none.yml")], capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
+    assert run.returncode != 0
+    assert f"error: {tmp_path / 'none.yml'}" in run.stderr.rpartition("Root Cause")[2]
 
 
 def test_accepted_changes_take_effect(uninterrupted: Path, data: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,7 @@ def read_image(path: str | Path) -> np.ndarray:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] in (2, 4):
-        warn(f"{path}: the alpha channel is dropped")
+        _warn_of_alpha(path)
         pixels = pixels[..., :-1]
         if not np.ptp(pixels, axis=2).any():  # OpenCV gives grey with alpha as colours
             pixels = pixels[..., :1]
@@ -92,13 +93,24 @@ def read_image(path: str | Path) -> np.ndarray:
     return pixels.astype(np.float32)
 
 
+@cache
+def _warn_of_alpha(path: str | Path) -> None:
+    """Once for each file, which a training reads again and again."""
+    warn(f"{path}: the alpha channel is dropped")
+
+
 def to_8bit(image: np.ndarray) -> np.ndarray:
     """Clamp to [0, 1] and round to uint8, same shape."""
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def write_8bit(path: str | Path, image: np.ndarray) -> None:
-    """Write a uint8 image (H, W, 3) RGB or (H, W, 1) grey; the suffix names the format."""
+    """Write a uint8 image (H, W, 3) RGB or (H, W, 1) grey; the suffix names the format.
+
+    Raises UserError for a suffix that names none, and where the image can't be written.
+    """
+    if not cv2.haveImageWriter(str(path)):
+        raise UserError(f"{path}: the name of an image ends in .png or another image format's suffix")
     pixels = image[..., ::-1] if image.shape[2] == 3 else image[..., 0]
 
     def write(temporary: Path) -> None:

@@ -5,6 +5,7 @@ processes, started anew at any sample, gives the same data.
 """
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from codes.utils.errors import UserError
 
 MOST_DEAD = 0.01
 """Largest share of dead pixels in a masked patch."""
+NAMED = 20
+"""so many of the images that are too small are named"""
 
 
 class Sample(NamedTuple):
@@ -60,14 +63,23 @@ class TrainingPatches(Dataset):
         self.options, self.seed = options, seed
         self.paths = list_images(folder)
         largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
-        for path in self.paths:
-            width, height = _size_of(path)
-            if min(width, height) < largest:
-                raise UserError(f"{path}: {width}x{height} pixels, smaller than GT_size {largest}")
+        sizes = {path: _size_of(path) for path in self.paths}
+        small = [f"{path.name} ({w}x{h})" for path, (w, h) in sizes.items() if min(w, h) < largest]
+        if small:
+            raise UserError(
+                f"{folder}: {len(small)} of {len(sizes)} images are smaller than GT_size {largest}: "
+                f"{', '.join(small[:NAMED])}{', ...' if len(small) > NAMED else ''}; remove them, or lower GT_size"
+            )
 
     def __len__(self) -> int:
         """Number of sharp images; samples have no end."""
         return len(self.paths)
+
+    @property
+    def identity(self) -> str:
+        """Tells these images from others, by number, names and file sizes."""
+        listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in self.paths)
+        return f"{len(self.paths)} images with checksum {sha256(listing.encode()).hexdigest()[:8]}"
 
     def __getitem__(self, ticket: Ticket) -> Sample:
         """Make one sample. Raises UserError for an unreadable image."""

@@ -47,12 +47,12 @@ def convolution_flop(network: nn.Module, image: Tensor, kernel: Tensor) -> int:
 
 @torch.inference_mode()
 def seconds_to_restore(network: nn.Module, image: Tensor, kernel: Tensor) -> float:
-    """Median wall-clock time, after a run that warms up."""
+    """Median wall-clock time; `network` has run before, or the first run is among the slow ones."""
     seconds = []
-    for _ in range(RUNS + 1):
+    for _ in range(RUNS):
         start = time.perf_counter()
         network(image, kernel)
         if image.is_cuda:
             torch.cuda.synchronize(image.device)
         seconds.append(time.perf_counter() - start)
-    return median(seconds[1:])
+    return median(seconds)

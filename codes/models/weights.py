@@ -1,11 +1,11 @@
 """Weight files: the authors' .pth and our safetensors. Reading never executes code."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -50,7 +50,7 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
 
     Half-precision weights are brought to the network's precision. With `strict`, every missing,
     unexpected or misshapen key is named in one UserError and nothing is loaded; otherwise what
-    fits is loaded and the rest is named in a warning.
+    fits is loaded and a warning counts the rest.
     """
     where = "the given weights"
     if not isinstance(weights, Mapping):
@@ -70,25 +70,49 @@ def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor],
     own = network.state_dict()
     misshapen = {key for key in given.keys() & own.keys() if given[key].shape != own[key].shape}
     infinite = {key for key in given if not given[key].isfinite().all()}
-    problems = [
-        *(f"missing {key}" for key in own if key not in given),
-        *(f"unexpected {names[key]}" for key in given if key not in own),
-        *(f"{names[key]} is {_shape(given[key])} instead of {_shape(own[key])}" for key in own if key in misshapen),
-        *(f"{names[key]} is not finite" for key in given if key in infinite),
-    ]
-    if problems:
-        message = f"{where} does not fit this {type(network).__name__}: {'; '.join(problems)}"
+    problems = {
+        "missing": [f"missing {key}" for key in own if key not in given],
+        "unexpected": [f"unexpected {names[key]}" for key in given if key not in own],
+        "of another shape": [
+            f"{names[key]} is {_shape(given[key])} instead of {_shape(own[key])}" for key in own if key in misshapen
+        ],
+        "not finite": [f"{names[key]} is not finite" for key in given if key in infinite],
+    }
+    if any(problems.values()):
         if strict:
-            raise UserError(message)
-        warn(message)
+            each = "; ".join(problem for kind in problems.values() for problem in kind)
+            raise UserError(f"{where} does not fit this {type(network).__name__}: {each}")
+        warn(f"{where} does not fit this {type(network).__name__} everywhere, the rest is loaded: {_counts(problems)}")
     fitting = {key: tensor for key, tensor in given.items() if key in own and key not in misshapen | infinite}
     network.load_state_dict(own | fitting)
 
 
-def save_weights(network: nn.Module, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write the network's weights as safetensors, stored in `dtype` (float16 halves the file)."""
+def save_weights(
+    network: nn.Module, path: str | Path, dtype: torch.dtype = torch.float32, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write the network's weights as safetensors, stored in `dtype` (float16 halves the file), with `notes`.
+
+    Raises UserError, and writes nothing, where a weight is not finite in `dtype`.
+    """
     state = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in network.state_dict().items()}
-    write_atomic(path, lambda temporary: save_file(state, temporary))
+    for key, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{path}: not written, {key} is not finite as {dtype}")
+    write_atomic(path, lambda temporary: save_file(state, temporary, dict(notes or {})))
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """What `save_weights` noted in a safetensors file. Raises UserError for a missing or damaged file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _counts(problems: Mapping[str, Sequence[str]]) -> str:
+    """`3 missing (first: missing blocks.0.f), 1 of another shape (first: ...)`."""
+    return ", ".join(f"{len(found)} {kind} (first: {found[0]})" for kind, found in problems.items() if found)
 
 
 def _shape(tensor: Tensor) -> str:

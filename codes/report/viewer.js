@@ -7,7 +7,7 @@ const MAX_ZOOM = 16;
 const SIDES = ["left", "right"];
 const layers = Object.fromEntries(SIDES.map((side) => [side, byId(`${side}-layer`)]));
 // x, y: the image's offset as a part of the stage's size, from 0 to 1 - zoom.
-const view = { image: 0, zoom: 1, x: 0, y: 0, divider: 50 };
+const view = { set: null, image: 0, zoom: 1, x: 0, y: 0, divider: 50 };
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -16,7 +16,7 @@ function chooseImage(index) {
   const image = data.images[index];
   if (!image) return;
   view.image = index;
-  if (byId("set").value !== String(image.set) || !byId("image").length) fillImages(image.set);
+  if (view.set !== image.set) fillImages(image.set);
   byId("image").value = index;
   byId("previous").disabled = index === 0;
   byId("next").disabled = index === data.images.length - 1;
@@ -33,6 +33,7 @@ function chooseImage(index) {
 }
 
 function fillImages(set) {
+  view.set = set;
   byId("set").value = set;
   const ofSet = [...data.images.keys()].filter((i) => data.images[i].set === set);
   byId("image").replaceChildren(...ofSet.map((i) => new Option(data.images[i].name, i)));

@@ -13,7 +13,6 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from codes.data.images import list_images
 from codes.figures import training
 from codes.models.factory import build_network, load_pretrained
-from codes.models.weights import load_weights, save_weights
+from codes.models.weights import load_weights, read_notes, save_weights
 from codes.options import dump_options, load_options
 from codes.training.monitor import CURVE_COLUMNS
 from codes.training.options import TrainOptions
@@ -49,12 +48,17 @@ def main(argv: Sequence[str]) -> int:
     best = experiment / "models" / "best.safetensors"
     if not best.is_file():
         raise UserError(f"{best}: no such weight file; train {arguments.opt} first")
+    if not options.datasets.val:
+        raise UserError(f"{arguments.opt}: datasets.val: a validation set is needed to score the weights on")
+    iteration = read_notes(best).get("iteration")
+    if iteration is None:
+        raise UserError(f"{best}: does not say of which iteration it is; train.py did not write it")
     curve = read_csv(experiment / "validation.csv")
     network = build_network(options.network_G)
     load_weights(network, best)
     suffixes = (".safetensors", ".yml", ".csv", ".png")
     weights, card, table, plot = (arguments.out.with_name(arguments.out.name + suffix) for suffix in suffixes)
-    save_weights(network, weights, torch.float16)
+    save_weights(network, weights, torch.float16, {"iteration": iteration})
     load_weights(network, weights)
     validation = Validation(options.datasets.val, None, Processes())
     scores = {"network": validation.run(network, torch.device("cpu")).scores}
@@ -62,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         baseline = build_network(method.network_G)
         load_pretrained(baseline, method.path.pretrain_model_G, method.path.strict_load)
         scores[name] = validation.run(baseline, torch.device("cpu")).scores
-    write_text(card, to_yaml(describe(options, arguments, network, curve, validation, scores)))
+    write_text(card, to_yaml(describe(options, arguments, network, curve, int(iteration), validation, scores)))
     write_csv(table, curve, CURVE_COLUMNS)
     training.draw(curve, plot)
     print(card.read_text(encoding="utf-8"))
@@ -74,17 +78,18 @@ def describe(
     arguments: argparse.Namespace,
     network: nn.Module,
     curve: Sequence[Mapping[str, str]],
+    iteration: int,
     validation: Validation,
     scores: Mapping[str, Mapping[str, Scores]],
 ) -> dict[str, Any]:
     """The card's content."""
     train_set = options.datasets.train
-    iteration = best_iteration(curve)
+    averaged = f"their exponential moving average with decay {options.train.ema_decay}"
     hours = max(float(row["hours"]) for row in curve if int(row["iteration"]) == iteration)
     return {
         "option_file": Path(arguments.opt).name,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "stored_as": "float16, the exponential moving average of the weights",
+        "stored_as": "float16, " + (averaged if options.train.ema_decay else "the weights themselves"),
         "training_images": f"{len(list_images(from_root(train_set.dataroot_GT)))} of {train_set.name}",
         "iterations": iteration,
         "seed": options.train.manual_seed,
@@ -99,14 +104,6 @@ def describe(
         },
         "options": parse_yaml(dump_options(options), arguments.opt),
     }
-
-
-def best_iteration(curve: Sequence[Mapping[str, str]]) -> int:
-    """The iteration whose mean PSNR over the validation sets is the highest: that of best.safetensors."""
-    by_iteration: dict[int, list[float]] = {}
-    for row in curve:
-        by_iteration.setdefault(int(row["iteration"]), []).append(float(row["psnr"]))
-    return max(by_iteration, key=lambda iteration: (fmean(by_iteration[iteration]), iteration))
 
 
 def machine() -> str:

@@ -33,7 +33,7 @@ COLUMNS = ("set", "images", "mean_psnr", "least_psnr", "least_of")
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", default=SHIPPED, metavar="NAME|FILE", help=f"default: {SHIPPED}")
-    parser.add_argument("--sets", nargs="+", default=("Quickstart", "Validation"), help="default: Quickstart Validation")
+    parser.add_argument("--sets", nargs="+", default=("Quickstart", "Validation"), help="default: both")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
     ensure_quickstart(ROOT / "Datasets" / "Quickstart")

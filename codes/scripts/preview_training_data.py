@@ -16,6 +16,7 @@ import numpy as np
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.images import to_8bit, write_8bit
+from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Ticket, TrainingPatches
 from codes.options import load_options
 from codes.training.options import TrainOptions
@@ -36,6 +37,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     options = load_options(TrainOptions, arguments.opt, arguments.set)
     train_set = options.datasets.train
+    if train_set.embedded:
+        ensure_quickstart(from_root(train_set.dataroot_GT).parent)
     patches = TrainingPatches(train_set, from_root(train_set.dataroot_GT), options.train.manual_seed)
     samples = [patches[Ticket(number, train_set.GT_size)] for number in range(KERNEL_ROWS * COLUMNS)]
     write_8bit(arguments.out, sheet(samples))

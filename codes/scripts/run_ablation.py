@@ -183,7 +183,7 @@ class Ablation:
         triple = validation.sets[set_name][1][index]
         image = Restorer(trainer.average.network, self.device).restore(triple.blurry, triple.kernel).seconds
         torch.set_num_threads(threads)
-        images = len(validation.work) / self.processes + len(test.work) + RUNS + 2
+        images = len(validation.work) / self.processes + len(test.work) + RUNS + 1
         return Estimate(state["iteration"] if state else 0, median(seconds[1:]), IMPORTED + images * image)
 
     def _train(self, name: str, estimate: Estimate, bar: tqdm) -> None:

@@ -20,7 +20,8 @@ WITHOUT_EFFECT = (
     "gpu_ids",
     "use_tb_logger",
     "logger",
-    "path",
+    "path.resume_state",
+    "path.strict_load",
     "baselines",
     "datasets.train.n_workers",
     "datasets.val",
@@ -30,7 +31,7 @@ WITHOUT_EFFECT = (
 )
 """Options that may differ when training goes on: they do not change what is trained."""
 SUFFIX = ".state"
-KEYS = {"iteration", "network", "average", "optimizer", "scheduler", "options"}
+KEYS = {"iteration", "network", "average", "optimizer", "scheduler", "options", "images"}
 """What every checkpoint holds, at least."""
 
 
@@ -93,6 +94,15 @@ def check_options(options: TrainOptions, saved: str) -> None:
         raise UserError(
             f"the option file changed since the checkpoint: {'; '.join(differing)}. Change it back, train under "
             "another name, or go on all the same with --accept-changes"
+        )
+
+
+def check_images(folder: str, now: str, saved: str) -> None:
+    """Raise UserError where the training images are not those of the checkpoint."""
+    if now != saved:
+        raise UserError(
+            f"datasets.train.dataroot_GT: the images of {folder} changed since the checkpoint: {saved} then, {now} "
+            "now. Bring them back, train under another name, or go on all the same with --accept-changes"
         )
 
 

@@ -45,11 +45,12 @@ class Monitor:
         self._images += images
         self._waited += waited
 
-    def report(self, iteration: int, niter: int, learning_rate: float) -> None:
-        """Report the means over the steps since the last report."""
+    def report(self, iteration: int, niter: int, learning_rate: float, skipped: int) -> None:
+        """Report the means over the steps since the last report, and the number of steps skipped so far."""
         seconds = time.monotonic() - self._since
         figures = {name: total / self._steps for name, total in self._sums.items()}
         figures |= {
+            "skipped": skipped,
             "lr": learning_rate,
             "images_per_second": self._images / seconds,
             "data_wait_share": self._waited / seconds,

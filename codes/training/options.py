@@ -176,6 +176,8 @@ class TrainOptions(Options):
         stages = getattr(self.network_G, "n_iter", None)
         if stages is None:
             raise ValueError(f"network_G: {self.network_G.which_model_G} has nothing to train")
+        if "network" in self.baselines:
+            raise ValueError("baselines: 'network' is what the trained network's own line is called; rename it")
         weights = self.train.stage_weights
         if weights is not None and (len(weights) != stages or not weights[-1]):
             raise ValueError(

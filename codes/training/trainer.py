@@ -79,7 +79,7 @@ class Trainer:
         self.scheduler.step()
         self.iteration += 1
         self.average.update(self.network, self.iteration)
-        return dict(zip(("loss", "grad_norm", *terms), values, strict=True)) | {"skipped": float(self.skipped)}
+        return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
     def _masked(self, batch: Sample) -> dict[str, Tensor]:
         """The network's further arguments for masks; x0 is that of the image without gaps, as in codes/deblur.py."""
@@ -94,6 +94,14 @@ class Trainer:
             raise UserError(
                 f"the loss was not finite for {self.skipped_in_a_row} steps in a row (up to iteration "
                 f"{self.iteration}); the last batch is saved in {folder}"
+            )
+
+    def check_weights(self) -> None:
+        """Raise UserError where the weights are not finite: they are not worth keeping."""
+        if not all(parameter.isfinite().all() for parameter in self.network.parameters()):
+            raise UserError(
+                f"the weights were not finite any more at iteration {self.iteration}; go on from "
+                "the last checkpoint with a lower train.lr_G or train.grad_clip and --accept-changes"
             )
 
     @property

@@ -1,6 +1,9 @@
 """Errors that a user can cause, and how a command line reports them."""
 
+import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,7 +34,9 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
     try:
         return main(sys.argv[1:] if argv is None else list(argv))
     except UserError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
+        line = "error: " + " ".join(str(error).split())
+        print(line, file=sys.stderr, flush=True)
+        _tell_torchrun(line)
         return 1
     except OSError as error:
         where = f" ({Path(str(error.filename))})" if error.filename else ""
@@ -40,3 +45,10 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         return 130
+
+
+def _tell_torchrun(line: str) -> None:
+    """Under torchrun, have the line in the report that it ends with, below its own messages."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file:
+        Path(file).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")

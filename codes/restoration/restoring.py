@@ -37,7 +37,7 @@ def restore(
     every: bool = False,
     where: str = "the image",
 ) -> Outcome:
-    """Restore an image; on stderr stands how its kernel was taken.
+    """Restore an image; on stderr stands how its kernel was taken. With a delta kernel it comes back as it is.
 
     pixels: (H, W) or (H, W, C), uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha.
 
@@ -51,6 +51,9 @@ def restore(
     if kernel.ndim == 3 and blurry.shape[2] == 1:
         raise UserError(f"{where}: is grey, but the kernel has a channel for each colour")
     check_fits(kernel, blurry, where)
+    if mask is None and is_delta(kernel):
+        tqdm.write(f"{where}: this kernel is a single pixel, which blurs nothing; the image stays as it is", sys.stderr)
+        return Outcome(pixels_of(values, np.asarray(pixels).dtype), [], kernel)
     verdict = judge(blurry, kernel) if orientation == "auto" else None
     say(verdict, where)
     if orientation == "rotated" or (verdict is not None and verdict.rotated):
@@ -64,6 +67,14 @@ def restore(
         raise UserError(f"{where}: the restored image holds values that are not finite")
     stages = [pixels_of(values._replace(colours=image), np.asarray(pixels).dtype) for image in images]
     return Outcome(stages[-1], stages if every else [], kernel)
+
+
+def is_delta(kernel: np.ndarray) -> bool:
+    """Whether a kernel (h, w) or (h, w, 3), odd sides, is zero but for its centre."""
+    height, width = kernel.shape[:2]
+    rest = kernel.copy()
+    rest[height // 2, width // 2] = 0
+    return not rest.any()
 
 
 def say(verdict: Verdict | None, where: str) -> None:

@@ -1,11 +1,12 @@
-"""Measure how often codes/restoration/orientation.py tells the right way round of a kernel.
+"""Measure how often codes/deblur.py finds out that a kernel was given the wrong way round.
 
     python codes/scripts/measure_orientation.py
 
-Every image of the tables' test sets is judged with its own kernel, rotated or not makes no
-difference; right is what takes the kernel as it is stored. Writes results/published/orientation.csv:
-by set the number of images, how many were right, their share, and the share of false warnings that
-the kernel doesn't explain the blur. Goes on from results/orientation/per_image.csv, where it was interrupted.
+Every image of the tables' test sets is judged with its own kernel rotated by 180 degrees on purpose. Right is
+to turn it back: the kernel that is used then is the image's own to the last bit, and so is the result.
+Writes results/published/orientation.csv: by set the number of images, how many were right, their share, and the
+share of false warnings that the kernel doesn't explain the blur. Goes on from
+results/orientation/per_image.csv, where it was interrupted.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -20,7 +22,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.triples import TripleDataset
 from codes.options import TestOptions, TestSet, load_options
-from codes.restoration.orientation import Evidence, explains, gather
+from codes.restoration.orientation import judge, rotated
 from codes.utils.errors import run_command_line, warn
 from codes.utils.files import ROOT, from_root, read_csv, write_csv
 
@@ -28,7 +30,7 @@ TABLES = tuple(ROOT / "options" / "test" / name for name in ("table2.yml", "tabl
 PUBLISHED = ROOT / "results" / "published" / "orientation.csv"
 PER_IMAGE = ROOT / "results" / "orientation" / "per_image.csv"
 COLUMNS = ("set", "images", "right", "share", "false_warnings")
-PER_IMAGE_COLUMNS = ("set", "image", "contrast", "overshoot")
+PER_IMAGE_COLUMNS = ("set", "image", "turned_back", "certainty", "warned")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,20 +68,21 @@ def open_set(test_set: TestSet) -> TripleDataset:
 def judged(name: str, dataset: TripleDataset, index: int) -> dict[str, object]:
     """A row of PER_IMAGE_COLUMNS."""
     triple = dataset[index]
-    evidence = gather(triple.blurry, triple.kernel)
+    given = rotated(triple.kernel)
+    verdict = judge(triple.blurry, given)
+    used = rotated(given) if verdict.rotated else given
     return {
         "set": name,
         "image": triple.name,
-        "contrast": f"{evidence.contrast:.5f}",
-        "overshoot": f"{evidence.overshoot:.6f}",
+        "turned_back": int(np.array_equal(used, triple.kernel)),
+        "certainty": f"{verdict.certainty:.4f}",
+        "warned": int(not verdict.explains),
     }
 
 
 def summarise(name: str, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """A row of COLUMNS."""
-    found = [Evidence(float(row["contrast"]), float(row["overshoot"])) for row in rows]
-    right = sum(evidence.contrast > 0 for evidence in found)
-    warned = sum(not explains(evidence) for evidence in found)
+    right, warned = (sum(int(row[key]) for row in rows) for key in ("turned_back", "warned"))
     return {
         "set": name,
         "images": len(rows),

@@ -1,12 +1,15 @@
 """torch.hub entry points, and the shortest way to a network from Python.
 
     import torch
-    net = torch.hub.load("path/to/this/repository", "light", source="local", weights="Models/light.pth")
+    net = torch.hub.load("path/to/this/repository", "dsdnet_tiny", source="local", pretrained=True)
     restored = net(blurry, kernel)              # (B, 3, H, W) in [0, 1], (B, h, w) summing to 1
+    sharp = torch.hub.load("path/to/this/repository", "deblur", image, kernel, source="local")  # numpy
 
-Every function returns an nn.Module in eval mode: `net(blurry, kernel, mask=None)` gives the
-restored images (B, 3, H, W), not clamped; with `stages=True` the list of every stage's image;
-`net.initial(blurry, kernel)` gives x0. The kernel is applied as a cross-correlation.
+Every function but `deblur` returns an nn.Module in eval mode: `net(blurry, kernel, mask=None)` gives the
+restored images (B, 3, H, W), float32, not clamped; with `stages=True` the list of every stage's image;
+`net.initial(blurry, kernel)` gives x0. blurry: (B, 3, H, W) in [0, 1], of any size from 1 x 1 on; kernel:
+(B, h, w), or (B, 3, h, w) for one a channel, of sum 1, applied as a cross-correlation, not larger
+than the image; mask: (B, 1, H, W), 1 at valid pixels, 0 at those to leave out.
 
 `weights`: None (random), a .pth or .safetensors file, or a dictionary of tensors, under the
 authors' key names or ours. Config keys: in_nc, out_nc, nf_p (N), nf_d (M), max_nc, n_iter (T),
@@ -16,6 +19,7 @@ padding_mode (replicate, circular, zero), dropout_rate, nf_n, init, shrinkage, s
 from collections.abc import Mapping
 from os import PathLike
 
+import numpy as np
 from torch import Tensor, nn
 
 import codes.models.archs as _archs  # noqa: F401  registers networks and presets
@@ -80,3 +84,14 @@ def plus_p(weights: Weights = None) -> nn.Module:
 def dsdnet_tiny(pretrained: bool = False, weights: Weights = None) -> nn.Module:
     """Ours: 2 stages of 8 + 8 filters, 4.3M parameters; `pretrained`: with the weights in this repository."""
     return _with_weights(_build_preset("tiny"), _TINY if pretrained else weights)
+
+
+def deblur(image: np.ndarray, kernel: np.ndarray, **options) -> np.ndarray:
+    """Restore one image, an array (H, W) or (H, W, C), uint8, uint16 or float from 0 to 1; the result is of its kind.
+
+    kernel: (h, w), or (h, w, 3) for one a channel, of any positive sum. The options, and all else that
+    codes/deblur.py does, are those of codes/restoration/call.py: weights, preset, device, orientation, mask, settings.
+    """
+    from codes.restoration.call import deblur as call  # needs all of requirements.txt, networks alone don't
+
+    return call(image, kernel, **options)

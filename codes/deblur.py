@@ -21,78 +21,30 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 # Waiting threads that spin take the cores away from other processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import write_8bit
-from codes.data.kernels import normalised
 from codes.models.registry import PRESETS
+from codes.restoration.call import open_deblurrer
 from codes.restoration.compare import sheet
 from codes.restoration.deblurring import Deblurrer, Settings
 from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
-from codes.restoration.networks import SHIPPED, load_network, shipped_knows_masks
+from codes.restoration.networks import SHIPPED, shipped_knows_masks
 from codes.restoration.outputs import compare_path, output_paths, refuse_inputs, stage_path
-from codes.restoration.restoring import Orientation, restore
-from codes.utils.arguments import available_device, positive, positive_number
-from codes.utils.errors import UserError, run_command_line, warn
+from codes.restoration.restoring import restore
+from codes.utils.arguments import positive, positive_number
+from codes.utils.errors import UserError, run_command_line
 
 UNTRAINED = "The shipped weights were not trained with masks: compare the result with that without one."
-
-
-def deblur(
-    image: np.ndarray,
-    kernel: np.ndarray,
-    *,
-    weights: str | Path = SHIPPED,
-    preset: str | None = None,
-    device: str | None = None,
-    orientation: Orientation = "auto",
-    mask: np.ndarray | Literal["auto"] | None = None,
-    settings: Settings = Settings(),  # noqa: B008  it is frozen
-) -> np.ndarray:
-    """Restore a blurry image whose kernel is known.
-
-    image: (H, W) or (H, W, C), RGB, uint8, uint16 or float from 0 to 1; C = 1, 3, or 2, 4 with an
-    alpha channel, which is passed through. kernel: (h, w), or (h, w, 3) for one a channel, of a
-    positive sum, not larger than the image. orientation: `as-is` where the kernel is cross-correlated
-    with the sharp image, `rotated` where it was made for convolution, `auto` to find out. mask: (H, W), 0 at
-    pixels to leave out, or `auto` for clipped highlights. weights: a preset whose weights lie in
-    Models/, or a file, whose network is that of its card or `preset`. device: cpu, cuda or cuda:N;
-    None: a GPU if there is one. settings: precision, tiles, self-ensemble.
-
-    Returns an array of the image's shape and type, clamped to its range (but a float image that goes
-    beyond 1 is not). Raises UserError, which says what is wrong, for what can't be used.
-    """
-    image = np.asarray(image)
-    kernel = normalised(kernel, "the kernel", per_channel=True)
-    deblurrer = open_deblurrer(weights, preset, device, settings, masked=mask is not None)
-    return restore(deblurrer, image, kernel, orientation, mask).pixels.reshape(image.shape)
-
-
-def open_deblurrer(
-    weights: str | Path,
-    preset: str | None,
-    device: str | None,
-    settings: Settings,
-    masked: bool,
-    progress: bool = False,
-) -> Deblurrer:
-    """The network on its device; warns where masks are asked for that it was not trained with."""
-    trained = load_network(weights, preset)
-    if masked and not trained.knows_masks:
-        warn(f"{trained.path.name} was not trained with masks: compare the result with that without one")
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Deblurrer(trained.network, available_device(name), settings, progress)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -18,11 +18,11 @@ from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import write_kernel
 from codes.data.preparation import quickstart
-from codes.deblur import deblur
 from codes.metrics.quality import psnr
 from codes.models.factory import build_preset
 from codes.models.weights import save_weights
 from codes.restoration import restoring
+from codes.restoration.call import deblur
 from codes.restoration.deblurring import Settings
 from codes.restoration.image_files import read_photo
 from codes.utils.errors import UserError, run_command_line

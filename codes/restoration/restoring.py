@@ -20,12 +20,13 @@ class Outcome(NamedTuple):
     """What was made of an image.
 
     pixels: the result, (H, W, C) in the type of the input. stages: x0 and every stage's image likewise, if asked
-    for. kernel: as it was used.
+    for. kernel: as it was used. notes: how it was taken, and doubts about it, as on stderr.
     """
 
     pixels: np.ndarray
     stages: list[np.ndarray]
     kernel: np.ndarray
+    notes: list[str]
 
 
 def restore(
@@ -52,10 +53,11 @@ def restore(
         raise UserError(f"{where}: is grey, but the kernel has a channel for each colour")
     check_fits(kernel, blurry, where)
     if mask is None and is_delta(kernel):
-        tqdm.write(f"{where}: this kernel is a single pixel, which blurs nothing; the image stays as it is", sys.stderr)
-        return Outcome(pixels_of(values, np.asarray(pixels).dtype), [], kernel)
+        note = "this kernel is a single pixel, which blurs nothing; the image stays as it is"
+        tqdm.write(f"{where}: {note}", file=sys.stderr)
+        return Outcome(pixels_of(values, np.asarray(pixels).dtype), [], kernel, [note])
     verdict = judge(blurry, kernel) if orientation == "auto" else None
-    say(verdict, where)
+    notes = [] if verdict is None else told(verdict, where)
     if orientation == "rotated" or (verdict is not None and verdict.rotated):
         kernel = rotated(kernel)
     if isinstance(mask, str):
@@ -66,7 +68,7 @@ def restore(
     if not np.isfinite(images[-1]).all():
         raise UserError(f"{where}: the restored image holds values that are not finite")
     stages = [pixels_of(values._replace(colours=image), np.asarray(pixels).dtype) for image in images]
-    return Outcome(stages[-1], stages if every else [], kernel)
+    return Outcome(stages[-1], stages if every else [], kernel, notes)
 
 
 def is_delta(kernel: np.ndarray) -> bool:
@@ -77,13 +79,15 @@ def is_delta(kernel: np.ndarray) -> bool:
     return not rest.any()
 
 
-def say(verdict: Verdict | None, where: str) -> None:
-    """Tell on stderr how a kernel was taken, and warn where it explains nothing."""
-    if verdict is None:
-        return
+def told(verdict: Verdict, where: str) -> list[str]:
+    """Say on stderr how a kernel was taken, and warn where it explains nothing; returns what was said."""
+    notes = []
     if not verdict.symmetric:
         how = "rotated by 180 degrees" if verdict.rotated else "as it is"
         sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
-        tqdm.write(f"{where}: kernel taken {how} ({sure} sure)", file=sys.stderr)
+        notes.append(f"kernel taken {how} ({sure} sure)")
+        tqdm.write(f"{where}: {notes[-1]}", file=sys.stderr)
     if not verdict.explains:
-        warn(f"{where}: this kernel does not seem to explain the blur; is it the one of this image?")
+        notes.append("this kernel does not seem to explain the blur; is it the one of this image?")
+        warn(f"{where}: {notes[-1]}")
+    return notes

@@ -1,0 +1,153 @@
+"""The page for one's own images: its parts, and all of it in a browser where Gradio and Chromium are there."""
+
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import sync_playwright
+
+from codes.data.images import to_8bit, write_8bit
+from codes.data.kernels import normalised
+from codes.models.factory import build_preset
+from codes.restoration.deblurring import Deblurrer
+from codes.restoration.drawn import CANVAS, SCALE, kernel_drawn
+from codes.utils.errors import UserError
+from tests.conftest import chromium
+
+
+def drawing(strokes) -> np.ndarray:
+    """Black on a transparent canvas."""
+    canvas = np.zeros((CANVAS, CANVAS, 4), np.uint8)
+    for rows, columns in strokes:
+        canvas[rows, columns, 3] = 255
+    return canvas
+
+
+def test_a_drawing_becomes_a_centred_kernel():
+    wide = slice(20, 20 + 9 * SCALE)
+    kernel = normalised(kernel_drawn(drawing([(slice(100, 100 + SCALE), wide)])), "it")
+    assert kernel.shape[0] == kernel.shape[1]
+    assert kernel.shape[0] % 2 == 1
+    middle = len(kernel) // 2
+    assert kernel[middle].sum() == pytest.approx(1, abs=0.1)
+    assert np.count_nonzero(kernel[middle] > 0.05) in (9, 10)
+    np.testing.assert_allclose(kernel.sum(0) @ np.arange(len(kernel)), middle, atol=0.15)
+    white = np.full((CANVAS, CANVAS, 4), 255, np.uint8)
+    white[100 : 100 + SCALE, wide, :3] = 0
+    np.testing.assert_array_equal(normalised(kernel_drawn(white), "it"), kernel)
+
+
+@pytest.mark.parametrize("nothing", [None, drawing([]), np.full((8, 8, 4), 255, np.uint8)])
+def test_an_empty_drawing(nothing):
+    with pytest.raises(UserError, match="the drawing is empty"):
+        kernel_drawn(nothing)
+
+
+@pytest.fixture(scope="module")
+def address():
+    pytest.importorskip("gradio", reason="Gradio is not installed (requirements-demo.txt)")
+    chromium()
+    from codes import demo
+
+    torch.manual_seed(0)
+    blocks = demo.page(Deblurrer(build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4)))
+    yield demo.serve(blocks, None, wait=False)
+    blocks.close()
+
+
+@pytest.fixture
+def browser(address):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(address)
+        page.get_by_role("button", name="Restore").wait_for()
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    write_8bit(tmp_path / "blurry.png", to_8bit(np.random.RandomState(0).uniform(size=(48, 64, 3))))
+    (tmp_path / "bad.npy").write_bytes(b"no kernel")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    return tmp_path
+
+
+def upload(page, number: int, path) -> None:
+    """Into the page's file field `number`, and wait until it is there."""
+    page.locator("input[type=file]").nth(number).set_input_files(path)
+    page.get_by_text(path.stem).first.wait_for()
+
+
+def restore(page) -> None:
+    page.get_by_role("button", name="Restore").click()
+
+
+def error_of(page) -> str:
+    page.get_by_test_id("toast-body").first.wait_for()
+    return page.get_by_test_id("toast-body").first.inner_text()
+
+
+def test_upload_restore_and_slide(browser, photograph):
+    upload(browser, 0, photograph / "blurry.png")
+    browser.get_by_label("motion:").fill("gaussian:1.2")
+    restore(browser)
+    browser.get_by_text("noise about").wait_for()
+    browser.get_by_text("kernel 11x11").wait_for()
+    slider = browser.locator(".slider-wrap").first
+    slider.wait_for()
+    assert slider.locator("img").count() == 2
+    before = slider.screenshot()
+    box = slider.bounding_box()
+    browser.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    browser.mouse.down()
+    browser.mouse.move(box["x"] + box["width"] / 5, box["y"] + box["height"] / 2, steps=4)
+    browser.mouse.up()
+    assert slider.screenshot() != before
+
+
+def test_bad_kernels_and_images_show_an_error(browser, photograph):
+    restore(browser)
+    assert "image: choose one first" in error_of(browser)
+    browser.reload()
+    upload(browser, 0, photograph / "blurry.png")
+    browser.get_by_label("motion:").fill("motion:far")
+    restore(browser)
+    assert "write motion:LENGTH,ANGLE" in error_of(browser)
+    browser.reload()
+    upload(browser, 0, photograph / "blurry.png")
+    browser.get_by_label("file", exact=True).check()
+    upload(browser, 1, photograph / "bad.npy")
+    restore(browser)
+    assert "bad.npy: not a readable .npy array" in error_of(browser)
+    browser.reload()
+    upload(browser, 0, photograph / "bad.png")
+    restore(browser)
+    assert "bad.png: not a readable image" in error_of(browser)
+
+
+def test_a_drawn_kernel_and_an_example(browser):
+    browser.get_by_label("drawing", exact=True).check()
+    canvas = browser.locator("canvas").first
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    browser.mouse.move(box["x"] + 120, box["y"] + 120)
+    browser.mouse.down()
+    browser.mouse.move(box["x"] + 200, box["y"] + 160, steps=5)
+    browser.mouse.up()
+    browser.get_by_role("gridcell").first.click() if browser.get_by_role("gridcell").count() else None
+    restore(browser)
+    browser.get_by_text("noise about").or_(browser.get_by_test_id("toast-body")).first.wait_for()
+
+
+def test_the_page_is_for_this_machine_and_uploads_are_limited(address):
+    assert address.startswith("http://127.0.0.1:")
+    boundary = b"--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"a.png\"\r\n\r\n"
+    body = boundary + bytes(33 * 10**6) + b"\r\n--b--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    request = urllib.request.Request(f"{address}gradio_api/upload", body, headers)
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(request)
+    assert error.value.code == 413

@@ -1,0 +1,339 @@
+"""Bad files, every class of them in every place where a command reads such a file.
+
+Each ends in one line, `error: ...`, that names the file, and a status other than 0; no input is changed and
+nothing new is left behind.
+"""
+
+import io
+import os
+import pickle
+import resource
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import tifffile
+import torch
+import yaml
+
+from codes import deblur, train
+from codes import test as test_script
+from codes.data.images import write_8bit
+from codes.data.kernels import write_kernel
+from codes.models.factory import build_preset
+from codes.models.weights import save_weights
+from codes.restoration.image_files import read_photo
+from codes.scripts import measure_orientation, preview_training_data
+from codes.utils.errors import run_command_line
+from tests import training_recipe
+
+SMALL = {"preset": "tiny", "nf_p": 3, "nf_d": 3, "nb": 1, "nf_n": 4}
+
+
+class Code:
+    """What a pickle makes of it runs a command."""
+
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+def npy(array, **keys) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **keys)
+    return file.getvalue()
+
+
+def mat(**arrays) -> bytes:
+    file = io.BytesIO()
+    scipy.io.savemat(file, arrays)
+    return file.getvalue()
+
+
+def tiff(array) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, photometric="minisblack" if array.ndim == 2 else "rgb")
+    return file.getvalue()
+
+
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """An 8-bit grey PNG whose header claims any size."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(pixels), b"IEND")
+    parts = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def huge_npy() -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)})
+    return file.getvalue()
+
+
+def pth(content) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+NOISE = np.random.RandomState(0)
+GREY = np.full((40, 48), 0.5, np.float32)
+HOLE = np.where(np.eye(40, 48), np.nan, GREY).astype(np.float32)
+PNG = png(48, 40, b"".join(b"\0" + NOISE.bytes(48) for _ in range(40)))
+SOUND = build_preset("tiny", nf_p=3, nf_d=3, nb=1, nf_n=4).state_dict()
+
+NO_FILES = {"folder": ("", folder), "dangling link": ("", dangling), "link to itself": ("", loop)}
+IMAGES = NO_FILES | {
+    "empty": (".png", b""),
+    "text": (".png", b"no image"),
+    "truncated PNG": (".png", PNG[: len(PNG) // 2]),
+    "bomb": (".png", png(60_000, 60_000, b"\0")),
+    "truncated TIFF": (".tif", tiff(GREY)[:3000]),
+    "NaN": (".tif", tiff(HOLE)),
+    "integers": (".tif", tiff(np.ones((40, 48), np.int32))),
+    "pickle": (".png", pickle.dumps(Code())),
+}
+KERNELS = NO_FILES | {
+    "empty": (".png", b""),
+    "truncated PNG": (".png", PNG[: len(PNG) // 2]),
+    "bomb": (".png", png(60_000, 60_000, b"\0")),
+    "huge": (".npy", huge_npy()),
+    "too large": (".npy", npy(np.ones((41, 41)))),
+    "no values": (".npy", npy(np.ones((0, 3)))),
+    "NaN": (".npy", npy(np.array([[1, np.nan, 1]]))),
+    "infinite": (".npy", npy(np.array([[1, np.inf, 1]]))),
+    "all zero": (".npy", npy(np.zeros((3, 3)))),
+    "negative": (".npy", npy(-np.ones((3, 3)))),
+    "complex": (".npy", npy(np.ones((3, 3), complex))),
+    "pickle": (".npy", npy(np.array([Code()], object), allow_pickle=True)),
+    "truncated npy": (".npy", npy(np.ones((9, 9)))[:300]),
+    "empty mat": (".mat", b""),
+    "truncated mat": (".mat", mat(k=NOISE.uniform(size=(9, 9)))[:300]),
+    "mat without a kernel": (".mat", mat(text="kernel")),
+}
+WEIGHTS = NO_FILES | {
+    "empty": (".pth", b""),
+    "text": (".safetensors", b"no weights"),
+    "truncated": (".pth", pth(SOUND)[:5000]),
+    "code": (".pth", pth({"params": Code()})),
+    "plain pickle": (".pth", pickle.dumps(Code())),
+    "NaN": (".pth", pth({key: torch.full_like(value, torch.nan) for key, value in SOUND.items()})),
+    "another network's": (".pth", pth({"weight": torch.zeros(3)})),
+    "no tensors": (".pth", pth([1, 2])),
+}
+OPTIONS = NO_FILES | {
+    "empty": (".yml", b""),
+    "binary": (".yml", bytes(range(128, 256))),
+    "tag": (".yml", b"!!python/object/apply:os.system ['touch executed']\n"),
+    "tag in it": (".yml", b"name: !!python/object/apply:os.system ['touch executed']\n"),
+    "syntax": (".yml", b"name: [1, 2\n"),
+    "list": (".yml", b"- 1\n"),
+    "deep": (".yml", b"[" * 5000),
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """Sound files for every command, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    training_recipe.sharp_images(tmp_path / "set")
+    write_8bit(tmp_path / "blurry.png", NOISE.randint(0, 256, (40, 48, 3)).astype(np.uint8))
+    write_8bit(tmp_path / "mask.png", np.full((40, 48, 1), 255, np.uint8))
+    write_kernel(tmp_path / "kernel.png", NOISE.uniform(size=(5, 5)))
+    save_weights(build_preset("tiny", nf_p=3, nf_d=3, nb=1, nf_n=4), tmp_path / "net.safetensors")
+    (tmp_path / "net.yml").write_text(f"options: {{network_G: {SMALL}}}")
+    test = {
+        "name": "t",
+        "gpu_ids": [],
+        "network_G": SMALL,
+        "path": {"pretrain_model_G": str(tmp_path / "net.safetensors")},
+    }
+    folders = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_03", "dataroot_KM": "Kernel"}
+    test["datasets"] = {
+        "a": {"name": "a", "mode": "LQGTDB"} | {k: str(tmp_path / "set" / v) for k, v in folders.items()}
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    training = {"network_G": SMALL, "train__niter": 1, "datasets__train__n_workers": 0, "datasets__val": {}}
+    training_recipe.write(tmp_path / "train.yml", tmp_path / "set", **training)
+    return tmp_path
+
+
+def restore(place: Path, **changes) -> int:
+    arguments = {"input": "blurry.png", "kernel": "kernel.png", "weights": "net.safetensors", "output": "out/sharp.png"}
+    words = [word for name, value in (arguments | changes).items() for word in (f"--{name}", str(value))]
+    return run_command_line(deblur.main, words)
+
+
+def evaluate(place: Path, *arguments: str, option_file: Path = Path("test.yml")) -> int:
+    return run_command_line(test_script.main, ["-opt", str(option_file), "--results", "results", *arguments])
+
+
+def learn(place: Path, *arguments: str, option_file: Path = Path("train.yml")) -> int:
+    return run_command_line(train.main, ["-opt", str(option_file), "--root", str(place / "root"), *arguments])
+
+
+def preview(place: Path, *arguments: str, option_file: Path = Path("train.yml")) -> int:
+    words = ["-opt", str(option_file), "--out", "sheet.png", *arguments]
+    return run_command_line(preview_training_data.main, words)
+
+
+def orientation(place: Path, *arguments: str, option_file: Path = Path("test.yml")) -> int:
+    words = ["-opt", str(option_file), "--output", "o.csv", "--per-image", "each.csv", *arguments]
+    return run_command_line(measure_orientation.main, words)
+
+
+def in_set(name: str, command: Callable) -> Callable:
+    """The command, with image a of a folder of the set replaced by the bad file."""
+
+    def run(place: Path, bad: Path) -> int:
+        (place / "set" / name / "a.png").unlink()
+        bad.rename(place / "set" / name / f"a{bad.suffix}")
+        return command(place)
+
+    return run
+
+
+PLACES: dict[str, tuple[dict, Callable[[Path, Path], int]]] = {
+    "deblur --input": (IMAGES, lambda place, bad: restore(place, input=bad)),
+    "deblur --mask": (IMAGES, lambda place, bad: restore(place, mask=bad)),
+    "deblur --kernel": (KERNELS, lambda place, bad: restore(place, kernel=bad)),
+    "deblur --weights": (WEIGHTS, lambda place, bad: restore(place, weights=bad, preset="tiny")),
+    "test GT": (IMAGES, in_set("GT", evaluate)),
+    "test LQ": (IMAGES, in_set("Noise_03", evaluate)),
+    "test KM": (KERNELS, in_set("Kernel", evaluate)),
+    "test weights": (WEIGHTS, lambda place, bad: evaluate(place, "--set", f"path.pretrain_model_G={bad}")),
+    "test -opt": (OPTIONS, lambda place, bad: evaluate(place, option_file=bad)),
+    "train GT": (IMAGES, in_set("GT", learn)),
+    "train weights": (WEIGHTS, lambda place, bad: learn(place, "--set", f"path.pretrain_model_G={bad}")),
+    "train -opt": (OPTIONS, lambda place, bad: learn(place, option_file=bad)),
+    "preview -opt": (OPTIONS, lambda place, bad: preview(place, option_file=bad)),
+    "orientation -opt": (OPTIONS, lambda place, bad: orientation(place, option_file=bad)),
+    "orientation KM": (KERNELS, in_set("Kernel", orientation)),
+}
+CASES = [pytest.param(use, kind, id=f"{use}: {kind}") for use, (kinds, _) in PLACES.items() for kind in kinds]
+
+
+def files(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("use", "kind"), CASES)
+def test_bad_files(place, capsys, use, kind):
+    kinds, run = PLACES[use]
+    suffix, content = kinds[kind]
+    suffix = suffix or (".yml" if kinds is OPTIONS else ".pth" if kinds is WEIGHTS else ".png")
+    bad = place / f"schlecht, wirklich ü{suffix}"
+    content(bad) if callable(content) else bad.write_bytes(content)
+    before = files(place)
+    assert run(place, bad) == 1
+    errors = one_line(capsys)
+    assert bad.stem in errors or "set" in use or " GT" in use or " LQ" in use or " KM" in use
+    after = files(place)
+    assert "executed" not in after
+    new = {name for name in after.keys() - before.keys() if not name.startswith(("results", "set", "root/experiments"))}
+    assert not new
+    assert not [name for name in after if Path(name).name.startswith(".")], "something half-written"
+    assert all(after.get(name, content) == content for name, content in before.items())
+    assert not (place / "out").exists()
+
+
+def one_line(capsys) -> str:
+    """The one error of a command."""
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err + captured.out
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, captured.err
+    return errors[0]
+
+
+@pytest.mark.parametrize("content", ["options: 3", "[1]", "options: {network_G: !!python/name:os.system }", "{"])
+def test_bad_cards(place, capsys, content):
+    (place / "net.yml").write_text(content)
+    assert restore(place) == 1
+    assert "net.yml" in one_line(capsys)
+    assert not (place / "out").exists()
+
+
+# --- where results go
+
+
+@contextmanager
+def at_most(size: int) -> Iterator[None]:
+    """Files of this process can't grow beyond `size` bytes, as on a full disk or beyond a quota."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+WRITERS = {"deblur": (restore, "out"), "test": (evaluate, "results"), "train": (learn, "root")}
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_disk_that_is_full(place, capsys, command):
+    run, _ = WRITERS[command]
+    before = files(place)
+    with at_most(200):
+        assert run(place) == 1
+    one_line(capsys)
+    after = files(place)
+    assert all(len(after[name]) <= 200 for name in after.keys() - before.keys())
+    new = [Path(name) for name in after.keys() - before.keys()]
+    assert not [path for path in new if path.suffix in (".png", ".pth", ".safetensors") or path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_file_where_a_folder_is_needed(place, capsys, command):
+    run, target = WRITERS[command]
+    (place / target).write_text("precious")
+    assert run(place) == 1
+    one_line(capsys)
+    assert (place / target).read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_folder_that_is_read_only(place, capsys, command):
+    run, _ = WRITERS[command]
+    place.chmod(0o500)
+    try:
+        assert run(place) == 1
+    finally:
+        place.chmod(0o700)
+    assert "Permission denied" in one_line(capsys)
+
+
+def test_links_are_followed_and_not_replaced(place):
+    (place / "elsewhere").mkdir()
+    (place / "out").symlink_to(place / "elsewhere")
+    (place / "linked.png").symlink_to(place / "blurry.png")
+    (place / "kernel link.png").symlink_to(place / "kernel.png")
+    assert restore(place, input="linked.png", kernel="kernel link.png") == 0
+    assert (place / "out").is_symlink()
+    assert read_photo(place / "elsewhere" / "sharp.png").pixels.shape == (40, 48, 3)
+    assert (place / "linked.png").is_symlink()
+
+
+def test_strange_names(place):
+    name = 'a b\'c "d" $HOME ;ü漢字.png'
+    (place / "blurry.png").rename(place / name)
+    (place / "kernel.png").rename(place / f"k {name}")
+    assert restore(place, input=name, kernel=f"k {name}", output=f"o ü/{name}") == 0
+    assert (place / "o ü" / name).is_file()

@@ -107,6 +107,20 @@ def test_a_kernel_of_another_image_is_warned_of(project, weights, photograph, ca
     assert "sharp.png: this kernel does not seem to explain the blur" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("size", [1, 5])
+def test_a_delta_kernel_gives_the_image_itself(weights, random, capsys, dtype, size):
+    values = random.uniform(size=(20, 24, 4))
+    image = values.astype(dtype) if dtype == np.float32 else (values * np.iinfo(dtype).max).astype(dtype)
+    kernel = np.zeros((size, size, 3))
+    kernel[size // 2, size // 2] = 1
+    np.testing.assert_array_equal(deblur(image, kernel, weights=weights), image)
+    assert "a single pixel, which blurs nothing" in capsys.readouterr().err
+    if size > 1:
+        shifted = np.roll(kernel, 1, 0)
+        assert not np.array_equal(deblur(image, shifted, weights=weights), image)
+
+
 def test_trace_and_compare(project, weights):
     assert call(project, weights, "--trace", "--compare") == 0
     names = ["sharp.png", "sharp_compare.png", "sharp_stage1.png", "sharp_stage2.png", "sharp_x0.png"]
@@ -375,6 +389,12 @@ def test_the_call_equals_the_command_line(project, weights, photograph):
     np.testing.assert_array_equal(restored, to_8bit(read_image(project / "out" / "sharp.png")))
     with pytest.raises(UserError, match="a mask is an array"):
         deblur(image, kernel, weights=weights, mask=np.ones((3, 3)))
+
+
+def test_the_call_by_torch_hub(photograph):
+    image, kernel = to_8bit(photograph[2])[:40, :48], photograph[1]
+    restored = torch.hub.load(str(ROOT), "deblur", image, kernel, source="local")
+    np.testing.assert_array_equal(restored, deblur(image, kernel))
 
 
 def read_kernel_of(project):

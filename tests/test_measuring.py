@@ -15,12 +15,14 @@ from codes.scripts import (
     fit_orientation,
     measure_crossover,
     measure_identity,
+    measure_large,
+    measure_masks,
     measure_orientation,
     measure_tiling,
     tune_baselines,
 )
 from codes.utils.errors import run_command_line
-from codes.utils.files import ROOT, read_csv
+from codes.utils.files import ROOT, read_csv, write_csv
 
 
 def test_benchmark(tmp_path):
@@ -83,7 +85,7 @@ def test_missing_fixtures(tmp_path, capsys):
 
 
 def test_orientation_of_a_small_set(tmp_path, capsys):
-    """Judged images are not judged again; the kernels of Quickstart are all told right."""
+    """Judged images are not judged again; the kernels of Quickstart, rotated, are all turned back."""
     options = ["-opt", str(ROOT / "options" / "test" / "quickstart.yml")]
     preparation.ensure_quickstart(ROOT / "Datasets" / "Quickstart")
     arguments = [*options, "--output", str(tmp_path / "o.csv"), "--per-image", str(tmp_path / "each.csv")]
@@ -91,8 +93,8 @@ def test_orientation_of_a_small_set(tmp_path, capsys):
     rows = read_csv(tmp_path / "o.csv")
     assert [row["set"] for row in rows] == ["Quickstart_n01", "Quickstart_n03", "Quickstart_n05"]
     assert all(row["images"] == row["right"] == "4" for row in rows)
-    each = (tmp_path / "each.csv").read_text()
-    (tmp_path / "each.csv").write_text(each.replace(each.splitlines()[1].split(",")[2], "-0.5"))
+    each = read_csv(tmp_path / "each.csv")
+    write_csv(tmp_path / "each.csv", [each[0] | {"turned_back": 0}, *each[1:]], list(each[0]))
     assert run_command_line(measure_orientation.main, arguments) == 0
     assert read_csv(tmp_path / "o.csv")[0]["right"] == "3"
 
@@ -132,3 +134,30 @@ def test_identity(tmp_path):
     assert run_command_line(measure_identity.main, ["--sets", "Quickstart", "--output", str(output)]) == 0
     (row,) = read_csv(output)
     assert float(row["least_psnr"]) > 40
+
+
+def test_large(tmp_path):
+    if not (ROOT / "Datasets" / "Train").is_dir():
+        pytest.skip("Datasets/Train could not be built without ../shared")
+    output = tmp_path / "large.csv"
+    assert run_command_line(measure_large.main, ["--size", "64", "80", "--kernel", "5", "--output", str(output)]) == 0
+    (row,) = read_csv(output)
+    assert float(row["psnr"]) > float(row["psnr_blurry"])
+    assert 0.1 < float(row["peak_gb"]) < 8
+
+
+def test_masks(tmp_path, random):
+    """Goes on where it was; other classes are left out."""
+    sharp = [
+        preparation.Sharp(name, (64 * random.randint(0, 5, (40, 48, 3))).clip(0, 255).astype(np.uint8), np.eye(5) / 5)
+        for name in ("natural_1", "saturated_1")
+    ]
+    preparation.build_shared(tmp_path / "Lai", sharp, iter)
+    (tmp_path / "Lai" / "Noise_01").rename(tmp_path / "Lai" / "BL")
+    arguments = ["--data", tmp_path / "Lai", "--results", tmp_path / "each", "--output", tmp_path / "masks.csv"]
+    for _ in range(2):
+        assert run_command_line(measure_masks.main, list(map(str, arguments))) == 0
+    rows = read_csv(tmp_path / "masks.csv")
+    assert [(row["mask"], row["images"]) for row in rows] == [("none", "1"), ("auto", "1")]
+    assert len(read_csv(tmp_path / "each" / "dsdnet_tiny.csv")) == 2
+    assert run_command_line(measure_masks.main, ["--data", str(tmp_path)]) == 1

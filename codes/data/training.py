@@ -144,7 +144,7 @@ def _size_of(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (UnidentifiedImageError, OSError):
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         raise UserError(f"{path}: not a readable image; is it damaged?") from None
 
 

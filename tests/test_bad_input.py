@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import resource
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -148,29 +149,32 @@ OPTIONS = NO_FILES | {
 }
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch) -> Path:
-    """Sound files for every command, in the working folder."""
-    monkeypatch.chdir(tmp_path)
-    training_recipe.sharp_images(tmp_path / "set")
-    write_8bit(tmp_path / "blurry.png", NOISE.randint(0, 256, (40, 48, 3)).astype(np.uint8))
-    write_8bit(tmp_path / "mask.png", np.full((40, 48, 1), 255, np.uint8))
-    write_kernel(tmp_path / "kernel.png", NOISE.uniform(size=(5, 5)))
-    save_weights(build_preset("tiny", nf_p=3, nf_d=3, nb=1, nf_n=4), tmp_path / "net.safetensors")
-    (tmp_path / "net.yml").write_text(f"options: {{network_G: {SMALL}}}")
-    test = {
-        "name": "t",
-        "gpu_ids": [],
-        "network_G": SMALL,
-        "path": {"pretrain_model_G": str(tmp_path / "net.safetensors")},
-    }
-    folders = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_03", "dataroot_KM": "Kernel"}
-    test["datasets"] = {
-        "a": {"name": "a", "mode": "LQGTDB"} | {k: str(tmp_path / "set" / v) for k, v in folders.items()}
-    }
-    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """Sound files for every command."""
+    folder = tmp_path_factory.mktemp("sound")
+    training_recipe.sharp_images(folder / "set")
+    write_8bit(folder / "blurry.png", NOISE.randint(0, 256, (40, 48, 3)).astype(np.uint8))
+    write_kernel(folder / "kernel.png", NOISE.uniform(size=(5, 5)))
+    save_weights(build_preset("tiny", nf_p=3, nf_d=3, nb=1, nf_n=4), folder / "net.safetensors")
+    (folder / "net.yml").write_text(f"options: {{network_G: {SMALL}}}")
+    images = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_03", "dataroot_KM": "Kernel"}
+    images = {key: str(folder / "set" / name) for key, name in images.items()}
+    test = {"name": "t", "gpu_ids": [], "network_G": SMALL, "datasets": {"a": {"name": "a", "mode": "LQGTDB"} | images}}
+    test["path"] = {"pretrain_model_G": str(folder / "net.safetensors")}
+    (folder / "test.yml").write_text(yaml.safe_dump(test))
     training = {"network_G": SMALL, "train__niter": 1, "datasets__train__n_workers": 0, "datasets__val": {}}
-    training_recipe.write(tmp_path / "train.yml", tmp_path / "set", **training)
+    training_recipe.write(folder / "train.yml", folder / "set", **training)
+    return folder
+
+
+@pytest.fixture
+def place(sound, tmp_path, monkeypatch) -> Path:
+    """The sound files in a folder of its own, the working folder."""
+    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
+    for name in ("test.yml", "train.yml"):
+        (tmp_path / name).write_text((sound / name).read_text().replace(str(sound), str(tmp_path)))
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -91,7 +91,7 @@ def test_orientation_of_a_small_set(tmp_path, capsys):
     arguments = [*options, "--output", str(tmp_path / "o.csv"), "--per-image", str(tmp_path / "each.csv")]
     assert run_command_line(measure_orientation.main, arguments) == 0
     rows = read_csv(tmp_path / "o.csv")
-    assert [row["set"] for row in rows] == ["Quickstart_n01", "Quickstart_n03", "Quickstart_n05"]
+    assert [row["set"] for row in rows] == ["Quickstart 1 %", "Quickstart 3 %", "Quickstart 5 %"]
     assert all(row["images"] == row["right"] == "4" for row in rows)
     each = read_csv(tmp_path / "each.csv")
     write_csv(tmp_path / "each.csv", [each[0] | {"turned_back": 0}, *each[1:]], list(each[0]))

@@ -19,11 +19,26 @@ SLOW = (
     "sh run_tests.sh",
     "python codes/scripts/benchmark.py",
     "python codes/scripts/tune_baselines.py",
+    "python codes/scripts/fit_orientation.py",
+    "python codes/scripts/measure_orientation.py",
+    "python codes/scripts/measure_tiling.py",
+    "python codes/scripts/measure_identity.py",
+    "python codes/scripts/measure_masks.py",
+    "python codes/scripts/measure_large.py",
+    "pip install -r requirements-demo.txt",
+    "python codes/demo.py",
     "python codes/scripts/benchmark_training.py",
 )
 """Beginnings of the commands that take more than a minute."""
-ELSEWHERE = ("sh run_scripts.sh tables", "sh run_scripts.sh ablation", "sh run_tests.sh", "sh run_tests.sh -m slow")
-"""Commands with a test of their own, those that run the tests, and one of hours."""
+ELSEWHERE = (
+    "sh run_scripts.sh tables",
+    "sh run_scripts.sh ablation",
+    "sh run_tests.sh",
+    "sh run_tests.sh -m slow",
+    "pip install -r requirements-demo.txt",
+    "python codes/demo.py",
+)
+"""Commands with a test of their own, those that run the tests, one of hours, and one that asks the network."""
 QUICKSTART = (
     "{q: {name: q, mode: LQGTDB, dataroot_GT: Datasets/Quickstart/GT, dataroot_LQ: Datasets/Quickstart/Noise_01, "
     "dataroot_KM: Datasets/Quickstart/Kernel, embedded: true}}"

@@ -21,6 +21,7 @@ from tqdm import tqdm
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.triples import TripleDataset
+from codes.metrics.tables import set_and_noise
 from codes.options import TestOptions, TestSet, load_options
 from codes.restoration.orientation import judge, rotated
 from codes.utils.errors import run_command_line, warn
@@ -81,10 +82,10 @@ def judged(name: str, dataset: TripleDataset, index: int) -> dict[str, object]:
 
 
 def summarise(name: str, rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """A row of COLUMNS."""
+    """A row of COLUMNS, the set called as in the tables."""
     right, warned = (sum(int(row[key]) for row in rows) for key in ("turned_back", "warned"))
     return {
-        "set": name,
+        "set": f"{' '.join(set_and_noise(name))} %".removesuffix("  %"),
         "images": len(rows),
         "right": right,
         "share": f"{right / len(rows):.3f}",

@@ -4,7 +4,7 @@
     python codes/deblur.py --input photos/ --kernel motion:15,30 --output sharp/
 
 The output keeps size, bit depth (8 or 16 bit, float TIFF), grey or colour, alpha channel, EXIF
-orientation and ICC profile; its suffix names the format. A file that exists is replaced only
+orientation and ICC profile; its suffix names the format. A result that exists is replaced only
 with --overwrite, an input never. Of a folder, images that are done already are left as they are,
 so that an interrupted run goes on; one that fails is reported, and the others are done.
 
@@ -39,7 +39,7 @@ from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
 from codes.restoration.networks import SHIPPED, shipped_knows_masks
-from codes.restoration.outputs import compare_path, output_paths, refuse_inputs, stage_path
+from codes.restoration.outputs import compare_path, output_paths, refuse_conflicts, stage_path, written_for
 from codes.restoration.restoring import restore
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, run_command_line
@@ -50,13 +50,15 @@ UNTRAINED = "The shipped weights were not trained with masks: compare the result
 def main(argv: Sequence[str]) -> int:
     arguments = parse(argv)
     paths = output_paths(arguments.input, arguments.output)
-    given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
-    refuse_inputs([*paths.values(), *(compare_path(target) for target in paths.values())], [*paths, *given])
     kernel = kernel_of(arguments.kernel)
     settings = Settings(arguments.precision, arguments.tile, arguments.ensemble, arguments.memory)
     deblurrer = open_deblurrer(
         arguments.weights, arguments.preset, arguments.device, settings, arguments.mask is not None, progress=True
     )
+    stages = deblurrer.network.n_iter + 1 if arguments.trace else 0
+    written = [path for target in paths.values() for path in written_for(target, arguments.compare, stages)]
+    given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
+    refuse_conflicts(written, [*paths, *given])
     wanted = {source: target for source, target in paths.items() if arguments.overwrite or not target.exists()}
     if not arguments.input.is_dir():
         if not wanted:
@@ -101,7 +103,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--input", type=Path, required=True, metavar="IMAGE|FOLDER", help="PNG, JPEG, TIFF or BMP, or a folder of them")
     add("--kernel", required=True, metavar="FILE|SPEC", help="see above")
     add("--output", type=Path, required=True, metavar="PATH", help="an image file, or a folder, made if need be")
-    add("--overwrite", action="store_true", help="replace outputs that exist")
+    add("--overwrite", action="store_true", help="replace results that exist")
     add("--trace", action="store_true", help="save every stage beside the output: <output>_x0, <output>_stage1, ...")
     add("--compare", action="store_true", help="save a sheet, before | after, beside it: <output>_compare.png")
 

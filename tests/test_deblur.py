@@ -129,6 +129,19 @@ def test_trace_and_compare(project, weights):
     assert read_image(project / "out" / "sharp_compare.png").shape == (128, 2 * 160 + 4, 3)
 
 
+def test_what_is_written_beside_a_result_is_no_input_and_no_other_result(project, weights, photograph, capsys):
+    for name in ("a_x0.png", "a_compare.png"):
+        (project / name).write_bytes((project / "blurry.png").read_bytes())
+        before = everything(project)
+        assert call(project, weights, "--trace", "--compare", "--overwrite", source=name, output="a.png") == 1
+        assert f"{name}: is an input, which is not overwritten" in capsys.readouterr().err
+        assert everything(project) == before
+    write_8bit(project / "photos" / "a_stage1.png", to_8bit(photograph[2]))
+    assert call(project, weights, "--trace", source="photos", output="out") == 1
+    assert "a_stage1.png: would be written for two of the images" in capsys.readouterr().err
+    assert not (project / "out").exists()
+
+
 def test_a_folder_goes_on_where_it_was_interrupted(project, weights, monkeypatch, capsys):
     real, done = deblur_script.restore, []
 

@@ -1,6 +1,7 @@
 """Where results are written: beside nothing that is an input, over nothing without leave."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codes.data.images import IMAGE_SUFFIXES, list_images
@@ -37,9 +38,17 @@ def stage_path(target: Path, stage: int) -> Path:
     return target.with_name(f"{target.stem}_{f'stage{stage}' if stage else 'x0'}{target.suffix}")
 
 
-def refuse_inputs(written: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise UserError where a file to be written is an input, under whatever name or link."""
+def written_for(target: Path, compare: bool, stages: int) -> list[Path]:
+    """A result and what is written beside it: the sheet if wanted, and so many stages."""
+    return [target, *([compare_path(target)] if compare else []), *(stage_path(target, n) for n in range(stages))]
+
+
+def refuse_conflicts(written: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Raise UserError where a file would be written twice, or is an input, under whatever name or link."""
     existing = [path for path in inputs if path.exists()]
     for target in written:
         if target.exists() and any(target.samefile(path) for path in existing):
             raise UserError(f"{target}: is an input, which is not overwritten; choose another --output")
+    for target, count in Counter(written).items():
+        if count > 1:
+            raise UserError(f"{target}: would be written for two of the images; rename one of them")

@@ -115,7 +115,7 @@ KERNELS = NO_FILES | {
     "truncated PNG": (".png", PNG[: len(PNG) // 2]),
     "bomb": (".png", png(60_000, 60_000, b"\0")),
     "huge": (".npy", huge_npy()),
-    "too large": (".npy", npy(np.ones((41, 41)))),
+    "too large": (".npy", npy(np.ones((75, 75)))),
     "no values": (".npy", npy(np.ones((0, 3)))),
     "NaN": (".npy", npy(np.array([[1, np.nan, 1]]))),
     "infinite": (".npy", npy(np.array([[1, np.inf, 1]]))),

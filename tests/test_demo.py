@@ -132,14 +132,14 @@ def test_bad_kernels_and_images_show_an_error(browser, photograph):
 def test_a_drawn_kernel(browser, photograph):
     upload(browser, photograph / "blurry.png")
     browser.get_by_label("drawing", exact=True).check()
-    canvas = browser.locator("canvas").first
-    canvas.wait_for()
     restore(browser)
     assert "the drawing is empty" in error_of(browser)
-    box = canvas.bounding_box()
-    browser.mouse.move(box["x"] + 120, box["y"] + 120)
+    browser.get_by_role("button", name="Brush").click()
+    box = browser.locator("canvas").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    browser.mouse.move(x - 40, y - 20)
     browser.mouse.down()
-    browser.mouse.move(box["x"] + 180, box["y"] + 150, steps=5)
+    browser.mouse.move(x + 30, y + 20, steps=5)
     browser.mouse.up()
     restore(browser)
     browser.get_by_text("noise about").wait_for()

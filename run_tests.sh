@@ -8,4 +8,4 @@ REQUIREMENTS="requirements.txt tests/requirements.txt"
 . codes/scripts/environment.sh
 
 "$PYTHON" -m ruff check .
-"$PYTHON" -m pytest -n 2 "$@"
+"$PYTHON" -m pytest -n 2 --dist worksteal "$@"

@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first, so that the other process does all the rest beside it."""
+    items.sort(key=lambda item: item.name != "test_every_short_command_runs")
+
+
 def chromium() -> str:
     """The browser's program."""
     for name in ("chromium", "chromium-browser", "google-chrome"):

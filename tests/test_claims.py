@@ -16,6 +16,8 @@ def published(tmp_path: Path) -> Path:
     """A folder of published figures with tables made up for the test."""
     shutil.copytree(ROOT / "results" / "published" / "paper", tmp_path / "paper")
     write_csv(tmp_path / "parity.csv", [{"fixture": "a", "error": 1e-6, "bar": 2e-5}], ("fixture", "error", "bar"))
+    speed = {"network": "light", "size": "481x321", "kernel": 19, "seconds": 17.65, "threads": 2}
+    write_csv(tmp_path / "speed.csv", [speed], tuple(speed))
     tables(tmp_path, 30.0, 29.0)
     return tmp_path
 
@@ -52,6 +54,7 @@ def test_verdicts(published: Path) -> None:
     assert of["BSD100 1 %: PSNR of DSDNet"] == "not"
     assert of["Tables 2 and 3, DSDNet with the authors' weights"] == "open"
     assert of["CGNet solves the x-step better than CG or FFT, denoised or not"] == "open"
+    assert of["run time"] == "open"
 
 
 @pytest.mark.parametrize(("own", "authors", "expected"), [(28.0, 32.05, "reproduced"), (31.95, 31.0, "partly")])

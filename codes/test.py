@@ -36,6 +36,10 @@ Datasets = Mapping[str, tuple[TestSet, TripleDataset]]
 """The test sets by name."""
 
 
+COMPLETE = "options.yml"
+"""Of the files of a run, the one that is written last and removed first: it marks a run that is whole."""
+
+
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
@@ -51,6 +55,8 @@ def main(argv: Sequence[str]) -> int:
 def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> int:
     """Run every method on every set; returns the exit status: 1 where an image failed."""
     datasets = open_datasets(options.datasets, group)
+    if group.is_main:
+        (folder / COMPLETE).unlink(missing_ok=True)
     device = choose_device(options.gpu_ids, group.local_rank)
     scores: dict[str, list[ImageScore]] = {}
     parameters: dict[str, int] = {}
@@ -169,12 +175,12 @@ def report(
     by_file = {name: sorted(rows, key=lambda row: order.index(row.set)) for name, rows in scores.items()}
     summary = summarise(by_file, parameters)
     write_csv(folder / "summary.csv", summary, SUMMARY_COLUMNS)
-    write_text(folder / "options.yml", dump_options(options))
     tables = arrange(summary)
     markdown = to_markdown(tables) if tables else "No image could be restored.\n"
     write_text(folder / "table.md", f"# {options.name}\n\n{markdown}")
     write_text(folder / "table.tex", to_latex(tables))
     write_csv(folder / "table.csv", to_rows(tables), ROW_COLUMNS)
+    write_text(folder / COMPLETE, dump_options(options))
     print(markdown)
     print(f"Results: {folder}")
 

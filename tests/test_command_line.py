@@ -181,8 +181,57 @@ def test_publishing_copies_the_figures_of_whole_runs_only(project):
     publish.publish(run_folder, project / "published")
     copied = sorted(path.name for path in (project / "published").rglob("*") if path.is_file())
     assert copied == ["options.yml", "per_image.csv", "summary.csv", "table.csv", "table.md", "table.tex"]
-    with pytest.raises(UserError, match="holds no results"):
+    with pytest.raises(UserError, match="holds no whole run"):
         publish.publish(project / "nothing", project / "published")
+
+
+def test_what_is_being_done_anew_is_not_published(project, monkeypatch):
+    assert call(project) == 0
+    run_folder = project / "results" / "trial"
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(test_script, "evaluate_image", interrupted)
+    assert call(project) == 130
+    with pytest.raises(UserError, match="holds no whole run"):
+        publish.publish(run_folder, project / "published")
+
+
+def test_rows_that_lack_images_are_not_published(project):
+    assert call(project) == 0
+    run_folder = project / "results" / "trial"
+    summary = (run_folder / "summary.csv").read_text().splitlines()
+    shorter = summary[1].replace(",3,", ",2,", 1).replace("trial", "other", 1)
+    (run_folder / "summary.csv").write_text("\n".join([*summary, shorter]) + "\n")
+    with pytest.raises(UserError, match="images are missing"):
+        publish.publish(run_folder, project / "published")
+
+
+def test_an_interruption_stops_all_tables(project, monkeypatch):
+    text = (project / "options.yml").read_text()
+    for name in ("table_1", "table_2"):
+        (project / f"{name}.yml").write_text(text.replace("name: trial", f"name: {name}"))
+    asked = []
+
+    def interrupted(name, *arguments):
+        asked.append(name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(test_script, "evaluate_image", interrupted)
+    arguments = ["--options", str(project), "--results", str(project / "results")]
+    assert run_command_line(run_tables.main, arguments) == 130
+    assert len(asked) == 1
+
+
+def test_damaged_scores_are_measured_again(project):
+    assert call(project) == 0
+    scores = project / "results" / "trial" / "per_image.csv"
+    whole = scores.read_text()
+    scores.write_text(whole.replace(whole.splitlines()[1].split(",")[2], "abc", 1))
+    assert call(project, "--resume") == 0
+    assert scores.read_text().count("\n") == whole.count("\n")
+    assert "abc" not in scores.read_text()
 
 
 def test_resume_restores_only_what_is_missing(project, monkeypatch):

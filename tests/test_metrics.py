@@ -84,8 +84,8 @@ def test_summary_and_table_of_noise_levels():
         {"Mine": 4321},
     )
     assert [(row["set"], row["images"], row["psnr"]) for row in summary] == [
-        ("CBSD_n01", 2, "31.0000"),
-        ("Levin_n05", 1, "28.0000"),
+        ("CBSD_n01", 2, "31.000000"),
+        ("Levin_n05", 1, "28.000000"),
     ]
     table = to_markdown(arrange(summary))
     rows = {
@@ -108,12 +108,18 @@ def test_summary_and_table_of_noise_levels():
 def test_summary_and_table_of_lai():
     scores = [score("Jason", "manmade_01_kernel_01", 20.0), score("Jason", "text_01_kernel_01", 30.0)]
     summary = summarise({"Mine": scores}, {"Mine": 0})
-    assert {row["class"]: row["psnr"] for row in summary} == {"": "25.0000", "manmade": "20.0000", "text": "30.0000"}
+    assert {row["class"]: row["psnr"] for row in summary} == {"": "25.000000", "manmade": "20.000000", "text": "30.000000"}
     table = to_markdown(arrange(summary))
     assert "| Mine" in table
     assert "Lai overall" in table
     assert "Images: Lai 2." in table
     assert "25.98 / 0.852" in table
+
+
+def test_means_are_rounded_once():
+    """29.69496 is 29.69, though to four digits it is 29.6950."""
+    scores = [score("CBSD_n01", "a", 29.6949), score("CBSD_n01", "b", 29.6950)]
+    assert "29.69 / " in to_markdown(arrange(summarise({"Mine": scores}, {"Mine": 0})))
 
 
 def test_sets_that_the_paper_does_not_have_show_no_published_rows():
@@ -132,8 +138,8 @@ def test_one_source_three_forms():
         "source": "measured",
         "set": "BSD100",
         "column": "1",
-        "psnr": "30.0000",
-        "ssim": "0.750000",
+        "psnr": "30.000000",
+        "ssim": "0.75000000",
         "parameters": "",
         "seconds": "0.50",
         "memory": "",
@@ -142,7 +148,7 @@ def test_one_source_three_forms():
     latex = to_latex(tables)
     assert r"Mine\_1" in latex
     assert r"BSD100 1 \%" in latex
-    assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == 2
+    assert latex.count(r"\begin{table*}") == latex.count(r"\end{table*}") == 2
     for row in rows:
         cell = f"{float(row['psnr']):.2f} / {float(row['ssim']):.3f}"
         assert cell in latex

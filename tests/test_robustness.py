@@ -199,9 +199,10 @@ def test_measuring_resuming_and_publishing(project, monkeypatch):
 
 def test_quick_leaves_the_whole_measurement_alone(project):
     assert call(project, "--quick", "--images", "1") == 0
-    assert [path.name for path in (project / "results").iterdir()] == ["robustness_quick"]
-    assert (project / "results" / "robustness_quick" / "robustness.png").is_file()
-    assert {row["images"] for row in read_csv(project / "results" / "robustness_quick" / "robustness.csv")} == {"1"}
+    folder = project / "results" / "quick" / "robustness"
+    assert [path.name for path in (project / "results").iterdir()] == ["quick"]
+    assert (folder / "robustness.png").is_file()
+    assert {row["images"] for row in read_csv(folder / "robustness.csv")} == {"1"}
     assert not (project / "fig").exists()
 
 

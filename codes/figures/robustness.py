@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 
 from codes.figures.page import STYLE, NothingToDrawError, colours, save
 from codes.metrics.robustness import BASE_NOISE, BORDERS
+from codes.utils.errors import warn
 from codes.utils.files import ROOT, read_csv
 
 Rows = Sequence[Mapping[str, str]]
@@ -18,14 +19,16 @@ PANELS = {
     "kernel_scale": "kernel too large by (%)",
     "kernel_noise": "noise of the kernel (% of its maximum)",
 }
-BORDER_LABELS = ("border\nreplicated", "its\ninterior", "true scene\nbeyond", "its\ninterior")
-"""of BORDERS, in its order"""
+BORDER_LABELS = ("replicated,\nwhole", "replicated,\ninterior", "true scene,\nwhole", "true scene,\ninterior")
+"""What lies beyond the border, and what is scored: of BORDERS, in its order."""
 
 
 def measured(results: Path) -> Rows:
     """Our own rows, from `results` if they are whole, or else as published. Raises NothingToDrawError without any."""
     folder, published = results / "robustness", ROOT / "results" / "published" / "robustness.csv"
     path = folder / "robustness.csv" if (folder / "options.yml").is_file() else published
+    if path == published:
+        warn(f"robustness: {folder} holds no whole measurement; drawn from results/published")
     if not path.is_file():
         raise NothingToDrawError("no measurement of it; first: python codes/scripts/measure_robustness.py")
     return read_csv(path)

@@ -60,7 +60,7 @@ def draw(net: nn.Module, target: Path) -> None:
 
 def _draw_pictures(part: FigureBase, triple: Triple, restored: Sequence[np.ndarray]) -> None:
     truth, blurry = to_8bit(triple.ground_truth), to_8bit(triple.blurry)
-    names = [f"Blurry, {PERCENT} % noise", "$x_0$", *(f"Stage {t}" for t in range(1, len(restored)))]
+    names = [f"Blurry, {PERCENT} % noise", "its own $x_0$", *(f"Stage {t}" for t in range(1, len(restored)))]
     panels = [
         (f"{name}\n{psnr(truth, image):.2f} dB", image) for name, image in zip(names, [blurry, *restored], strict=True)
     ]
@@ -78,6 +78,6 @@ def _draw_curves(axes: plt.Axes, curves: Mapping[int, Sequence[float]], label: s
     for (percent, scores), colour in zip(curves.items(), SEQUENCE, strict=False):
         axes.plot(scores, marker="o", markersize=4, color=colour, label=f"{percent} % noise")
     stages = range(len(next(iter(curves.values()))))
-    axes.set_xticks(stages, ["$x_0$", *stages[1:]])
+    axes.set_xticks(stages, ["own $x_0$", *stages[1:]])
     axes.set(xlabel="stage", ylabel=label)
     axes.legend()

@@ -16,6 +16,8 @@ from codes.figures.page import GREY, STYLE, NothingToDrawError, colours, save
 from codes.metrics.tables import PAPER
 from codes.models.factory import build_network
 from codes.options import TestOptions, load_options
+from codes.test import COMPLETE
+from codes.utils.errors import warn
 from codes.utils.files import ROOT, read_csv
 
 RUN, SET, NOISE = "table2", "CBSD_n01", "1"
@@ -37,12 +39,14 @@ class Point:
 
 def measured(results: Path) -> list[Point]:
     """The rows of our own table, from `results` or else as published. Raises NothingToDrawError without any."""
-    folders = (results / RUN, ROOT / "results" / "published" / RUN)
-    folder = next((folder for folder in folders if (folder / "summary.csv").is_file()), None)
-    rows = [row for row in read_csv(folder / "summary.csv") if row["set"] == SET] if folder else []
+    own, published = results / RUN, ROOT / "results" / "published" / RUN
+    folder = own if (own / COMPLETE).is_file() else published
+    rows = [row for row in read_csv(folder / "summary.csv") if row["set"] == SET] if folder.is_dir() else []
     if not rows:
         raise NothingToDrawError(f"no scores of {SET}; first: sh run_scripts.sh tables")
-    methods = load_options(TestOptions, folder / "options.yml").rows()
+    if folder == published:
+        warn(f"tradeoff: {own} holds no whole run; drawn from results/published")
+    methods = load_options(TestOptions, folder / COMPLETE).rows()
     points = []
     for row in rows:
         with torch.device("meta"):  # only counted, so no memory

@@ -32,8 +32,15 @@ def shipped_curve(root: Path = ROOT, model: Path = MODEL) -> Curve:
     raise NothingToDrawError(f"{candidates[0].name} is not there (codes/scripts/export_weights.py writes it)")
 
 
-def draw(curve: Curve, target: Path) -> None:
-    """Draw a curve to `target`."""
+def shipped_images(model: Path = MODEL) -> int | None:
+    """How many images of each set the shipped weights' training was validated on; None for all, or without a card."""
+    card = model.with_suffix(".yml")
+    return read_yaml(card)["options"]["train"].get("val_images") if card.is_file() else None
+
+
+def draw(curve: Curve, target: Path, images: int | None = None) -> None:
+    """Draw a curve to `target`; images: how many of each set it was validated on, None for all."""
+    on = f", first {images} images" if images else ""
     names = list(dict.fromkeys(row["set"] for row in curve))
     levels = list(dict.fromkeys(_level(name) for name in names))
     with plt.rc_context(STYLE):
@@ -45,7 +52,7 @@ def draw(curve: Curve, target: Path) -> None:
                 colour = SEQUENCE[levels.index(_level(name)) % len(SEQUENCE)]
                 line = "--" if name.startswith("grey") else "-"
                 axes.plot(x, y, line, color=colour, marker=".", markersize=4, label=_title(name))
-            axes.set(xlabel="iteration", ylabel=f"validation {label}")
+            axes.set(xlabel="iteration", ylabel=f"validation {label}{on}")
             axes.set_xlim(left=0)
             _hours_above(axes, curve)
         page.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")

@@ -33,7 +33,7 @@ def markdown_table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) ->
     return (
         f"PSNR (dB) after {iterations} iterations of training on the same data. GFLOP: of the convolutions, and s: on "
         "this machine, for an image of 256x256 pixels. Columns marked (paper): the authors' network of N = M = 49 and "
-        f"three stages, fully trained, read off their poster.\n\n{text}\n"
+        f"three stages (so it seems), fully trained, read off a plot of their poster.\n\n{text}\n"
     )
 
 

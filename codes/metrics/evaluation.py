@@ -40,8 +40,9 @@ class ImageScore:
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> "ImageScore":
-        """The score of a row of a CSV file."""
-        return cls(row["set"], row["image"], *(float(row[name]) if row[name] else None for name in DIGITS))
+        """The score of a row of a CSV file. Raises ValueError where a figure is none."""
+        figures = {name: float(row[name]) for name in DIGITS if name != "memory"}
+        return cls(row["set"], row["image"], **figures, memory=float(row["memory"]) if row["memory"] else None)
 
 
 DIGITS = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4, "memory": 0}

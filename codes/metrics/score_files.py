@@ -48,7 +48,7 @@ def write_scores(folder: Path, outcomes: Iterable[ImageScore | Failure]) -> list
 
 
 def read_scores(folder: Path) -> list[ImageScore]:
-    """What per_image.csv and the journals hold; a line that was cut off, and files of other columns, count nothing."""
+    """What per_image.csv and the journals hold; a line that is damaged or cut off counts nothing."""
     rows = [
         row
         for path in (folder / _PER_IMAGE, *sorted(folder.glob(_JOURNALS)))
@@ -58,6 +58,9 @@ def read_scores(folder: Path) -> list[ImageScore]:
     scores = {}
     for row in rows:
         if row.keys() == set(COLUMNS) and None not in row.values():
-            score = ImageScore.from_row(row)
+            try:
+                score = ImageScore.from_row(row)
+            except ValueError:
+                continue
             scores[score.key()] = score
     return list(scores.values())

@@ -46,7 +46,8 @@ def summarise(scores: Scores, parameters: Mapping[str, int]) -> list[dict[str, o
 def _figures(images: Sequence[ImageScore]) -> dict[str, object]:
     means = {key: fmean(getattr(image, key) for image in images) for key in DIGITS if key != "memory"}
     known = [image.memory for image in images if image.memory is not None]
-    figures = {key: f"{value:.{DIGITS[key]}f}" for key, value in means.items()}
+    # More digits than an image's own, so that a table does not round what was rounded.
+    figures = {key: f"{value:.{DIGITS[key] + 2}f}" for key, value in means.items()}
     return figures | {"memory": f"{max(known):.0f}" if known else ""}
 
 
@@ -159,12 +160,18 @@ def to_markdown(tables: Sequence[Table]) -> str:
 
 
 def to_latex(tables: Sequence[Table]) -> str:
-    """The tables for a paper (package booktabs), each a table environment."""
+    """The tables for a paper (packages booktabs and graphicx), each a table over the page's width."""
     texts = []
     for table in tables:
-        text = tabulate(text_rows(table), text_heads(table), tablefmt="latex_booktabs", disable_numparse=True)
+        heads = text_heads(table)
+        align = ("left", *["center"] * (len(heads) - 1))
+        text = tabulate(text_rows(table), heads, "latex_booktabs", disable_numparse=True, colalign=align)
         caption = _caption(table).replace("%", r"\%")
-        texts.append(f"\\begin{{table}}\n\\centering\n\\caption{{{caption}}}\n{text}\n\\end{{table}}\n")
+        label = "lai" if table.columns[0][0] == "Lai" else "noise"
+        texts.append(
+            f"\\begin{{table*}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{label}}}\n"
+            f"\\resizebox{{\\textwidth}}{{!}}{{%\n{text}}}\n\\end{{table*}}\n"
+        )
     return "\n".join(texts)
 
 
@@ -173,11 +180,16 @@ def to_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
     rows = []
     for line in [line for table in tables for line in table.lines]:
         source = "published" if line.published else "measured"
-        costs = (line.parameters.replace(",", ""), line.seconds, line.memory)
+        costs = (_number(line.parameters), line.seconds, line.memory)
         for (set_name, column), quality in line.cells.items():
             values = (line.method, source, set_name, column, quality.psnr, quality.ssim, *costs)
             rows.append(dict(zip(ROW_COLUMNS, values, strict=True)))
     return rows
+
+
+def _number(parameters: str) -> str:
+    """A count for a machine: 58.35M, as the paper rounds it, is 58350000."""
+    return f"{float(parameters[:-1]) * 1e6:.0f}" if parameters.endswith("M") else parameters.replace(",", "")
 
 
 def text_rows(table: Table) -> list[list[str]]:

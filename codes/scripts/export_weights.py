@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         scores[name] = validation.run(baseline, torch.device("cpu")).scores
     write_text(card, to_yaml(describe(options, arguments, network, curve, int(iteration), validation, scores)))
     write_csv(table, curve, CURVE_COLUMNS)
-    training.draw(curve, plot)
+    training.draw(curve, plot, options.train.val_images)
     print(card.read_text(encoding="utf-8"))
     return 0
 

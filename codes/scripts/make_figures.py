@@ -29,7 +29,7 @@ FIGURES: dict[str, Figure] = {
     "EV1": partial(comparison.draw, comparison.BSD100),
     "EV2": partial(comparison.draw, comparison.LAI),
     "tradeoff": tradeoff.draw,
-    "training": lambda _, target: training.draw(training.shipped_curve(), target),
+    "training": lambda _, target: training.draw(training.shipped_curve(), target, training.shipped_images()),
     "stages": lambda _, target: stages.draw(shipped.network(), target),
     "shrinkage": lambda _, target: shrinkage.draw(shipped.network(), target),
     "filters": lambda _, target: filters.draw(shipped.network(), target),

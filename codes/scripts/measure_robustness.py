@@ -5,7 +5,7 @@
 
 Writes results/robustness/robustness.csv and fig/robustness.png. Interrupted, the same command
 goes on where it was; rows of a method whose options, weights or images have changed are measured
-anew. --quick: two images, few values, everything into results/robustness_quick/.
+anew. --quick: two images, few values, everything into results/quick/robustness/.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     overrides = [*(QUICK if arguments.quick else ()), *arguments.set]
     overrides += [f"images={arguments.images}"] if arguments.images else []
     options = load_options(RobustnessOptions, arguments.opt, overrides)
-    folder = arguments.results / (f"{options.name}_quick" if arguments.quick else options.name)
+    folder = arguments.results / ("quick" if arguments.quick else "") / options.name
     rows = measure(options, folder)
     target = folder if arguments.quick else arguments.target
     figure.draw(rows, target / "robustness.png")

@@ -34,17 +34,25 @@ _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.D
 def publish(run: Path, target: Path) -> None:
     """Copy a run's tables and scores (no images) from results/<name> to `target`."""
     if not (run / "options.yml").is_file():
-        raise UserError(f"{run}: holds no results; run the table first (sh run_scripts.sh tables)")
+        raise UserError(f"{run}: holds no whole run; run the table first (sh run_scripts.sh tables)")
     options = load_options(TestOptions, run / "options.yml")
+    counts: dict[tuple[str, str], set[str]] = {}
+    for row in read_csv(run / "summary.csv"):
+        counts.setdefault((row["set"], row["class"]), set()).add(row["images"])
+    if any(len(numbers) > 1 for numbers in counts.values()):
+        raise UserError(f"{run}: images are missing from some of the rows; run the table again")
     if options.max_images is not None:
         raise UserError(f"{run}: was run on {options.max_images} images of each set only; run the whole table first")
     folders = [run, *(run / name for name in options.methods or ())]
     files = [folder / name for folder in folders for name in KEPT if (folder / name).is_file()]
-    shutil.rmtree(target, ignore_errors=True)
+    copies = target.with_name(f".{target.name}.new")
+    shutil.rmtree(copies, ignore_errors=True)
     for path in files:
-        copy = target / path.relative_to(run)
+        copy = copies / path.relative_to(run)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+    shutil.rmtree(target, ignore_errors=True)
+    copies.rename(target)
 
 
 def publish_ablation(run: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from codes import test as test_script
 from codes.options import TestOptions, load_options
 from codes.scripts import make_report
-from codes.utils.errors import UserError, run_command_line
+from codes.utils.errors import INTERRUPTED, UserError, run_command_line
 from codes.utils.files import ROOT, from_root
 
 TABLES = ROOT / "options" / "test"
@@ -68,9 +68,11 @@ def main(argv: Sequence[str]) -> int:
         call = ["-opt", str(path), "--results", str(results), *overrides]
         call += [] if arguments.anew else ["--resume"]
         status = max(status, run_command_line(test_script.main, call))
+        if status == INTERRUPTED:
+            return status
         name = load_options(TestOptions, path, arguments.set).name
-        if (results / name / "summary.csv").is_file():
-            run_command_line(make_report.main, [name, "--results", str(results)])
+        if (results / name / test_script.COMPLETE).is_file():
+            status = max(status, run_command_line(make_report.main, [name, "--results", str(results)]))
     return status
 
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+INTERRUPTED = 130
+"""exit status after Ctrl-C, as shells have it"""
+
 
 class UserError(Exception):
     """Something the user can mend: the message says what is wrong, where, and what to do."""
@@ -29,7 +32,7 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
     """Run `main(argv)`; turn what a user can cause into one line on stderr.
 
     Returns the exit status: that of `main`, 1 for a UserError or a failing file system,
-    130 when interrupted.
+    INTERRUPTED after Ctrl-C.
     """
     try:
         return main(sys.argv[1:] if argv is None else list(argv))
@@ -44,7 +47,7 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
-        return 130
+        return INTERRUPTED
 
 
 def _tell_torchrun(line: str) -> None:

@@ -17,7 +17,7 @@ from skimage import restoration
 from torch import Tensor, nn
 
 from codes.models.archs.blur import odd_sized, transfer_function
-from codes.models.archs.initialisation import PaperInitialisation, crop, extend, gradient_power
+from codes.models.archs.initialisation import INITIALISATIONS, crop, extend, gradient_power
 from codes.models.archs.noise import at_noise_level, noise_of
 from codes.models.registry import NetworkOptions, register_network
 
@@ -46,15 +46,19 @@ class Blurry(ClassicalMethod):
 
 class InitialOptions(NetworkOptions):
     which_model_G: Literal["Initial"] = "Initial"
+    init: str = "paper"
 
 
 @register_network("Initial", InitialOptions)
 class Initial(ClassicalMethod):
-    """x0, the start of the paper's iteration."""
+    """x0, the start of the iteration; `init`: the paper's or another one of INITIALISATIONS.
 
-    def __init__(self):
+    Raises UserError for an unknown name.
+    """
+
+    def __init__(self, init: str = "paper"):
         super().__init__()
-        self.initialise = PaperInitialisation()
+        self.initialise = INITIALISATIONS[init]()
 
     def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
         return self.initialise(blurry, odd_sized(kernel))

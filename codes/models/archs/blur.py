@@ -14,6 +14,8 @@ import torch.nn.functional as nnf
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from codes.models.archs.layout import laid_out_as
+
 Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
 
@@ -149,11 +151,13 @@ class Blur:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Hx: (B, C, H, W) -> (B, C, H, W)."""
-        padded = pad(self._checked(x), self.kernel_size, self.border)
+        return laid_out_as(x, self._blurred(pad(self._checked(x), self.kernel_size, self.border)))
+
+    def _blurred(self, padded: Tensor) -> Tensor:
         if self.method == "direct":
             return self._grouped(nnf.conv2d, padded)
         if self.method == "taps":
-            out = x.new_zeros(padded.shape[:2] + self.size, dtype=padded.dtype)
+            out = padded.new_zeros(padded.shape[:2] + self.size)
             for row, column, weight in self._taps():
                 out.addcmul_(self._shifted(padded, row, column), weight)
             return out
@@ -170,7 +174,7 @@ class Blur:
                 self._shifted(full, row, column).addcmul_(y, weight)
         else:
             full = self._filter(y, self._spectrum, self._padded_size)
-        return pad_adjoint(full, self.kernel_size, self.adjoint_border)
+        return laid_out_as(y, pad_adjoint(full, self.kernel_size, self.adjoint_border))
 
     def _checked(self, image: Tensor) -> Tensor:
         if image.shape[-2:] != self.size:

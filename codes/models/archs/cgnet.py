@@ -91,7 +91,11 @@ class NLNet(nn.Module):
 
 def local_average(x: Tensor) -> Tensor:
     """3x3 average of x (B, C, H, W); at the border of the pixels that exist."""
-    return nnf.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    ones = x.new_ones(1, 1, 3, 3)
+    # Many times faster on a CPU than torch's average pooling.
+    with torch.autocast(x.device.type, enabled=False):
+        total = nnf.conv2d(x, ones.expand(x.shape[1], -1, -1, -1), padding=1, groups=x.shape[1])
+        return total / nnf.conv2d(torch.ones_like(x[:1, :1]), ones, padding=1)
 
 
 class WeightedSolver(nn.Module):
@@ -111,7 +115,9 @@ class WeightedSolver(nn.Module):
         """m_p, m_d and m_n of stage `t`."""
         mask = torch.ones_like(s.x) if s.mask is None else s.mask
         x_and_mask = torch.cat([s.x, mask], 1)
-        return Weights(self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x))
+        weights = self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x)
+        # Under autocast, from half precision to the image's once and not at every product.
+        return Weights(*(m.to(s.x.dtype) for m in weights))
 
 
 @SOLVERS.register("cgnet")

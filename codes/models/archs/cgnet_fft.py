@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from codes.models.archs.cgnet import SOLVERS, System, adjoint
 from codes.models.archs.cgnet_zero import CGNetZero
 from codes.models.archs.initialisation import gradient_power
+from codes.models.archs.layout import laid_out_as
 
 
 @SOLVERS.register("cgnet_fft")
@@ -41,4 +42,4 @@ class CGNetFFT(CGNetZero):
         power = torch.fft.rfft2(kernel, s=size).abs().square()
         smooth = self.log_lambda[t].exp() * gradient_power(size, r.device, r.dtype)
         preconditioned = torch.fft.irfft2(torch.fft.rfft2(r, s=size) / (power + smooth + self.floor), s=size)
-        return preconditioned[..., : r.shape[-2], : r.shape[-1]]
+        return laid_out_as(r, preconditioned[..., : r.shape[-2], : r.shape[-1]])

@@ -8,11 +8,10 @@ from torch.nn.grad import conv2d_weight
 SIDE = 7
 MARGIN = SIDE // 2
 
-PACKED = 4
-"""Pixels side by side that the adjoint takes as channels of one, on a CPU.
-
-Its few results a pixel (3 of RGB) would fill a fraction of a vector register; four pixels' fill most.
-"""
+REGISTER = 16
+"""float32 values that a vector register of the processor holds"""
+LARGEST_PACK = 4
+"""More pixels than these, each with zeros of its own beside its filter, cost more than they fill."""
 
 
 class Filters(nn.Conv2d):
@@ -54,7 +53,7 @@ class _Responses(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return nnf.conv2d(x, weight, padding=MARGIN)
+        return _correlation(x, weight)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -79,37 +78,48 @@ class _Adjoint(torch.autograd.Function):
         a, weight = ctx.saved_tensors
         of_a, of_weight = ctx.needs_input_grad
         return (
-            nnf.conv2d(gradient, weight, padding=MARGIN) if of_a else None,
+            _correlation(gradient, weight) if of_a else None,
             conv2d_weight(gradient, weight.shape, a, padding=MARGIN) if of_weight else None,
         )
 
 
 def _adjoint(a: Tensor, weight: Tensor) -> Tensor:
-    if a.device.type != "cpu":
-        return nnf.conv_transpose2d(a, weight, padding=MARGIN)
-    width = a.shape[-1]
-    packed = _packed(nnf.pad(a, (0, -width % PACKED)))
-    return _unpacked(nnf.conv2d(packed, _packed_adjoint(weight), padding=(MARGIN, 1)))[..., :width]
+    return _correlation(a, weight.flip(-2, -1).transpose(0, 1))
 
 
-def _packed(image: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, PACKED * C, H, W / PACKED): a view where the image is in channels-last layout."""
-    return image.permute(0, 2, 3, 1).unflatten(2, (-1, PACKED)).flatten(3).permute(0, 3, 1, 2)
+def _correlation(x: Tensor, weight: Tensor) -> Tensor:
+    """conv2d(x, weight, padding=MARGIN), of several pixels at once on a CPU where one's few results
+    would leave most of a vector register empty: pixels side by side are taken as channels of one."""
+    pack = min(LARGEST_PACK, REGISTER // weight.shape[0]) if x.device.type == "cpu" else 1
+    if pack < 2:
+        return nnf.conv2d(x, weight, padding=MARGIN)
+    width = x.shape[-1]
+    padded = nnf.pad(x, (0, -width % pack)) if width % pack else x
+    weight, margin = _packed_filters(weight, pack)
+    return _unpacked(nnf.conv2d(_packed(padded, pack), weight, padding=(MARGIN, margin)), pack)[..., :width]
 
 
-def _unpacked(packed: Tensor) -> Tensor:
+def _packed(image: Tensor, pack: int) -> Tensor:
+    """(B, C, H, W) -> (B, pack * C, H, W / pack): a view where the image is in channels-last layout."""
+    return image.permute(0, 2, 3, 1).unflatten(2, (-1, pack)).flatten(3).permute(0, 3, 1, 2)
+
+
+def _unpacked(packed: Tensor, pack: int) -> Tensor:
     """The inverse of `_packed`."""
-    return packed.permute(0, 2, 3, 1).unflatten(3, (PACKED, -1)).flatten(2, 3).permute(0, 3, 1, 2)
+    return packed.permute(0, 2, 3, 1).unflatten(3, (pack, -1)).flatten(2, 3).permute(0, 3, 1, 2)
 
 
-def _packed_adjoint(weight: Tensor) -> Tensor:
-    """F' as a convolution of packed maps: (N, C, 7, 7) -> (PACKED * C, PACKED * N, 7, 3).
+def _packed_filters(weight: Tensor, pack: int) -> tuple[Tensor, int]:
+    """Filters (N, C, 7, 7) for packed images: (pack * N, pack * C, 7, 2 * margin + 1), and the margin.
 
-    A result takes pixels from its own pack, the one before and the one behind: three packs, where
-    the flipped filter sits at the place of the result in its pack and zeros beside it.
+    A result takes pixels from its own pack and `margin` packs on either side, where the filter sits
+    at the place of the result in its pack and zeros beside it.
     """
-    flipped = weight.flip(-2, -1).transpose(0, 1)
-    # The window that begins at PACKED - 1 - p is the filter as the pack's pixel p sees it.
-    windows = nnf.pad(flipped, (PACKED, PACKED)).unfold(-1, 3 * PACKED, 1).flip(3).unflatten(-1, (3, PACKED))
-    # (C, N, row, result's pixel, pack, pixel)
-    return windows.permute(3, 0, 5, 1, 2, 4).flatten(2, 3).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    margin = -(-MARGIN // pack)
+    packs, outer = 2 * margin + 1, margin * pack - MARGIN
+    # The window that begins at pack - 1 - p is the filter as pixel p of a pack sees it.
+    padded = nnf.pad(weight, (outer + pack - 1, outer + pack - 1))
+    windows = padded.unfold(-1, packs * pack, 1).flip(3).unflatten(-1, (packs, pack))
+    # (N, C, row, result's pixel, pack, pixel)
+    packed = windows.permute(3, 0, 5, 1, 2, 4).flatten(2, 3).flatten(0, 1)
+    return packed.contiguous(memory_format=torch.channels_last), margin

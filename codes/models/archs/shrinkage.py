@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from codes.models.archs.layout import autocasted
 from codes.utils.registry import Registry
 
 SHRINKAGES: Registry[type[nn.Module]] = Registry("shrinkage")
+
 
 @SHRINKAGES.register("maxout")
 class Maxout(nn.Module):
@@ -28,9 +30,7 @@ class Maxout(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, channels, H, W)."""
-        a = self.dropout(a)
-        if torch.is_autocast_enabled(a.device.type):
-            a = a.to(torch.get_autocast_dtype(a.device.type))  # once, not at every candidate
+        a = autocasted(self.dropout(a))
         return self._maximum(a, self.conv1) - self._maximum(a, self.conv2)
 
     def _maximum(self, a: Tensor, conv: nn.Conv2d) -> Tensor:

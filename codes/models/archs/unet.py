@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from codes.models.archs.layout import autocasted
+
 
 def _convolutions(in_nc: int, out_nc: int) -> list[nn.Module]:
     return [
@@ -62,6 +64,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.u0.m[2].weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = autocasted(x)
         x1 = self.d1(x)
         x2 = self.d2(x1)
         x3 = self.d3(x2)

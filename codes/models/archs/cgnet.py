@@ -40,6 +40,16 @@ class System:
     H: Blur
     mask: Tensor | None = None
 
+    def residual(self, m: "Weights") -> Tensor:
+        """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
+
+        The responses and targets serve for nothing else and are given up: where no gradient is asked
+        for, their memory is free for the U-Net.
+        """
+        a, b = self.prior_target - m.prior * self.Fx, self.data_target - m.data * self.GHx
+        del self.Fx, self.GHx, self.prior_target, self.data_target
+        return adjoint(self, m, a, b)
+
 
 class Weights(NamedTuple):
     """m_p (B, N, H, W), m_d (B, M, H, W) and m_n (B, C, H, W)."""
@@ -133,9 +143,7 @@ class CGNet(WeightedSolver):
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
-        # r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
-        r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
-        return s.x + self.correction(t, s, m, r)
+        return s.x + self.correction(t, s, m, s.residual(m))
 
     def correction(self, t: int, s: System, m: Weights, r: Tensor) -> Tensor:
         """What the U-Net adds to x, given the system's residual r; both (B, C, H, W)."""

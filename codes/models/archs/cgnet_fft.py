@@ -31,7 +31,7 @@ class CGNetFFT(CGNetZero):
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
-        r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
+        r = s.residual(m)
         step = self.pace * self.alpha[t] * self._precondition(t, s.H.kernel, r)
         r = r - adjoint(s, m, m.prior * s.F(step), m.data * s.G(s.H(step)))
         return s.x + step + self.correction(t, s, m, r)

@@ -32,11 +32,11 @@ class CGNetFFT(CGNetZero):
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
         r = s.residual(m)
-        step = self.pace * self.alpha[t] * self._precondition(t, s.H.kernel, r)
+        step = self.pace * self.alpha[t] * self.precondition(t, s.H.kernel, r)
         r = r - adjoint(s, m, m.prior * s.F(step), m.data * s.G(s.H(step)))
         return s.x + step + self.correction(t, s, m, r)
 
-    def _precondition(self, t: int, kernel: Tensor, r: Tensor) -> Tensor:
+    def precondition(self, t: int, kernel: Tensor, r: Tensor) -> Tensor:
         """P r (B, C, H, W); beyond its border r is taken to be zero."""
         size = tuple(next_fast_len(s + k - 1, real=True) for s, k in zip(r.shape[-2:], kernel.shape[-2:], strict=True))
         power = torch.fft.rfft2(kernel, s=size).abs().square()

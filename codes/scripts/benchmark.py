@@ -37,6 +37,7 @@ from codes.metrics.complexity import flop_by_part
 from codes.models.factory import build_preset
 from codes.models.registry import PRESETS
 from codes.models.restorer import Restorer
+from codes.models.weights import load_weights
 from codes.utils.arguments import available_device, positive
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_atomic, write_csv
@@ -83,6 +84,9 @@ def main(argv: Sequence[str]) -> int:
     for one in arguments.cases:
         torch.manual_seed(0)
         network = build_preset(one.preset)
+        weights = ROOT / "Models" / f"dsdnet_{one.preset}.safetensors"
+        if weights.is_file():
+            load_weights(network, weights)
         flop = flop_by_part(network, *blurry_and_kernel(one))
         parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.2f}"} for part, count in flop.items()]
         rows += measure(one, network.to(device), sum(flop.values()), arguments.runs, device)

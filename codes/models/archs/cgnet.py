@@ -125,9 +125,10 @@ class WeightedSolver(nn.Module):
         """m_p, m_d and m_n of stage `t`."""
         mask = torch.ones_like(s.x) if s.mask is None else s.mask
         x_and_mask = torch.cat([s.x, mask], 1)
-        weights = self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x)
-        # Under autocast, from half precision to the image's once and not at every product.
-        return Weights(*(m.to(s.x.dtype) for m in weights))
+        # NLNet, the widest, first; and under autocast to the image's precision once, not at every product.
+        image = self.m_n[t](s.x).to(s.x.dtype)
+        prior, data = (net[t](x_and_mask).to(s.x.dtype) for net in (self.m_p, self.m_d))
+        return Weights(prior, data, image)
 
 
 @SOLVERS.register("cgnet")

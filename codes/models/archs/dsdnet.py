@@ -5,7 +5,8 @@ z_j = G_j(y - Hx) with scaled duals u_i, u_j. Every stage has its own filters F,
 shrinkage functions and its own x-step.
 """
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -51,7 +52,8 @@ class DSDNetOptions(NetworkOptions):
     """what F and G are before training"""
 
 
-class State(NamedTuple):
+@dataclass
+class State:
     """What goes from stage to stage: x (B, C, H, W) and the duals (B, N, H, W), (B, M, H, W), 0 at first."""
 
     x: Tensor
@@ -147,16 +149,22 @@ class DSDNet(nn.Module):
         restored = []
         for t in range(self.n_iter):
             if self.checkpoint_stages and torch.is_grad_enabled():
-                state = checkpoint(self.stage, t, state, y, H, m, use_reentrant=False)
+
+                def advanced(*state: Tensor | float, t: int = t) -> tuple[Tensor | float, ...]:
+                    following = State(*state)
+                    self.stage(t, following, y, H, m)
+                    return following.x, following.u_i, following.u_j
+
+                state = State(*checkpoint(advanced, state.x, state.u_i, state.u_j, use_reentrant=False))
             else:
-                state = self.stage(t, state, y, H, m)
+                self.stage(t, state, y, H, m)
             if stages:
                 restored.append(state.x)
         return restored if stages else state.x
 
-    def stage(self, t: int, state: State, y: Tensor, H: Blur, m: Tensor | None) -> State:
-        """Stage `t`: v-, z- and x-step and the duals' update."""
-        x, u_i, u_j = state
+    def stage(self, t: int, state: State, y: Tensor, H: Blur, m: Tensor | None) -> None:
+        """Stage `t`: v-, z- and x-step and the duals' update. Changes `state`, so that nothing old is kept."""
+        x, u_i, u_j = state.x, state.u_i, state.u_j
         F, G = self.F[t], self.G[t]
         Fx, Hx, Gy = F(x), H(x), G(y)
         GHx = G(Hx)
@@ -167,10 +175,10 @@ class DSDNet(nn.Module):
         z = self.shrink_z[t](residual + u_j)
         system = System(x, Fx, GHx, v - u_i, Gy - z + u_j, F, G, H, m)
         # The duals take the x that entered the stage, as released; the paper writes the new one.
-        u_i = u_i + Fx - v
-        u_j = u_j + residual - z
-        del Fx, Hx, Gy, GHx, residual, v, z  # the x-step's U-Net needs the memory
-        return State(self.solver(t, system), u_i, u_j)
+        state.u_i = u_i + Fx - v
+        state.u_j = u_j + residual - z
+        del Fx, Hx, Gy, GHx, residual, v, z, u_i, u_j  # the x-step's U-Net needs the memory
+        state.x = self.solver(t, system)
 
 
 register_preset("feather", "DSDNet", nf_p=24, nf_d=24, nb=2)

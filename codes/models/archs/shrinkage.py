@@ -40,7 +40,9 @@ class Maxout(nn.Module):
             nnf.conv2d(a, conv.weight[k :: self.max_nc], conv.bias[k :: self.max_nc], padding=1, groups=a.shape[1])
             for k in range(self.max_nc)
         )
-        return reduce(_Maximum.apply if torch.is_grad_enabled() else torch.maximum, candidates)
+        if torch.is_grad_enabled():
+            return reduce(_Maximum.apply, candidates)
+        return reduce(lambda largest, candidate: torch.maximum(largest, candidate, out=largest), candidates)
 
 
 @SHRINKAGES.register("maxout_soft")

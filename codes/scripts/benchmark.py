@@ -2,10 +2,8 @@
 
     python codes/scripts/benchmark.py
     python codes/scripts/benchmark.py --cases light:481x321:19 tiny:256x256:35 --runs 5
-    python codes/scripts/benchmark.py --cases light:1024x768:19 --runs 1 --output results/published/memory.csv
 
-A case is preset:HxW:side of the kernel; without --cases the first three of the published table. The
-literal version (tests/reference.py) has direct convolutions, MaxPool3d and every term computed anew, with
+A case is preset:HxW:side of the kernel; without --cases those of the published table. The literal version (tests/reference.py) has direct convolutions, MaxPool3d and every term computed anew, with
 the same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of matrices in both
 (what the machine can do at this moment) run in turn in one process, and medians are taken.
 
@@ -45,7 +43,7 @@ from codes.utils.memory import peak_memory
 from tests.reference import LiteralDSDNet
 
 OUTPUT = ROOT / "results" / "published" / "speed.csv"
-CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35")
+CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35", "light:1024x768:19")
 PEAK_SIDE = 2048
 """of the square matrices whose product tells the machine's peak"""
 PRECISIONS = ("float32", "bfloat16")

@@ -171,13 +171,16 @@ class DSDNet(nn.Module):
         # G(y - Hx) = Gy - GHx, but for masked pixels.
         residual = Gy - GHx if m is None else G(y - m * Hx)
 
-        v = self.shrink_v[t](Fx + u_i)
-        z = self.shrink_z[t](residual + u_j)
-        system = System(x, Fx, GHx, v - u_i, Gy - z + u_j, F, G, H, m)
         # The duals take the x that entered the stage, as released; the paper writes the new one.
+        v = self.shrink_v[t](Fx + u_i)
+        prior_target = v - u_i
         state.u_i = u_i + Fx - v
+        del v, u_i  # here and below: the memory is needed
+        z = self.shrink_z[t](residual + u_j)
+        data_target = Gy - z + u_j
         state.u_j = u_j + residual - z
-        del Fx, Hx, Gy, GHx, residual, v, z, u_i, u_j  # the x-step's U-Net needs the memory
+        system = System(x, Fx, GHx, prior_target, data_target, F, G, H, m)
+        del Fx, Hx, Gy, GHx, residual, z, u_j, prior_target, data_target
         state.x = self.solver(t, system)
 
 

@@ -3,8 +3,9 @@
     python codes/scripts/benchmark.py
     python codes/scripts/benchmark.py --cases light:481x321:19 tiny:256x256:35 --runs 5
 
-A case is preset:HxW:side of the kernel; without --cases those of the published table. The literal version (tests/reference.py) has direct convolutions, MaxPool3d and every term computed anew, with
-the same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of matrices in both
+A case is preset:HxW:side of the kernel; without --cases those of the published table. The literal
+version (tests/reference.py) has direct convolutions, MaxPool3d and every term computed anew, with the
+same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of matrices in both
 (what the machine can do at this moment) run in turn in one process, and medians are taken.
 
 Writes results/published/speed.csv, and beside it speed_parts.csv (operations by part) and speed_parts.png:

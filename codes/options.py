@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 import codes.models.archs  # noqa: F401  registers the networks whose options are accepted
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
+from codes.models.restorer import Precision
 from codes.utils.errors import UserError, nearest
 from codes.utils.yaml_files import parse_yaml, read_yaml, to_yaml
 
@@ -77,6 +78,8 @@ class TestOptions(Options):
     crop_border: NonNegativeInt | None = None
     """pixels left out at each side when an image is scored"""
     gpu_ids: list[NonNegativeInt]
+    precision: Precision = "float32"
+    """of most convolutions; float16 on GPUs only"""
     max_images: PositiveInt | None = None
     """of each set, only so many images (in the order of their names)"""
     datasets: dict[str, TestSet] = Field(min_length=1)

@@ -69,7 +69,9 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
         parameters[name] = sum(parameter.numel() for parameter in network.parameters())
         own_folder = folder / name if options.methods else folder
         done = take_up(own_folder, method, options, datasets, group, resume)
-        outcomes = run_method(name, Restorer(network, device), options, datasets, own_folder, group, done)
+        outcomes = run_method(
+            name, Restorer(network, device, options.precision), options, datasets, own_folder, group, done
+        )
         if group.is_main:
             scores[name] = write_scores(own_folder, outcomes)
             failures += [outcome for outcome in outcomes if isinstance(outcome, Failure)]
@@ -107,7 +109,7 @@ def take_up(
 ) -> list[ImageScore]:
     """What an earlier run of the same method left in `folder`, if it is to go on; begins anew otherwise.
 
-    The same method: the same network, weights and data (by their SHA-256), suffix and crop_border.
+    The same method: the same network, weights and data (by their SHA-256), suffix, crop_border and precision.
     A score counts where its restored image is there still.
     """
     done: list[ImageScore] = []
@@ -121,6 +123,8 @@ def take_up(
             "data": {name: dataset.digest() for name, (_, dataset) in datasets.items()},
             "noise": {name: test_set.noise_sigma for name, (test_set, _) in datasets.items()},
         }
+        if options.precision != "float32":
+            identity["precision"] = options.precision
         text = to_yaml(identity)
         if resume and marker.is_file() and marker.read_text(encoding="utf-8") == text:
             done = [s for s in read_scores(folder) if restored_path(folder / s.set, s.image, options.suffix).is_file()]

@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from codes.models.archs.cgnet_fft import CGNetFFT
+from codes.models.archs.cgnet_zero import CGNetZero
 from codes.models.archs.dsdnet import DSDNet
+from codes.models.archs.shrinkage import SoftMaxout
 
 
 def blur(x: Tensor, kernel: Tensor, border: str) -> Tensor:
@@ -26,7 +29,7 @@ def blur_adjoint(y: Tensor, kernel: Tensor) -> Tensor:
 
 
 class LiteralDSDNet(nn.Module):
-    """The stages of `net` (a DSDNet of the paper's parts), written out."""
+    """The stages of `net`, written out: a DSDNet of the paper's parts, or with those of the preset `tiny`."""
 
     def __init__(self, net: DSDNet):
         super().__init__()
@@ -35,8 +38,9 @@ class LiteralDSDNet(nn.Module):
     def maxout(self, shrink: nn.Module, a: Tensor) -> Tensor:
         batch, channels, *size = a.shape
         maximum = nn.MaxPool3d((shrink.max_nc, 1, 1))
-        first, second = maximum(shrink.conv1(a)), maximum(shrink.conv2(a))
-        return (first - second).view(batch, channels, *size)
+        gain = shrink.gain if isinstance(shrink, SoftMaxout) else 1.0
+        first, second = maximum(shrink.conv1(gain * a)), maximum(shrink.conv2(gain * a))
+        return (first - second).view(batch, channels, *size) / gain
 
     def unet(self, net: nn.Module, x: Tensor) -> Tensor:
         def up(block: nn.Module, low: Tensor, skip: Tensor) -> Tensor:
@@ -77,11 +81,20 @@ class LiteralDSDNet(nn.Module):
 
             v = self.maxout(net.shrink_v[t], F(x) + u_i)
             z = self.maxout(net.shrink_z[t], G(y - m * blur(x, k, border)) + u_j)
-            Ax = m_n * F_adjoint(m_p**2 * F(x)) + blur_adjoint(G_adjoint(m_d**2 * G(blur(x, k, border))), k)
-            r = Ad(v - u_i, G(y) - z + u_j) - Ax
-            residual = torch.cat([m_p * F(r), m_d * G(blur(r, k, border))], 1)
+
+            def A(x, F=F, G=G, F_adjoint=F_adjoint, G_adjoint=G_adjoint, m_p=m_p, m_d=m_d, m_n=m_n):
+                prior = m_n * F_adjoint(m_p**2 * F(x))
+                return prior + blur_adjoint(G_adjoint(m_d**2 * G(blur(x, k, border))), k)
+
+            r = Ad(v - u_i, G(y) - z + u_j) - A(x)
+            step = torch.zeros_like(x)
+            if isinstance(solver, CGNetFFT):
+                step = solver.pace * solver.alpha[t] * solver.precondition(t, k[:, None], r)
+                r = r - A(step)
+            gain = solver.gain if isinstance(solver, CGNetZero) else 1.0
+            residual = torch.cat([m_p * F(gain * r), m_d * G(blur(gain * r, k, border))], 1)
             a, b = self.unet(solver.unet[t], residual).split([m_p.shape[1], m_d.shape[1]], 1)
-            new_x = x + Ad(a, b)
+            new_x = x + step + Ad(a, b) / gain
             u_i = u_i + F(x) - v
             u_j = u_j + G(y - m * blur(x, k, border)) - z
             x = new_x

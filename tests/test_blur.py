@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 import torch
 
-from codes.models.archs.blur import BORDERS, Blur, odd_sized, transfer_function
+from codes.models.archs.blur import BORDERS, Blur, fast_length, odd_sized, transfer_function
 
 KERNEL_SIZES = [(5, 5), (7, 3), (4, 4), (6, 3), (1, 9), (8, 1), (1, 1), (13, 12)]
 SCIPY_MODES = {"replicate": "nearest", "circular": "wrap", "zero": "constant"}
@@ -109,6 +109,24 @@ def test_gradients(method):
     H = Blur(kernel, (5, 6), exact_adjoint=True, method=method)
     assert torch.autograd.gradcheck(H, (x,))
     assert torch.autograd.gradcheck(H.adjoint, (x,))
+
+
+@pytest.mark.parametrize("method", ["fft", "direct"])
+def test_gradient_for_the_kernel(method):
+    x = torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    kernel = torch.rand(1, 3, 4, dtype=torch.float64, requires_grad=True)
+
+    def there_and_back(x, kernel):
+        H = Blur(kernel, (5, 6), method=method)
+        return H.adjoint(H(x))
+
+    assert torch.autograd.gradcheck(there_and_back, (x, kernel))
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 97, 130, 499])
+def test_fast_length(length):
+    assert fast_length(length) >= length
+    assert fast_length(length) % 4 == 0
 
 
 def test_half_precision_images_are_blurred_in_the_kernels_precision():

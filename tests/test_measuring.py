@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from codes.data import preparation
+from codes.metrics.complexity import flop_by_part
 from codes.models.archs.blur import Blur
+from codes.models.factory import build_preset
 from codes.restoration import orientation
 from codes.scripts import (
     benchmark,
@@ -25,14 +27,31 @@ from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv, write_csv
 
 
-def test_benchmark(tmp_path):
+def test_benchmark(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "PEAK_SIDE", 64)
     output = tmp_path / "speed.csv"
-    arguments = ["--preset", "feather", "--size", "24", "32", "--kernels", "5", "--runs", "1", "--output", str(output)]
+    arguments = ["--cases", "feather:24x32:5", "tiny:24x32:5", "--runs", "1", "--output", str(output)]
     assert run_command_line(benchmark.main, arguments) == 0
-    (row,) = read_csv(output)
-    assert row["network"] == "feather"
-    assert float(row["max_difference"]) < 1e-4
-    assert float(row["ratio"]) > 0
+    rows = read_csv(output)
+    assert [row["version"] for row in rows] == ["literal", "ours, float32", "ours, bfloat16"] * 2
+    assert all(float(row["max_difference"]) < 1e-4 for row in rows if row["version"] == "ours, float32")
+    assert all(float(row["ratio"]) > 0 for row in rows)
+    parts = read_csv(tmp_path / "speed_parts.csv")
+    assert len(parts) == 2 * 7
+    assert all(float(row["gflop"]) >= 0 for row in parts)
+    assert (tmp_path / "speed_parts.png").stat().st_size > 0
+
+
+def test_operations_by_part():
+    """Against the sizes of the convolutions: 2 * 9 operations a pixel, candidate and Maxout, and so on."""
+    parts = flop_by_part(build_preset("feather"), torch.rand(1, 3, 32, 48), torch.rand(1, 5, 5))
+    pixels, stages, filters = 32 * 48, 2, 24
+    assert parts["Maxout"] == stages * 2 * filters * 8 * 9 * 2 * pixels
+    # Per stage: F x, G y, G H x, F r, G H r and four adjoints; beside them the 3x3 averages.
+    bank = filters * 3 * 49 * 2 * pixels
+    assert parts["filters"] == pytest.approx(stages * 9 * bank, rel=1e-9)
+    assert parts["NLNet"] == stages * (2 * 9 * (6 * 64 + 64 * 64 + 64 * 3) + (3 + 1) * 2 * 9) * pixels
+    assert 0 < parts["blur"] < parts["filters"] < parts["U-Net"]
 
 
 def test_crossover(tmp_path):
@@ -60,8 +79,9 @@ def test_check_parity(shared, tmp_path):
     ("script", "arguments"),
     [
         (benchmark, ["--runs", "0"]),
-        (benchmark, ["--preset", "plus_e"]),
-        (benchmark, ["--kernels", "-1"]),
+        (benchmark, ["--cases", "plus_e:9x9:3"]),
+        (benchmark, ["--cases", "light:9:3"]),
+        (benchmark, ["--cases", "light:9x9:-1"]),
         (measure_crossover, ["--runs", "x"]),
         (tune_baselines, ["--images", "0"]),
     ],

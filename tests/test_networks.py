@@ -95,6 +95,19 @@ def test_training_gradients_equal_the_literal_references():
         torch.testing.assert_close(ours, literal, atol=1e-5 * max(1, literal.abs().max()), rtol=1e-3)
 
 
+def test_checkpointed_stages_have_the_same_gradients():
+    net = small(dropout_rate=0.3).train()
+    y, k = blurry_and_kernel(size=(24, 28), batch=1)
+    gradients = []
+    for net.checkpoint_stages in (False, True):
+        net.zero_grad()
+        torch.manual_seed(0)
+        net(y, k).square().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in net.parameters()])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, checkpointed)
+
+
 @pytest.mark.parametrize("network", ["DSDNet", "DSDNet_plus"])
 def test_an_even_kernel_restores_as_the_same_brought_to_odd_size(network):
     net = small(network)

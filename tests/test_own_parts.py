@@ -13,6 +13,9 @@ from codes.models.archs.filters import Filters
 from codes.models.archs.initialisation import AdaptiveInitialisation, PaperInitialisation
 from codes.models.archs.shrinkage import SoftMaxout
 from codes.models.factory import build_preset
+from codes.models.weights import load_weights
+from codes.utils.files import ROOT
+from tests.reference import LiteralDSDNet
 
 
 @pytest.fixture
@@ -73,6 +76,14 @@ def test_tiny_starts_as_its_initialisation(sharp: Tensor, kernel: Tensor) -> Non
     network = build_preset("tiny")
     with torch.no_grad():
         torch.testing.assert_close(network(sharp, kernel), network.initial(sharp, kernel))
+
+
+def test_tiny_equals_its_literal_reference(sharp: Tensor, kernel: Tensor) -> None:
+    network = build_preset("tiny")
+    load_weights(network, ROOT / "Models" / "dsdnet_tiny.safetensors")
+    blurry = degraded(sharp, kernel, 0.03).contiguous()
+    with torch.no_grad():
+        torch.testing.assert_close(network(blurry, kernel), LiteralDSDNet(network)(blurry, kernel), atol=1e-4, rtol=0)
 
 
 def test_every_weight_of_tiny_learns(sharp: Tensor, kernel: Tensor) -> None:

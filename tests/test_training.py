@@ -1,6 +1,7 @@
 """The parts of training: data, losses, schedule, average, checkpoints, step."""
 
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -337,20 +338,24 @@ def test_average_follows_the_weights() -> None:
     assert Average(network, 0.9).network.weight is not network.weight
 
 
-def test_fast_shrinkage_equals_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maxout_equals_grouped_convolutions() -> None:
     maxout, a, g = shrinkage.Maxout(5, 3), torch.randn(2, 5, 9, 8, requires_grad=True), torch.randn(2, 5, 9, 8)
 
-    def run() -> list[torch.Tensor]:
+    def grouped(a: torch.Tensor) -> torch.Tensor:
+        first, second = (conv(a).unflatten(1, (-1, 3)).amax(2) for conv in (maxout.conv1, maxout.conv2))
+        return first - second
+
+    def run(function: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
         maxout.zero_grad()
         a.grad = None
-        result = maxout(a)
+        result = function(a)
         (result * g).sum().backward()
         return [result.detach(), a.grad, *(p.grad.clone() for p in maxout.parameters())]
 
-    fast = run()
-    monkeypatch.setattr(shrinkage, "DENSE_UP_TO", 0)
-    for one, other in zip(fast, run(), strict=True):
+    for one, other in zip(run(maxout), run(grouped), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(maxout(a), grouped(a))
 
 
 def test_overfitting_one_patch(data: Path) -> None:

@@ -1,12 +1,19 @@
 """What a network costs: parameters, operations of its convolutions, seconds an image."""
 
+import math
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from codes.models.archs import filters
 
 SIDE = 256
 KERNEL = 25
@@ -43,6 +50,54 @@ def convolution_flop(network: nn.Module, image: Tensor, kernel: Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         network(image, kernel)
     return counter.get_flop_counts()["Global"].get(torch.ops.aten.convolution, 0)
+
+
+PARTS = {
+    "initialisation": r"initialise",
+    "Maxout": r"shrink_[vz]\.\d+",
+    "HypNet": r"solver\.m_[pd]\.\d+",
+    "NLNet": r"solver\.m_n\.\d+",
+    "U-Net": r"solver\.unet\.\d+",
+}
+"""The parts of a DSDNet that are modules, as patterns of their names."""
+
+
+@torch.no_grad()
+def flop_by_part(network: nn.Module, image: Tensor, kernel: Tensor) -> dict[str, float]:
+    """Operations of one restoration by a DSDNet, by part, as the equations ask for them.
+
+    Convolutions, a multiplication and an addition being two, and 2.5 n log2 n for a real Fourier
+    transform of n values. Nothing is computed: only shapes are followed.
+    """
+    transforms = {torch.ops.aten._fft_r2c: _fft, torch.ops.aten._fft_c2r: _fft}
+    counter = FlopCounterMode(display=False, custom_mapping=transforms)
+    # Without the zeros beside packed filters: they are how, not what, is computed.
+    with FakeTensorMode(allow_non_fake_inputs=True) as shapes, patch.object(filters, "LARGEST_PACK", 1), counter:
+        network(shapes.from_tensor(image), shapes.from_tensor(kernel))
+    counts = {name: _by_kind(flop) for name, flop in counter.get_flop_counts().items()}
+    names = {name: name.partition(".")[2] for name in counts}
+    parts = {
+        part: float(sum(sum(counts[name]) for name, inner in names.items() if re.fullmatch(pattern, inner)))
+        for part, pattern in PARTS.items()
+    }
+    convolutions, transforms = counts["Global"]
+    modules = sum(parts.values()) - parts["initialisation"]
+    return {**parts, "filters": convolutions - modules, "blur": transforms - parts["initialisation"]}
+
+
+def _by_kind(flop: dict) -> tuple[float, float]:
+    """Operations of convolutions and of Fourier transforms."""
+    transforms = sum(count for operation, count in flop.items() if "_fft" in str(operation))
+    return sum(flop.values()) - transforms, transforms
+
+
+def _fft(
+    image: Sequence[int], dim: Sequence[int], *arguments: object, out_shape: Sequence[int], **names: object
+) -> int:
+    # The real side of the transform is the one with more values.
+    real = max(image, out_shape, key=math.prod)
+    size = math.prod(real[d] for d in dim)
+    return round(2.5 * math.prod(real) * math.log2(max(size, 2)))
 
 
 @torch.inference_mode()

@@ -1,114 +1,205 @@
-"""Time a network against the literal version of its stages, side by side.
+"""Time networks against the literal version of their stages, side by side.
 
-    python codes/scripts/benchmark.py --preset light --size 481 321 --kernels 19 75
+    python codes/scripts/benchmark.py
+    python codes/scripts/benchmark.py --cases light:481x321:19 tiny:256x256:35 --runs 5
 
-The literal version (tests/reference.py) has direct convolutions, MaxPool3d and every term
-computed anew, with the same weights. Both run alternately in one process; medians and their
-ratio are written to results/published/speed.csv, with the largest difference of the outputs.
+A case is preset:HxW:side of the kernel; without --cases those of the published table. The literal
+version (tests/reference.py) has direct convolutions, MaxPool3d and every term computed anew, with the
+same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of matrices in both
+(what the machine can do at this moment) run in turn in one process, and medians are taken.
+
+Writes results/published/speed.csv, and beside it speed_parts.csv (operations by part) and speed_parts.png:
+seconds, CPU seconds, how many times the literal version's speed, the share of the machine's peak in
+the same precision, MiB above the loaded weights, and the largest difference from the literal version.
 """
 
 import argparse
-import platform
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
+from matplotlib.figure import Figure
 from tabulate import tabulate
+from torch import Tensor
 from tqdm import tqdm
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from codes.metrics.complexity import flop_by_part
 from codes.models.factory import build_preset
 from codes.models.registry import PRESETS
+from codes.models.restorer import Restorer
+from codes.models.weights import load_weights
 from codes.utils.arguments import available_device, positive
 from codes.utils.errors import run_command_line
-from codes.utils.files import ROOT, write_csv
+from codes.utils.files import ROOT, write_atomic, write_csv
+from codes.utils.memory import peak_memory
 from tests.reference import LiteralDSDNet
 
 OUTPUT = ROOT / "results" / "published" / "speed.csv"
-COLUMNS = (
-    "network",
-    "size",
-    "kernel",
-    "seconds",
-    "literal_seconds",
-    "ratio",
-    "max_difference",
-    "runs",
-    "device",
-    "threads",
-    "torch",
-)
+CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35", "light:1024x768:19")
+PEAK_SIDE = 2048
+"""of the square matrices whose product tells the machine's peak"""
+PRECISIONS = ("float32", "bfloat16")
+SETTING = ("network", "size", "kernel")
+FIGURES = ("seconds", "cpu_seconds", "ratio", "share_of_peak", "mib", "max_difference")
+COLUMNS = (*SETTING, "version", *FIGURES, "runs", "threads", "torch")
+
+
+class Case(NamedTuple):
+    preset: str
+    size: tuple[int, int]
+    kernel: int
+
+    def setting(self) -> dict[str, object]:
+        return {"network": self.preset, "size": "x".join(map(str, self.size)), "kernel": self.kernel}
+
+
+class Run(NamedTuple):
+    """Wall-clock and CPU seconds, MiB above those at the start (None where unknown), and the result."""
+
+    seconds: float
+    cpu_seconds: float
+    mib: float | None
+    result: Tensor
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="light", choices=literal_presets(), help="default light")
-    parser.add_argument(
-        "--size", type=positive, nargs=2, default=(481, 321), metavar=("H", "W"), help="default 481 321"
-    )
-    parser.add_argument("--kernels", type=positive, nargs="+", default=(19, 75), help="kernel sides, default 19 75")
-    parser.add_argument("--runs", type=positive, default=5, help="runs of each, default 5")
+    parser.add_argument("--cases", type=case, nargs="+", default=[case(text) for text in CASES], metavar="CASE")
+    parser.add_argument("--runs", type=positive, default=2, help="runs of each, after one to warm up, default 2")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, default cpu")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
     device = available_device(arguments.device)
-    torch.manual_seed(0)
-    net = build_preset(arguments.preset).to(device)
-    literal = LiteralDSDNet(net)
-    y = torch.rand(1, 3, *arguments.size, device=device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    rows = []
-    for side in arguments.kernels:
-        kernel = torch.rand(1, side, side, device=device)
-        kernel /= kernel.sum()
-        seconds, literal_seconds = [], []
-        for _ in tqdm(range(arguments.runs + 1), desc=f"kernel {side}", unit=" runs"):
-            ours, time_ours = timed(net, y, kernel)
-            theirs, time_theirs = timed(literal, y, kernel)
-            seconds.append(time_ours)
-            literal_seconds.append(time_theirs)
-        # The first run of each warms up and is not counted.
-        ours_median, literal_median = median(seconds[1:]), median(literal_seconds[1:])
-        rows.append(
-            {
-                "network": arguments.preset,
-                "size": "x".join(map(str, arguments.size)),
-                "kernel": side,
-                "seconds": f"{ours_median:.2f}",
-                "literal_seconds": f"{literal_median:.2f}",
-                "ratio": f"{literal_median / ours_median:.2f}",
-                "max_difference": f"{(ours - theirs).abs().max().item():.1e}",
-                "runs": arguments.runs,
-                "device": name,
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-            }
-        )
+    rows, parts = [], []
+    for one in arguments.cases:
+        torch.manual_seed(0)
+        network = build_preset(one.preset)
+        weights = ROOT / "Models" / f"dsdnet_{one.preset}.safetensors"
+        if weights.is_file():
+            load_weights(network, weights)
+        flop = flop_by_part(network, *blurry_and_kernel(one))
+        parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.2f}"} for part, count in flop.items()]
+        rows += measure(one, network.to(device), sum(flop.values()), arguments.runs, device)
     write_csv(arguments.output, rows, COLUMNS)
-    print(tabulate([[row[key] for key in COLUMNS[:8]] for row in rows], COLUMNS[:8], tablefmt="github"))
+    parts_file = arguments.output.with_name(f"{arguments.output.stem}_parts.csv")
+    write_csv(parts_file, parts, (*SETTING, "part", "gflop"))
+    draw(parts, parts_file.with_suffix(".png"))
+    print(tabulate([[row[key] for key in COLUMNS] for row in rows], COLUMNS, tablefmt="github", disable_numparse=True))
     return 0
 
 
+def case(text: str) -> Case:
+    """preset:HxW:side. Raises ArgumentTypeError."""
+    try:
+        preset, size, kernel = text.split(":")
+        height, width = size.split("x")
+        parsed = Case(preset, (positive(height), positive(width)), positive(kernel))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form light:481x321:19") from None
+    if preset not in literal_presets():
+        known = ", ".join(literal_presets())
+        raise argparse.ArgumentTypeError(f"no literal version of the preset '{preset}': one of {known}")
+    return parsed
+
+
 def literal_presets() -> list[str]:
-    """The presets that the literal version can be made of: DSDNet with the paper's parts."""
-    own_parts = {"init", "shrinkage", "solver"}
-    return [
-        name for name in PRESETS if PRESETS[name]["which_model_G"] == "DSDNet" and not own_parts & set(PRESETS[name])
-    ]
+    """The presets that the literal version can be made of."""
+    return [name for name in PRESETS if PRESETS[name]["which_model_G"] == "DSDNet"]
+
+
+def blurry_and_kernel(case: Case) -> tuple[Tensor, Tensor]:
+    kernel = torch.rand(1, case.kernel, case.kernel)
+    return torch.rand(1, 3, *case.size), kernel / kernel.sum()
+
+
+def measure(
+    case: Case, network: torch.nn.Module, flop: float, runs: int, device: torch.device
+) -> list[dict[str, object]]:
+    """One row for each version of a case."""
+    blurry, kernel = (tensor.to(device) for tensor in blurry_and_kernel(case))
+    literal = LiteralDSDNet(network)
+    versions: dict[str, Callable[[], Tensor]] = {"literal": lambda: literal(blurry, kernel)}
+    for precision in PRECISIONS:
+        restorer = Restorer(build_preset(case.preset), device, precision)
+        restorer.network.load_state_dict(network.state_dict())
+        versions[f"ours, {precision}"] = lambda restorer=restorer: restored(restorer, blurry, kernel)
+        matrix = torch.rand(PEAK_SIDE, PEAK_SIDE, device=device, dtype=getattr(torch, precision))
+        versions[f"peak, {precision}"] = lambda matrix=matrix: matrix @ matrix
+    measured: dict[str, list[Run]] = {name: [] for name in versions}
+    for _ in tqdm(range(runs + 1), desc=":".join(map(str, case.setting().values())), unit=" rounds"):
+        for name, version in versions.items():
+            measured[name].append(timed(version, device))
+    truth = measured["literal"][-1].result
+    slow = median_seconds(measured["literal"])
+    rows = []
+    for name in ("literal", *(f"ours, {precision}" for precision in PRECISIONS)):
+        precision = "float32" if name == "literal" else name.removeprefix("ours, ")
+        peak = 2 * PEAK_SIDE**3 / median_seconds(measured[f"peak, {precision}"])
+        seconds = median_seconds(measured[name])
+        memory = [run.mib for run in measured[name] if run.mib is not None]
+        figures = {
+            "seconds": f"{seconds:.2f}",
+            "cpu_seconds": f"{median(run.cpu_seconds for run in measured[name][1:]):.2f}",
+            "ratio": f"{slow / seconds:.2f}",
+            "share_of_peak": f"{flop / seconds / peak:.0%}",
+            "mib": f"{median(memory):.0f}" if memory else "",
+            "max_difference": f"{(measured[name][-1].result - truth).abs().max().item():.1e}",
+        }
+        where = {"runs": runs, "threads": torch.get_num_threads(), "torch": torch.__version__}
+        rows.append({**case.setting(), "version": name, **figures, **where})
+    return rows
+
+
+def restored(restorer: Restorer, blurry: Tensor, kernel: Tensor) -> Tensor:
+    """The restorer's image as a tensor like `blurry`."""
+    image = restorer.restore(blurry[0].permute(1, 2, 0).cpu().numpy(), kernel[0].cpu().numpy()).image
+    return torch.from_numpy(image).permute(2, 0, 1)[None].to(blurry.device)
+
+
+def median_seconds(runs: Sequence[Run]) -> float:
+    """Of all runs but the first, which warms up."""
+    return median(run.seconds for run in runs[1:])
 
 
 @torch.inference_mode()
-def timed(net: torch.nn.Module, y: torch.Tensor, kernel: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """The restored image and the seconds that it took."""
-    start = time.perf_counter()
-    restored = net(y, kernel)
-    if y.is_cuda:
-        torch.cuda.synchronize()
-    return restored, time.perf_counter() - start
+def timed(version: Callable[[], Tensor], device: torch.device) -> Run:
+    with peak_memory(device) as peak:
+        start, cpu_start = time.perf_counter(), time.process_time()
+        result = version()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    mib = None if peak.mib is None or peak.start is None else peak.mib - peak.start
+    return Run(seconds, cpu_seconds, mib, result)
+
+
+def draw(parts: Sequence[dict[str, object]], path: Path) -> None:
+    """Stacked bars of the operations by part, one for each case, as shares of the whole."""
+    figure = Figure(figsize=(8, 1.2 + 0.5 * len({tuple(row[key] for key in SETTING) for row in parts})), dpi=150)
+    axes = figure.subplots()
+    names = list(dict.fromkeys(f"{row['network']}, {row['size']}, kernel {row['kernel']}" for row in parts))
+    kinds = list(dict.fromkeys(str(row["part"]) for row in parts))
+    counts = [float(row["gflop"]) for row in parts]
+    table = [counts[i : i + len(kinds)] for i in range(0, len(counts), len(kinds))]
+    left = [0.0] * len(names)
+    for i, kind in enumerate(kinds):
+        shares = [bars[i] / sum(bars) for bars in table]
+        axes.barh(names, shares, left=left, label=kind)
+        left = [before + share for before, share in zip(left, shares, strict=True)]
+    axes.set(xlim=(0, 1), xlabel="share of the operations")
+    axes.invert_yaxis()
+    figure.legend(ncols=len(kinds), fontsize=7, loc="upper center", frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.9))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png"))
 
 
 if __name__ == "__main__":

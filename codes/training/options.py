@@ -123,6 +123,8 @@ class Recipe(Options):
     amp: bool = False
     """bfloat16 autocast"""
     channels_last: bool = True
+    checkpoint_stages: bool = False
+    """less memory: every stage is computed again for its gradient"""
     compile: bool = False
     """torch.compile"""
     max_nonfinite: PositiveInt = 10

@@ -34,6 +34,7 @@ class Trainer:
     def __init__(self, network: nn.Module, recipe: Recipe, device: torch.device, group: Processes):
         if recipe.channels_last:
             network = in_channels_last(network)
+        network.checkpoint_stages = recipe.checkpoint_stages
         self.recipe, self.device, self.group = recipe, device, group
         self.network = network.train()
         self.average = Average(network, recipe.ema_decay)

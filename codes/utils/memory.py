@@ -15,9 +15,10 @@ _MEBI = 2**20
 
 @dataclass
 class Peak:
-    """MiB; None where the system does not tell (a CPU under anything but Linux)."""
+    """MiB, and MiB at the block's start; None where the system does not tell (a CPU under anything but Linux)."""
 
     mib: float | None = None
+    start: float | None = None
 
 
 @contextmanager
@@ -26,12 +27,14 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     peak = Peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        peak.start = torch.cuda.memory_allocated(device) / _MEBI
         yield peak
         peak.mib = torch.cuda.max_memory_allocated(device) / _MEBI
         return
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # what earlier work freed is not this block's
     known = _reset()
+    peak.start = _largest_resident_set() if known else None
     yield peak
     peak.mib = _largest_resident_set() if known else None
 

@@ -14,6 +14,8 @@ import torch.nn.functional as nnf
 from scipy.fft import next_fast_len
 from torch import Tensor
 
+from codes.models.archs.layout import laid_out_as
+
 Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
 
@@ -72,6 +74,35 @@ def centre(kernel_size: tuple[int, int]) -> tuple[int, int]:
     return (kernel_size[0] - 1) // 2, (kernel_size[1] - 1) // 2
 
 
+def fast_length(length: int) -> int:
+    """The next length of a fast transform: a multiple of 4 (odd lengths take twice the time) of small factors."""
+    return 4 * next_fast_len(-(-length // 4))
+
+
+def filtered(image: Tensor, spectrum: Tensor, fft_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The first (H', W') = `size` pixels of the cyclic product: (B, C, H, W) -> (B, C, H', W')."""
+    product = torch.fft.rfft2(image, s=fft_size) * spectrum
+    return torch.fft.irfft2(product, s=fft_size)[..., : size[0], : size[1]]
+
+
+class _Filtered(torch.autograd.Function):
+    """`filtered`, whose gradient is the gradient filtered with the conjugate spectrum.
+
+    Autograd's own takes complex transforms of twice the size.
+    """
+
+    @staticmethod
+    def forward(ctx, image: Tensor, spectrum: Tensor, fft_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(spectrum)
+        ctx.sizes = fft_size, image.shape[-2:]
+        return filtered(image, spectrum, fft_size, size)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (spectrum,) = ctx.saved_tensors
+        return filtered(gradient, spectrum.conj(), *ctx.sizes), None, None, None
+
+
 class Blur:
     """H and H' for one batch of kernels and one image size.
 
@@ -115,20 +146,22 @@ class Blur:
         self.method = method
         if method == "fft":
             # Long enough that the cyclic product equals the linear one, for H and for H'.
-            self._fft_size = tuple(next_fast_len(length, real=True) for length in self._padded_size)
+            self._fft_size = tuple(fast_length(length) for length in self._padded_size)
             self._spectrum = torch.fft.rfft2(self.kernel, s=self._fft_size)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Hx: (B, C, H, W) -> (B, C, H, W)."""
-        padded = pad(self._checked(x), self.kernel_size, self.border)
+        return laid_out_as(x, self._blurred(pad(self._checked(x), self.kernel_size, self.border)))
+
+    def _blurred(self, padded: Tensor) -> Tensor:
         if self.method == "direct":
             return self._grouped(nnf.conv2d, padded)
         if self.method == "taps":
-            out = x.new_zeros(padded.shape[:2] + self.size, dtype=padded.dtype)
+            out = padded.new_zeros(padded.shape[:2] + self.size)
             for row, column, weight in self._taps():
                 out.addcmul_(self._shifted(padded, row, column), weight)
             return out
-        return self._filter(padded, self._spectrum.conj())[..., : self.size[0], : self.size[1]]
+        return self._filter(padded, self._spectrum.conj(), self.size)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """H'y: (B, C, H, W) -> (B, C, H, W)."""
@@ -140,17 +173,18 @@ class Blur:
             for row, column, weight in self._taps():
                 self._shifted(full, row, column).addcmul_(y, weight)
         else:
-            full = self._filter(y, self._spectrum)[..., : self._padded_size[0], : self._padded_size[1]]
-        return pad_adjoint(full, self.kernel_size, self.adjoint_border)
+            full = self._filter(y, self._spectrum, self._padded_size)
+        return laid_out_as(y, pad_adjoint(full, self.kernel_size, self.adjoint_border))
 
     def _checked(self, image: Tensor) -> Tensor:
         if image.shape[-2:] != self.size:
             raise ValueError(f"this blur is for images of {self.size}, not {tuple(image.shape[-2:])}")
         return image.to(self.kernel.dtype)
 
-    def _filter(self, image: Tensor, spectrum: Tensor) -> Tensor:
-        product = torch.fft.rfft2(image, s=self._fft_size) * spectrum
-        return torch.fft.irfft2(product, s=self._fft_size)
+    def _filter(self, image: Tensor, spectrum: Tensor, size: tuple[int, int]) -> Tensor:
+        # Where the kernel itself is to learn, autograd has to see all that the spectrum takes part in.
+        apply = filtered if spectrum.requires_grad else _Filtered.apply
+        return apply(image, spectrum, self._fft_size, size)
 
     def _taps(self) -> Iterator[tuple[int, int, Tensor]]:
         """Row, column and weight (B, 1 or C, 1, 1) of every place where a kernel is not zero."""

@@ -40,6 +40,16 @@ class System:
     H: Blur
     mask: Tensor | None = None
 
+    def residual(self, m: "Weights") -> Tensor:
+        """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
+
+        The responses and targets serve for nothing else and are given up: where no gradient is asked
+        for, their memory is free for the U-Net.
+        """
+        a, b = self.prior_target - m.prior * self.Fx, self.data_target - m.data * self.GHx
+        del self.Fx, self.GHx, self.prior_target, self.data_target
+        return adjoint(self, m, a, b)
+
 
 class Weights(NamedTuple):
     """m_p (B, N, H, W), m_d (B, M, H, W) and m_n (B, C, H, W)."""
@@ -91,7 +101,11 @@ class NLNet(nn.Module):
 
 def local_average(x: Tensor) -> Tensor:
     """3x3 average of x (B, C, H, W); at the border of the pixels that exist."""
-    return nnf.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    ones = x.new_ones(1, 1, 3, 3)
+    # Many times faster on a CPU than torch's average pooling.
+    with torch.autocast(x.device.type, enabled=False):
+        total = nnf.conv2d(x, ones.expand(x.shape[1], -1, -1, -1), padding=1, groups=x.shape[1])
+        return total / nnf.conv2d(torch.ones_like(x[:1, :1]), ones, padding=1)
 
 
 class WeightedSolver(nn.Module):
@@ -111,7 +125,10 @@ class WeightedSolver(nn.Module):
         """m_p, m_d and m_n of stage `t`."""
         mask = torch.ones_like(s.x) if s.mask is None else s.mask
         x_and_mask = torch.cat([s.x, mask], 1)
-        return Weights(self.m_p[t](x_and_mask), self.m_d[t](x_and_mask), self.m_n[t](s.x))
+        # NLNet, the widest, first; and under autocast to the image's precision once, not at every product.
+        image = self.m_n[t](s.x).to(s.x.dtype)
+        prior, data = (net[t](x_and_mask).to(s.x.dtype) for net in (self.m_p, self.m_d))
+        return Weights(prior, data, image)
 
 
 @SOLVERS.register("cgnet")
@@ -127,9 +144,7 @@ class CGNet(WeightedSolver):
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
-        # r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
-        r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
-        return s.x + self.correction(t, s, m, r)
+        return s.x + self.correction(t, s, m, s.residual(m))
 
     def correction(self, t: int, s: System, m: Weights, r: Tensor) -> Tensor:
         """What the U-Net adds to x, given the system's residual r; both (B, C, H, W)."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from codes.models.archs.cgnet import SOLVERS, System, adjoint
 from codes.models.archs.cgnet_zero import CGNetZero
 from codes.models.archs.initialisation import gradient_power
+from codes.models.archs.layout import laid_out_as
 
 
 @SOLVERS.register("cgnet_fft")
@@ -30,15 +31,15 @@ class CGNetFFT(CGNetZero):
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
-        r = adjoint(s, m, s.prior_target - m.prior * s.Fx, s.data_target - m.data * s.GHx)
-        step = self.pace * self.alpha[t] * self._precondition(t, s.H.kernel, r)
+        r = s.residual(m)
+        step = self.pace * self.alpha[t] * self.precondition(t, s.H.kernel, r)
         r = r - adjoint(s, m, m.prior * s.F(step), m.data * s.G(s.H(step)))
         return s.x + step + self.correction(t, s, m, r)
 
-    def _precondition(self, t: int, kernel: Tensor, r: Tensor) -> Tensor:
+    def precondition(self, t: int, kernel: Tensor, r: Tensor) -> Tensor:
         """P r (B, C, H, W); beyond its border r is taken to be zero."""
         size = tuple(next_fast_len(s + k - 1, real=True) for s, k in zip(r.shape[-2:], kernel.shape[-2:], strict=True))
         power = torch.fft.rfft2(kernel, s=size).abs().square()
         smooth = self.log_lambda[t].exp() * gradient_power(size, r.device, r.dtype)
         preconditioned = torch.fft.irfft2(torch.fft.rfft2(r, s=size) / (power + smooth + self.floor), s=size)
-        return preconditioned[..., : r.shape[-2], : r.shape[-1]]
+        return laid_out_as(r, preconditioned[..., : r.shape[-2], : r.shape[-1]])

@@ -5,15 +5,19 @@ z_j = G_j(y - Hx) with scaled duals u_i, u_j. Every stage has its own filters F,
 shrinkage functions and its own x-step.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from codes.models.archs.blur import BORDERS, Blur, Border, odd_sized
 from codes.models.archs.cgnet import SOLVERS, System
 from codes.models.archs.filters import Filters
 from codes.models.archs.initialisation import INITIALISATIONS
+from codes.models.archs.layout import laid_out_as
 from codes.models.archs.released_names import translate_in_place
 from codes.models.archs.shrinkage import SHRINKAGES
 from codes.models.registry import NetworkOptions, register_network, register_preset
@@ -48,6 +52,15 @@ class DSDNetOptions(NetworkOptions):
     """what F and G are before training"""
 
 
+@dataclass
+class State:
+    """What goes from stage to stage: x (B, C, H, W) and the duals (B, N, H, W), (B, M, H, W), 0 at first."""
+
+    x: Tensor
+    u_i: Tensor | float = 0.0
+    u_j: Tensor | float = 0.0
+
+
 @register_network("DSDNet", DSDNetOptions)
 class DSDNet(nn.Module):
     """The network: `net(blurry, kernel)` restores, `net.initial(blurry, kernel)` gives x0.
@@ -64,6 +77,8 @@ class DSDNet(nn.Module):
 
     reads_released_names = True
     """weight files may use the authors' key names"""
+    checkpoint_stages = False
+    """in training, keep each stage's input only and compute the stage again for its gradient"""
 
     def __init__(
         self,
@@ -130,24 +145,43 @@ class DSDNet(nn.Module):
         y = blurry if m is None else m * blurry
         kernel = odd_sized(kernel)
         H = Blur(kernel, y.shape[-2:], border=self.padding_mode)
-        x = self.initialise(y, kernel) if x0 is None else x0.to(y.dtype)
-        u_i = u_j = 0
+        state = State(self.initialise(y, kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
         restored = []
-        for t, (F, G) in enumerate(zip(self.F, self.G, strict=True)):
-            Fx, Hx, Gy = F(x), H(x), G(y)
-            GHx = G(Hx)
-            # G(y - Hx) = Gy - GHx, but for masked pixels.
-            residual = Gy - GHx if m is None else G(y - m * Hx)
+        for t in range(self.n_iter):
+            if self.checkpoint_stages and torch.is_grad_enabled():
 
-            v = self.shrink_v[t](Fx + u_i)
-            z = self.shrink_z[t](residual + u_j)
-            x = self.solver(t, System(x, Fx, GHx, v - u_i, Gy - z + u_j, F, G, H, m))
-            # The duals take the x that entered the stage, as released; the paper writes the new one.
-            u_i = u_i + Fx - v
-            u_j = u_j + residual - z
+                def advanced(*state: Tensor | float, t: int = t) -> tuple[Tensor | float, ...]:
+                    following = State(*state)
+                    self.stage(t, following, y, H, m)
+                    return following.x, following.u_i, following.u_j
+
+                state = State(*checkpoint(advanced, state.x, state.u_i, state.u_j, use_reentrant=False))
+            else:
+                self.stage(t, state, y, H, m)
             if stages:
-                restored.append(x)
-        return restored if stages else x
+                restored.append(state.x)
+        return restored if stages else state.x
+
+    def stage(self, t: int, state: State, y: Tensor, H: Blur, m: Tensor | None) -> None:
+        """Stage `t`: v-, z- and x-step and the duals' update. Changes `state`, so that nothing old is kept."""
+        x, u_i, u_j = state.x, state.u_i, state.u_j
+        F, G = self.F[t], self.G[t]
+        Fx, Hx, Gy = F(x), H(x), G(y)
+        GHx = G(Hx)
+        # G(y - Hx) = Gy - GHx, but for masked pixels.
+        residual = Gy - GHx if m is None else G(y - m * Hx)
+
+        # The duals take the x that entered the stage, as released; the paper writes the new one.
+        v = self.shrink_v[t](Fx + u_i)
+        prior_target = v - u_i
+        state.u_i = u_i + Fx - v
+        del v, u_i  # here and below: the memory is needed
+        z = self.shrink_z[t](residual + u_j)
+        data_target = Gy - z + u_j
+        state.u_j = u_j + residual - z
+        system = System(x, Fx, GHx, prior_target, data_target, F, G, H, m)
+        del Fx, Hx, Gy, GHx, residual, z, u_j, prior_target, data_target
+        state.x = self.solver(t, system)
 
 
 register_preset("feather", "DSDNet", nf_p=24, nf_d=24, nb=2)

@@ -8,6 +8,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from codes.models.archs.blur import Blur, centre, pad, transfer_function
+from codes.models.archs.layout import laid_out_as
 from codes.models.archs.noise import estimate_noise
 from codes.utils.registry import Registry
 
@@ -98,7 +99,7 @@ class PaperInitialisation(nn.Module):
 
     def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
-        return crop(inverse_filter(extend(blurry, kernel), kernel, self.weight), kernel)
+        return laid_out_as(blurry, crop(inverse_filter(extend(blurry, kernel), kernel, self.weight), kernel))
 
 
 @INITIALISATIONS.register("adaptive")
@@ -128,4 +129,4 @@ class AdaptiveInitialisation(nn.Module):
         tapered = edge_taper(padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size))
         denominator = K.abs().square() + weight[:, None, None, None] * gradient_power(size, K.device, blurry.dtype)
         x0 = torch.fft.irfft2(K.conj() * torch.fft.rfft2(tapered) / denominator, s=size)
-        return inner(x0, blurry.shape[-2:], kernel.shape[-2:])
+        return laid_out_as(blurry, inner(x0, blurry.shape[-2:], kernel.shape[-2:]))

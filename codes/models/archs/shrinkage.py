@@ -1,18 +1,15 @@
 """Shrinkage functions: the proximal operators of the regularisers, learned as Maxout layers."""
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from codes.models.archs.layout import autocasted
 from codes.utils.registry import Registry
 
 SHRINKAGES: Registry[type[nn.Module]] = Registry("shrinkage")
-
-DENSE_UP_TO = 16
-"""Up to this many channels, training spreads the grouped convolution's weights over a dense one.
-
-A dense convolution of so few channels costs less than the backward pass of a grouped one.
-"""
 
 
 @SHRINKAGES.register("maxout")
@@ -33,24 +30,19 @@ class Maxout(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, channels, H, W)."""
-        a = self.dropout(a)
-        if torch.is_grad_enabled() and a.shape[1] <= DENSE_UP_TO:
-            return _DifferenceOfMaxima.apply(self._candidates(a), self.max_nc)
-        return self._maximum(self.conv1(a)) - self._maximum(self.conv2(a))
+        a = autocasted(self.dropout(a))
+        return self._maximum(a, self.conv1) - self._maximum(a, self.conv2)
 
-    def _maximum(self, candidates: Tensor) -> Tensor:
-        return candidates.unflatten(1, (-1, self.max_nc)).amax(2)
-
-    def _candidates(self, a: Tensor) -> Tensor:
-        """Both convolutions as one dense one: (B, max_nc * 2 * channels, H, W), the candidate's number first."""
-        channels = a.shape[1]
-        weight, bias = (
-            torch.stack([one.unflatten(0, (channels, -1)), other.unflatten(0, (channels, -1))]).movedim(2, 0)
-            for one, other in ((self.conv1.weight, self.conv2.weight), (self.conv1.bias, self.conv2.bias))
+    def _maximum(self, a: Tensor, conv: nn.Conv2d) -> Tensor:
+        """The largest candidate, one after the other: few maps are alive, and a depthwise
+        convolution is several times faster than a grouped one of several outputs a group."""
+        candidates = (
+            nnf.conv2d(a, conv.weight[k :: self.max_nc], conv.bias[k :: self.max_nc], padding=1, groups=a.shape[1])
+            for k in range(self.max_nc)
         )
-        own = torch.eye(channels, device=a.device, dtype=weight.dtype)[:, :, None, None]
-        dense = (weight * own).flatten(0, 2).contiguous(memory_format=torch.channels_last)
-        return nnf.conv2d(a, dense, bias.flatten(), padding=1)
+        if torch.is_grad_enabled():
+            return reduce(_Maximum.apply, candidates)
+        return reduce(lambda largest, candidate: torch.maximum(largest, candidate, out=largest), candidates)
 
 
 @SHRINKAGES.register("maxout_soft")
@@ -80,29 +72,20 @@ class SoftMaxout(Maxout):
         return super().forward(self.gain * a) / self.gain
 
 
-class _DifferenceOfMaxima(torch.autograd.Function):
-    """max_k candidates[k, first] - max_k candidates[k, second], keeping for backward which k it was.
+class _Maximum(torch.autograd.Function):
+    """torch.maximum, keeping for backward which one it was; a tie goes to the first.
 
-    amax itself rebuilds a mask over all candidates in its backward pass and divides ties; here a
-    tie goes to the first. The masks have the candidates' type: products with bool are slow on a CPU.
+    torch's own compares again, twice, and shares ties out. The mask has the values' type: products
+    with bool are slow on a CPU.
     """
 
     @staticmethod
-    def forward(ctx, candidates: Tensor, max_nc: int) -> Tensor:
-        largest, *others = candidates.chunk(max_nc, 1)
-        larger = []
-        for candidate in others:
-            larger.append(candidate.clone().gt_(largest))
-            largest = torch.maximum(largest, candidate)
-        ctx.save_for_backward(*larger)
-        first, second = largest.chunk(2, 1)
-        return first - second
+    def forward(ctx, first: Tensor, second: Tensor) -> Tensor:
+        ctx.save_for_backward(second.clone().gt_(first))
+        return torch.maximum(first, second)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        rest = torch.cat([gradient, -gradient], 1)
-        parts = []
-        for larger in reversed(ctx.saved_tensors):
-            parts.append(rest * larger)
-            rest = rest - parts[-1]
-        return torch.cat([rest, *reversed(parts)], 1), None
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        (second_is_larger,) = ctx.saved_tensors
+        of_second = gradient * second_is_larger
+        return gradient - of_second, of_second

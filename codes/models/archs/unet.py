@@ -1,7 +1,9 @@
 """The U-Net of the released CGNet: four halvings of the resolution, plain convolutions."""
 
-import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
+
+from codes.models.archs.layout import autocasted
 
 
 def _convolutions(in_nc: int, out_nc: int) -> list[nn.Module]:
@@ -25,7 +27,10 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Transposed convolution to the skip's size, concatenation, two convolutions."""
+    """Transposed convolution to the skip's size, concatenation, two convolutions.
+
+    The first of them is applied to both halves apart and summed: no concatenated map is needed.
+    """
 
     def __init__(self, in_nc: int, out_nc: int):
         super().__init__()
@@ -33,8 +38,13 @@ class Up(nn.Module):
         self.m = nn.Sequential(*_convolutions(2 * out_nc, out_nc))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = self.u(x, output_size=skip.shape[-2:])
-        return self.m(torch.cat([up, skip], 1))
+        first, *others = self.m
+        of_up, of_skip = first.weight.chunk(2, 1)
+        x = nnf.conv2d(self.u(x, output_size=skip.shape[-2:]), of_up, first.bias, padding=1)
+        x += nnf.conv2d(skip, of_skip, padding=1)
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 class UNet(nn.Module):
@@ -62,6 +72,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.u0.m[2].weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = autocasted(x)
         x1 = self.d1(x)
         x2 = self.d2(x1)
         x3 = self.d3(x2)

@@ -108,7 +108,11 @@ def test_summary_and_table_of_noise_levels():
 def test_summary_and_table_of_lai():
     scores = [score("Jason", "manmade_01_kernel_01", 20.0), score("Jason", "text_01_kernel_01", 30.0)]
     summary = summarise({"Mine": scores}, {"Mine": 0})
-    assert {row["class"]: row["psnr"] for row in summary} == {"": "25.000000", "manmade": "20.000000", "text": "30.000000"}
+    assert {row["class"]: row["psnr"] for row in summary} == {
+        "": "25.000000",
+        "manmade": "20.000000",
+        "text": "30.000000",
+    }
     table = to_markdown(arrange(summary))
     assert "| Mine" in table
     assert "Lai overall" in table

@@ -16,7 +16,14 @@ def published(tmp_path: Path) -> Path:
     """A folder of published figures with tables made up for the test."""
     shutil.copytree(ROOT / "results" / "published" / "paper", tmp_path / "paper")
     write_csv(tmp_path / "parity.csv", [{"fixture": "a", "error": 1e-6, "bar": 2e-5}], ("fixture", "error", "bar"))
-    speed = {"network": "light", "size": "481x321", "kernel": 19, "seconds": 17.65, "threads": 2}
+    speed = {
+        "network": "light",
+        "size": "481x321",
+        "kernel": 19,
+        "version": "ours, float32",
+        "seconds": 17.65,
+        "threads": 2,
+    }
     write_csv(tmp_path / "speed.csv", [speed], tuple(speed))
     tables(tmp_path, 30.0, 29.0)
     return tmp_path

@@ -5,7 +5,8 @@
 Ours is the trainer's own step (options as in options/train/tiny.yml: channels-last, with and
 without bfloat16); the literal one (tests/reference.py) has direct convolutions, MaxPool3d and
 every term computed anew, in float32, with the same optimiser. Both minimise the L1 of the last
-stage's image. Medians and ratios are written to results/published/training_speed.csv.
+stage's image. Medians and ratios are written to results/published/training_speed.csv, in place of those
+of the same setting.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer
 from codes.training.trainer import Trainer
 from codes.utils.errors import run_command_line
-from codes.utils.files import ROOT, write_csv
+from codes.utils.files import ROOT, read_csv, write_csv
 from codes.utils.processes import Processes
 from tests.reference import LiteralDSDNet
 
@@ -70,7 +71,9 @@ def main(argv: Sequence[str]) -> int:
         setting = {key: getattr(arguments, key) for key in SETTING}
         figures = {"seconds": f"{wall:.2f}", "cpu_seconds": f"{cpu:.2f}", "ratio": f"{literal / wall:.2f}"}
         rows.append({"step": name, **setting, **figures, "runs": arguments.runs})
-    write_csv(OUTPUT, rows, COLUMNS)
+    setting = {key: str(getattr(arguments, key)) for key in SETTING}
+    others = [row for row in read_csv(OUTPUT) if not setting.items() <= row.items()]
+    write_csv(OUTPUT, [*others, *rows], COLUMNS)
     print(tabulate([[row[key] for key in COLUMNS] for row in rows], COLUMNS, tablefmt="github"))
     return 0
 

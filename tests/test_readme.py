@@ -24,7 +24,6 @@ SLOW = (
     "python codes/scripts/measure_tiling.py",
     "python codes/scripts/measure_identity.py",
     "python codes/scripts/measure_masks.py",
-    "python codes/scripts/measure_masks.py",
     "python codes/scripts/measure_large.py",
     "pip install -r requirements-demo.txt",
     "python codes/demo.py",

@@ -143,7 +143,8 @@ def restored(
     name = Path(path).name
     pixels = read_photo(path).pixels
     outcome = restore(deblurrer, pixels, kernel, where=name)
-    before, after = (values_of(image).colours for image in (pixels, outcome.pixels))
+    before, _, white = values_of(pixels)
+    after = values_of(outcome.pixels, white=white).colours
     noise = float(estimate_noise(torch.from_numpy(before).permute(2, 0, 1)[None]))
     size = f"kernel {outcome.kernel.shape[0]}x{outcome.kernel.shape[1]}"
     lines = [f"noise about {100 * noise:.1f} %", size, *outcome.notes]

@@ -1,5 +1,6 @@
 """codes/deblur.py from the command line to the files, in-process; and the call from Python."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -175,6 +176,59 @@ def test_a_failing_file_of_a_folder_is_reported_and_the_rest_is_done(project, we
     assert list(everything(project / "new")) == ["out/b.png"]
 
 
+def test_a_folder_goes_on_after_a_file_that_cannot_be_written(project, weights, monkeypatch, capsys):
+    (project / "out" / "a.png").mkdir(parents=True)
+    assert call(project, weights, source="photos", output="out") == 1
+    said = capsys.readouterr()
+    assert "a.png: is a folder" in said.err
+    assert "done already" not in said.out
+    assert list(everything(project / "out")) == ["b.png"]
+
+    def failing(number):
+        def write(path, data):
+            raise OSError(number, os.strerror(number), str(path))
+
+        monkeypatch.setattr("pathlib.Path.write_bytes", write)
+        status = call(project, weights, source="photos", output=f"out{number}")
+        return status, [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+
+    status, errors = failing(errno.EIO)
+    assert status == 1
+    names = [str(project / f"out{errno.EIO}" / name) for name in ("a.png", "b.png")]
+    assert errors == [f"error: Input/output error ({name})" for name in names]
+    status, errors = failing(errno.ENOSPC)
+    assert status == 1
+    assert errors == [f"error: No space left on device ({project}/out{errno.ENOSPC}/a.png)"]
+
+
+def test_what_lies_beside_a_result_is_kept_and_made_where_it_is_missing(project, weights, capsys):
+    sheet = project / "out" / "sharp_compare.png"
+    sheet.parent.mkdir()
+    sheet.write_bytes(b"precious")
+    assert call(project, weights, "--compare") == 1
+    assert "sharp_compare.png: exists already" in capsys.readouterr().err
+    assert everything(project / "out") == {"sharp_compare.png": b"precious"}
+    assert call(project, weights, "--compare", "--overwrite") == 0
+    assert sheet.read_bytes() != b"precious"
+
+    assert call(project, weights, source="photos", output="all") == 0
+    (project / "all" / "b_compare.png").write_bytes(b"precious")
+    before = everything(project / "all")
+    assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
+    after = everything(project / "all")
+    assert len(after) == 2 * 5
+    assert {name: after[name] for name in before} == before
+    assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
+    assert "2 of 2 images are done already" in capsys.readouterr().out
+
+
+def test_every_stage_of_a_delta_kernel_is_the_image(project, weights):
+    assert call(project, weights, "--trace", kernel="gaussian:0") == 0
+    stages = everything(project / "out")
+    assert len(stages) == 4
+    assert len(set(stages.values())) == 1
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_the_output_is_of_the_inputs_kind(project, weights, photograph, dtype, channels):
@@ -210,6 +264,17 @@ def test_the_kernel_belongs_to_the_image_as_it_is_shown(project, weights, photog
     assert [photo.metadata.orientation for photo in results] == [1, 6]
     np.testing.assert_array_equal(results[0].pixels, results[1].pixels)
     assert tifffile.imread(project / "out" / "b.tif").shape == (160, 128, 3)
+
+
+def test_the_examples_are_made_where_they_are_missing(project, weights, monkeypatch):
+    examples = project / "Quickstart"
+    monkeypatch.setattr(deblur_script, "EXAMPLES", examples)
+    write_8bit(project / "small.png", np.zeros((8, 8, 3), np.uint8))
+    assert call(project, weights, source="small.png", kernel="disk:1", output="small") == 0
+    assert not examples.exists()
+    kernel = examples / "Kernel" / "coffee.png"
+    assert call(project, weights, source="small.png", kernel=str(kernel)) == 1  # too large, but it is there
+    assert kernel.is_file()
 
 
 def test_options_change_the_result(project, weights):
@@ -284,6 +349,9 @@ def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsy
         (["--weights", "light"], "Models/README.md says where to get it"),
         (["--preset", "light"], "does not fit this DSDNet"),
         (["--device", "cuda:99"], "--device cuda:99: this machine has"),
+        (["--device", "mps"], "--device mps: cpu, cuda or cuda:N is expected"),
+        (["--device", "meta"], "--device meta: cpu, cuda or cuda:N is expected"),
+        (["--device", "gpu"], "--device gpu: cpu, cuda or cuda:N is expected"),
         (["--tile", "32"], "tile 32: this kernel needs tiles of at least"),
         (["--mask", "kernel.png"], "the mask has 9x9 pixels, the image 160x128"),
         (["--mask", "gone.png"], "gone.png: no such file"),
@@ -385,6 +453,8 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
         (np.zeros((8, 8), complex), np.ones((3, 3)), "pixels of type complex128"),
         (np.zeros((8, 8)), np.ones(3), "the kernel: a kernel is a two-dimensional"),
         (np.zeros((8, 8)), np.zeros((3, 3)), "the kernel: the kernel is all zero"),
+        (np.zeros((8, 8)), np.ones((3, 5, 5)), "channels come last"),
+        (np.zeros((8, 8)), np.ones((1, 5, 5)), "channels come last"),
         (np.zeros((8, 8)), np.ones((9, 3)), "larger than the image"),
         (np.zeros((8, 8)), np.arange(27.0).reshape(3, 3, 3), "is grey, but the kernel has a channel"),
     ],
@@ -392,6 +462,38 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
 def test_impossible_arrays(weights, image, kernel, message):
     with pytest.raises(UserError, match=message):
         deblur(image, kernel, weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated are possible"),
+        ({"orientation": None}, "orientation None"),
+        ({"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
+        ({"mask": np.full((8, 8), np.nan)}, "a mask is made of finite numbers"),
+        ({"mask": np.full((8, 8), "x")}, "a mask is made of finite numbers"),
+        ({"settings": {"tile": 96}}, "Settings is expected, not dict"),
+    ],
+)
+def test_impossible_options_of_the_call(weights, options, message):
+    with pytest.raises(UserError, match=message):
+        deblur(np.zeros((8, 8)), np.eye(3), weights=weights, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float16"}, "precision 'float16': float32 or bfloat16"),
+        ({"tile": 0}, "tile 0: auto, off or a whole number"),
+        ({"tile": "no"}, "tile 'no'"),
+        ({"tile": 176.5}, "tile 176.5"),
+        ({"gigabytes": -1}, "gigabytes -1"),
+        ({"gigabytes": float("nan")}, "gigabytes nan"),
+    ],
+)
+def test_impossible_settings(options, message):
+    with pytest.raises(UserError, match=message):
+        Settings(**options)
 
 
 def test_the_call_equals_the_command_line(project, weights, photograph):
@@ -402,6 +504,28 @@ def test_the_call_equals_the_command_line(project, weights, photograph):
     np.testing.assert_array_equal(restored, to_8bit(read_image(project / "out" / "sharp.png")))
     with pytest.raises(UserError, match="a mask is an array"):
         deblur(image, kernel, weights=weights, mask=np.ones((3, 3)))
+
+
+def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys):
+    sharp, kernel, blurry = photograph
+    sharp, blurry = sharp[:80, :96], blurry[:80, :96].astype(np.float32)
+    least = psnr(sharp, to_8bit(deblur(blurry, kernel, orientation="as-is"))) - 0.5
+    assert capsys.readouterr().err == ""
+    for factor in (1e-4, 30.0):
+        restored = deblur(factor * blurry, kernel, orientation="as-is")
+        assert psnr(sharp, to_8bit(restored / factor)) > least
+        assert "of full scale taken as white, and scaled back" in capsys.readouterr().err
+    twelve = np.rint(blurry * 4095).astype(np.uint16)
+    assert psnr(sharp, to_8bit(deblur(twelve, kernel, orientation="as-is") / 4095)) > least
+    capsys.readouterr()
+
+    hot = blurry.copy()
+    hot[20, 30], hot[50, 60] = 1e6, -1e6
+    restored = deblur(hot, kernel, orientation="as-is")
+    said = capsys.readouterr().err
+    assert "3 values beyond" in said
+    assert "3 values below 0 are cut off" in said
+    assert psnr(sharp[:, 70:], to_8bit(restored[:, 70:])) > psnr(sharp[:, 70:], to_8bit(blurry[:, 70:])) + 2
 
 
 def test_the_call_by_torch_hub(photograph):

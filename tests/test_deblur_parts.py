@@ -23,7 +23,7 @@ from codes.restoration.deblurring import Deblurrer, Settings, overlap_of
 from codes.restoration.image_files import Metadata, Photo, read_photo, upright, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.networks import load_network, shipped_knows_masks
-from codes.restoration.orientation import Evidence, certainty, explains, gather, is_symmetric, judge, rotated
+from codes.restoration.orientation import SURE, Evidence, certainty, explains, gather, is_symmetric, judge, rotated
 from codes.restoration.pixels import pixels_of, values_of
 from codes.utils.errors import UserError
 from tests.conftest import ROOT
@@ -155,7 +155,7 @@ def test_every_kind_of_image_comes_back(tmp_path, random, suffix, dtype, channel
     write_photo(tmp_path / f"a{suffix}", Photo(pixels, Metadata()))
     read = read_photo(tmp_path / f"a{suffix}").pixels
     assert read.dtype == pixels.dtype
-    if (suffix, channels) == (".png", 2):  # written as colours
+    if (suffix, dtype, channels) == (".png", np.uint16, 2):  # written as colours
         assert (read[..., :1] == pixels[..., :1]).all()
         read = read[..., [0, 3]]
     if suffix == ".jpg":
@@ -168,6 +168,44 @@ def test_grey_with_alpha_is_read_as_such(tmp_path, random):
     pixels = random.randint(0, 256, (8, 9, 2)).astype(np.uint8)
     Image.fromarray(pixels, "LA").save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, pixels)
+
+
+def test_grey_with_alpha_stays_so_or_is_warned_of(tmp_path, random, capsys):
+    pixels = random.randint(0, 256, (8, 9, 2)).astype(np.uint8)
+    write_photo(tmp_path / "a.png", Photo(pixels, Metadata(6, exif(6))))
+    with Image.open(tmp_path / "a.png") as written:
+        assert written.mode == "LA"
+        assert written.getexif()[274] == 6
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, pixels)
+    assert capsys.readouterr().err == ""
+    write_photo(tmp_path / "b.png", Photo(pixels.astype(np.uint16), Metadata()))
+    assert "b.png: grey with alpha can't be written as png of this depth" in capsys.readouterr().err
+
+
+def test_tiffs_of_few_bits_and_of_inverted_grey(tmp_path, random):
+    bits = random.uniform(size=(8, 9)) > 0.5
+    deep = random.randint(0, 65536, (8, 9)).astype(np.uint16)
+    for name, written, expected in (
+        ("minisblack", bits, bits * np.uint8(255)),
+        ("miniswhite", ~bits, bits * np.uint8(255)),
+        ("miniswhite", 65535 - deep, deep),
+        ("miniswhite", (65535 - deep >> 8).astype(np.uint8), (deep >> 8).astype(np.uint8)),
+    ):
+        tifffile.imwrite(tmp_path / "a.tif", written, photometric=name)
+        read = read_photo(tmp_path / "a.tif").pixels
+        assert read.dtype == expected.dtype
+        np.testing.assert_array_equal(read[..., 0], expected)
+    Image.fromarray(bits).save(tmp_path / "b.tif")
+    Image.fromarray(bits).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_photo(tmp_path / "b.tif").pixels, read_photo(tmp_path / "b.png").pixels)
+
+
+def test_a_thumbnail_is_no_second_image(tmp_path):
+    page = np.full((8, 9), 7, np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(page, photometric="minisblack", metadata=None)
+        file.write(page[::2, ::2], photometric="minisblack", subfiletype=1, metadata=None)
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.tif").pixels[..., 0], page)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -257,6 +295,7 @@ def tiff_with(**keys):
         ("cut.tif", tiff_with(data=np.ones((40, 40, 3), np.uint16), photometric="rgb")[:900], "not a readable TIFF"),
         ("head.tif", b"II*\0" + bytes(40), "not a readable TIFF"),
         ("cmyk.tif", tiff_with(data=np.ones((9, 9, 4), np.uint8), photometric="separated"), "of kind SEPARATED"),
+        ("pages.tif", tiff_with(data=np.ones((2, 9, 9), np.uint8), photometric="minisblack"), "holds 2 images; store"),
         ("stack.tif", tiff_with(data=np.ones((3, 9, 9), np.uint8), photometric="minisblack", volumetric=True), "axes"),
     ],
 )
@@ -304,12 +343,31 @@ def test_values_and_back(random, dtype, channels):
 
 
 def test_bright_floats_are_scaled_and_not_clamped():
-    pixels = np.array([[[0.5], [4.0]]], np.float32)
+    pixels = np.linspace(0, 4, 3000, dtype=np.float32).reshape(50, 60, 1)
     values = values_of(pixels)
     assert values.colours.max() == 1
     restored = pixels_of(values._replace(colours=values.colours * 2), pixels.dtype)
     np.testing.assert_allclose(restored, 2 * pixels)
     assert pixels_of(values_of(pixels / 4)._replace(colours=pixels), pixels.dtype).max() == 1
+
+
+@pytest.mark.parametrize(("most", "white"), [(1e-4, 1e-4), (0.4, 0.4), (0.5, 1.0), (1.0, 1.0), (3.0, 3.0), (0.0, 1.0)])
+def test_the_white_level(random, most, white):
+    pixels = (most * random.uniform(size=(64, 64, 3))).astype(np.float32)
+    pixels[0, 0] = most
+    values = values_of(pixels)
+    assert values.white == pytest.approx(white)
+    np.testing.assert_allclose(pixels_of(values, pixels.dtype), pixels, rtol=1e-6)
+
+
+def test_a_hot_pixel_does_not_set_the_white_level(random):
+    pixels = random.uniform(size=(64, 64, 3)).astype(np.float32)
+    pixels[3, 5] = 1e6
+    values = values_of(pixels)
+    assert 1.9 < values.white < 2
+    assert values.colours.max() == 1
+    pixels[3, 5] = -1e6
+    assert values_of(pixels).colours.min() == 0
 
 
 @pytest.mark.parametrize(
@@ -625,10 +683,19 @@ def test_tiny_images_are_judged_without_an_error(size):
 
 
 def test_certainty_grows_with_the_contrast():
-    assert certainty(0) == 0.5
-    assert 0.5 < certainty(-0.001) < certainty(0.01) < 1
-    assert explains(Evidence(0.2, 0.0))
-    assert not explains(Evidence(0.0, 0.05))
+    assert certainty(0, 10_000) == 0.5
+    assert 0.5 < certainty(-0.001, 10_000) < certainty(0.01, 10_000) < 1
+    assert explains(Evidence(0.2, 0.0, 10_000))
+    assert not explains(Evidence(0.0, 0.05, 10_000))
+
+
+def test_few_gradients_do_not_tell(photograph):
+    assert certainty(0.02, 1_000) < certainty(0.02, 10_000) < certainty(0.02, 100_000)
+    blurry, kernel, _ = photograph
+    turned = rotated(kernel)
+    verdict = judge(blurry[:16, :16], turned)
+    assert verdict.certainty < SURE
+    assert not verdict.rotated
 
 
 def test_blur_by_channel(random):

@@ -1,5 +1,7 @@
 """The parts that are ours: adaptive start, soft Maxout, FFT-preconditioned x-step, identity filters."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from codes.models.archs.filters import Filters
 from codes.models.archs.initialisation import AdaptiveInitialisation, PaperInitialisation
 from codes.models.archs.shrinkage import SoftMaxout
 from codes.models.factory import build_preset
+from codes.models.registry import PRESETS
 from codes.models.weights import load_weights
 from codes.utils.files import ROOT
 from tests.reference import LiteralDSDNet
@@ -104,6 +107,16 @@ def test_filters_stay_in_float32_under_autocast(sharp: Tensor) -> None:
     filters = Filters(3, 4)
     with torch.autocast("cpu", torch.bfloat16):
         assert filters(sharp).dtype == filters.adjoint(filters(sharp)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("entry", "preset"), [(hubconf.dsdnet_tiny, "tiny"), *((getattr(hubconf, n), n) for n in PRESETS if n != "tiny")]
+)
+def test_what_hub_entries_say_of_stages_and_filters(entry, preset: str) -> None:
+    options = PRESETS[preset]
+    said = re.findall(r"(\d+) stages?", entry.__doc__)
+    assert said in ([], [str(options["nb"])])
+    assert f"{options['nf_p']} + {options['nf_d']} filters" in entry.__doc__
 
 
 def test_hub_entry() -> None:

@@ -58,17 +58,20 @@ def _read_all(path: str | Path, per_channel: bool = False) -> dict[str, np.ndarr
 def normalised(kernel: np.ndarray, where: str | Path, per_channel: bool = False) -> np.ndarray:
     """Check a kernel and bring it to float64, odd sides and sum 1.
 
-    One channel (h, w), or (h, w, 3), each of sum 1, where `per_channel` is allowed and they differ.
+    kernel: (h, w) or (h, w, 1 to 4), of which the second or fourth is an alpha channel, left out.
+    Returns one channel (h, w), or (h, w, 3), each of sum 1, where `per_channel` is allowed and they differ.
     Raises UserError, naming `where`, for a kernel that is not numeric, not two-dimensional, of
     differing channels, too large, not finite, all zero, or of negative sum.
     """
     kernel = np.asarray(kernel)
     if kernel.dtype.kind not in "biuf":
         raise UserError(f"{where}: a kernel is made of real numbers, not {kernel.dtype}")
-    if kernel.ndim == 3 and kernel.shape[2] in (2, 4):
-        kernel = kernel[..., :-1]
     if kernel.ndim not in (2, 3) or kernel.size == 0:
         raise UserError(f"{where}: a kernel is a two-dimensional array, not of shape {kernel.shape}")
+    if kernel.ndim == 3 and kernel.shape[2] > 4:
+        raise UserError(f"{where}: a kernel is (h, w) or (h, w, 1 to 4), not {kernel.shape}; channels come last")
+    if kernel.ndim == 3 and kernel.shape[2] in (2, 4):
+        kernel = kernel[..., :-1]
     if max(kernel.shape) > LARGEST:
         raise UserError(f"{where}: {kernel.shape[0]}x{kernel.shape[1]} values are too many for a kernel")
     kernel = kernel.astype(np.float64)

@@ -11,7 +11,7 @@ from codes.restoration.deblurring import Deblurrer, Settings
 from codes.restoration.networks import SHIPPED, load_network
 from codes.restoration.restoring import Orientation, restore
 from codes.utils.arguments import available_device
-from codes.utils.errors import warn
+from codes.utils.errors import UserError, warn
 
 
 def deblur(
@@ -36,8 +36,11 @@ def deblur(
     None: a GPU if there is one. settings: precision, tiles, self-ensemble.
 
     Returns an array of the image's shape and type, clamped to its range (but a float image that goes
-    beyond 1 is not). Raises UserError, which says what is wrong, for what can't be used.
+    beyond 1 is not). An image whose maximum is below half of full scale or above 1 is rescaled for the
+    network, which stderr tells. Raises UserError, which says what is wrong, for what can't be used.
     """
+    if not isinstance(settings, Settings):
+        raise UserError(f"settings: codes.restoration.deblurring.Settings is expected, not {type(settings).__name__}")
     image = np.asarray(image)
     kernel = normalised(kernel, "the kernel", per_channel=True)
     deblurrer = open_deblurrer(weights, preset, device, settings, masked=mask is not None)

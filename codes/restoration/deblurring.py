@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from codes.restoration.memory import HELD_BYTES, X0_BYTES, budget, network_bytes
 from codes.restoration.tiling import MULTIPLE, Tile, blended, plan, smallest_side
 from codes.utils.errors import UserError
 
+PRECISIONS = ("float32", "bfloat16")
 LARGEST_SIDE = 2048
 """Of a tile; larger ones save hardly any time."""
 
@@ -29,13 +31,21 @@ class Settings:
     precision: of the network's convolutions; Fourier transforms are float32 always. tile: side of
     the tiles in pixels, `auto` to choose it by the memory, `off` for the whole image at once.
     ensemble: mean over the eight flips and turns. gigabytes: what this process may have of the device's
-    memory, for `auto`; None: what is free.
+    memory, for `auto`; None: what is free. Raises UserError for other values.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
     tile: int | Literal["auto", "off"] = "auto"
     ensemble: bool = False
     gigabytes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UserError(f"precision {self.precision!r}: {' or '.join(PRECISIONS)} is possible")
+        if self.tile not in ("auto", "off") and not (isinstance(self.tile, Integral) and self.tile >= 1):
+            raise UserError(f"tile {self.tile!r}: auto, off or a whole number of pixels is possible")
+        if self.gigabytes is not None and not (isinstance(self.gigabytes, Real) and 0 < self.gigabytes < math.inf):
+            raise UserError(f"gigabytes {self.gigabytes!r}: a number above 0, or None, is possible")
 
 
 class Deblurrer:

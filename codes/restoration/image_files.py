@@ -21,6 +21,7 @@ from codes.utils.files import write_atomic
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _ORIENTATION, _ICC_PROFILE = 274, 34675
+_KINDS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 
 
@@ -115,10 +116,13 @@ def _metadata(opened: Image.Image) -> Metadata:
 def _read_tiff(data: bytes, path: str | Path) -> Photo:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
+            pages = [page for page in file.pages if not page.is_reduced]  # without thumbnails
+            if len(pages) > 1:
+                raise UserError(f"{path}: holds {len(pages)} images; store the one to restore in a file of its own")
             page = file.pages[0]
             if page.size > 8 * Image.MAX_IMAGE_PIXELS:
                 raise UserError(f"{path}: claims {page.size:,} values, which is refused")
-            kind, axes, pages = page.photometric, page.axes, len(file.pages)
+            kind, axes, bits = page.photometric, page.axes, int(np.max(page.bitspersample))
             pixels = page.asarray()
             tag = page.tags.get(_ORIENTATION)
             metadata = Metadata(int(tag.value) if tag else 1, None, page.iccprofile)
@@ -127,18 +131,26 @@ def _read_tiff(data: bytes, path: str | Path) -> Photo:
     except Exception as error:  # tifffile and its codecs raise many kinds for damaged files
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a readable TIFF image ({reason}); is it damaged?") from None
-    if kind not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR):
+    inverted = kind == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "bu"
+    if not inverted and kind not in _KINDS:
         raise UserError(f"{path}: a TIFF image of kind {getattr(kind, 'name', kind)}; grey or RGB is needed")
-    if pages > 1:
-        warn(f"{path}: holds {pages} images; the first is taken")
     if axes == "SYX":
         pixels, axes = np.moveaxis(pixels, 0, 2), "YXS"
     if axes not in ("YX", "YXS"):
         raise UserError(f"{path}: an image with axes {axes}; a plain grey or RGB image is needed")
     pixels = pixels[..., None] if axes == "YX" else pixels
+    if inverted:
+        pixels = np.concatenate([_inverted(pixels[..., :1], bits), pixels[..., 1:]], 2)
+    if bits < 8:
+        pixels = np.rint(pixels * (255 / (2**bits - 1))).astype(np.uint8)
     if metadata.orientation not in _INVERSE:
         metadata = Metadata(1, None, metadata.icc_profile)
     return Photo(upright(pixels, metadata.orientation), metadata)
+
+
+def _inverted(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Of unsigned values of so many bits, of which the smallest is white, those of which it is black."""
+    return ~pixels if pixels.dtype == bool else pixels.dtype.type(2**bits - 1) - pixels
 
 
 def _tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
@@ -173,7 +185,10 @@ def _fitted(pixels: np.ndarray, suffix: str, path: Path) -> np.ndarray:
 
 def _encoded(pixels: np.ndarray, suffix: str, metadata: Metadata, path: Path) -> bytes:
     colours = pixels.shape[2] > 2
-    if pixels.shape[2] == 2:  # there is no writer of grey with alpha in 16 bit
+    if pixels.shape[2] == 2 and pixels.dtype == np.uint8 and suffix == ".png":  # OpenCV doesn't write it
+        return _grey_with_alpha(pixels, metadata)
+    if pixels.shape[2] == 2:
+        warn(f"{path}: grey with alpha can't be written as {suffix[1:]} of this depth; written as colours with alpha")
         pixels = pixels[..., [0, 0, 0, 1]]
     parts = {cv2.IMAGE_METADATA_EXIF: _exif(metadata), cv2.IMAGE_METADATA_ICCP: _fitting_profile(metadata, colours)}
     parts = {kind: np.frombuffer(part, np.uint8) for kind, part in parts.items() if part and suffix != ".bmp"}
@@ -186,6 +201,14 @@ def _encoded(pixels: np.ndarray, suffix: str, metadata: Metadata, path: Path) ->
     if not done:
         raise UserError(f"{path}: the image can't be written as {suffix[1:]}")
     return data.tobytes()
+
+
+def _grey_with_alpha(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """A PNG file of uint8 pixels (H, W, 2)."""
+    file = io.BytesIO()
+    parts = {"exif": _exif(metadata), "icc_profile": _fitting_profile(metadata, colours=False)}
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", **{k: v for k, v in parts.items() if v})
+    return file.getvalue()
 
 
 def _exif(metadata: Metadata) -> bytes | None:

@@ -24,7 +24,7 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     Any image of `size` (H, W); of several channels the darkest counts, and half of the full scale is
     the limit. Raises UserError for another size, a mask without a valid pixel, and as `read_photo` does.
     """
-    values = values_of(read_photo(path).pixels, str(path)).colours
+    values = values_of(read_photo(path).pixels, str(path), white=1).colours
     if values.shape[:2] != tuple(size):
         raise UserError(
             f"{path}: the mask has {values.shape[1]}x{values.shape[0]} pixels, the image {size[1]}x{size[0]}"
@@ -33,8 +33,13 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str = "the mask") -> np.ndarray:
-    """A mask (H, W), where what is not 0 is valid, as float32 of 0 and 1. Raises UserError as `read_mask` does."""
+    """A mask (H, W), where what is not 0 is valid, as float32 of 0 and 1.
+
+    Raises UserError as `read_mask` does, and for what is no number.
+    """
     mask = np.asarray(mask)
+    if mask.dtype.kind not in "biuf" or not np.isfinite(mask).all():
+        raise UserError(f"{where}: a mask is made of finite numbers, 0 at pixels to leave out")
     if mask.shape != tuple(size):
         raise UserError(f"{where}: a mask is an array {tuple(size)} as the image is, not {mask.shape}")
     valid = (mask != 0).astype(np.float32)

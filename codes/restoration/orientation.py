@@ -25,8 +25,10 @@ SYMMETRIC = 0.02
 DATA_WEIGHT = {0.003: 14000.0, 0.01: 2900.0, 0.03: 430.0, 0.05: 200.0}
 """Of the hyper-Laplacian restoration, by noise level: codes/scripts/tune_baselines.py."""
 _EXPONENT = 2 / 3
-CERTAINTY = 184.0
-"""Log-odds that the sign of the contrast is right, for each unit of contrast."""
+CERTAINTY = (156, 3.32e04)
+"""Log-odds that the sign of the contrast of n gradients is right, for each unit of it: c[0] n / (n + c[1])."""
+SURE = 0.75
+"""A kernel is rotated where it is as certain as that."""
 EXPLAINED = (2.29, -0.595, 4.26)
 """A kernel explains an image where c[0] log(|contrast| + 0.005) + c[1] log(overshoot + 1e-5) + c[2] > 0."""
 MOST_OVERSHOOT = 0.0031
@@ -37,17 +39,19 @@ class Evidence(NamedTuple):
     """What restoring an image with a kernel both ways shows.
 
     contrast: by how much the gradients of the result are sparser with the kernel as it is than with the rotated one.
-    overshoot: mean amount by which the better result leaves [0, 1].
+    overshoot: mean amount by which the better result leaves [0, 1]. gradients: how many were looked at.
     """
 
     contrast: float
     overshoot: float
+    gradients: int
 
 
 class Verdict(NamedTuple):
     """Whether the kernel has to be rotated, how sure that is (0.5 to 1), and whether it explains the image at all.
 
-    symmetric: it is the same both ways.
+    certainty: where it is below SURE the image doesn't tell, and the kernel is left as it is. symmetric: it is the same
+    both ways.
     """
 
     rotated: bool
@@ -61,12 +65,14 @@ def judge(image: np.ndarray, kernel: np.ndarray) -> Verdict:
     evidence = gather(image, kernel)
     if is_symmetric(kernel):
         return Verdict(False, 1.0, evidence.overshoot <= MOST_OVERSHOOT, True)
-    return Verdict(evidence.contrast < 0, certainty(evidence.contrast), explains(evidence), False)
+    sure = certainty(evidence.contrast, evidence.gradients)
+    return Verdict(evidence.contrast < 0 and sure >= SURE, sure, explains(evidence), False)
 
 
-def certainty(contrast: float) -> float:
-    """How likely the sign of a contrast is right."""
-    return 1 / (1 + math.exp(-CERTAINTY * abs(contrast)))
+def certainty(contrast: float, gradients: int) -> float:
+    """How likely the sign of the contrast of so many gradients is right."""
+    slope, few = CERTAINTY
+    return 1 / (1 + math.exp(-slope * abs(contrast) * gradients / (gradients + few)))
 
 
 def explains(evidence: Evidence) -> bool:
@@ -99,16 +105,20 @@ def gather(image: np.ndarray, kernel: np.ndarray) -> Evidence:
     for k in (kernel, rotated(kernel)):
         x = restore(y, torch.from_numpy(np.ascontiguousarray(k, dtype=np.float32))[None])[0, 0]
         overshoot = ((-x).clamp(min=0) + (x - 1).clamp(min=0)) * plain
-        results.append((_sparseness(x, kernel.shape), float(overshoot.sum() / plain.sum())))
+        gradients = _gradients(x[_inner(x.shape, kernel.shape)])
+        results.append((_sparseness(gradients), float(overshoot.sum() / plain.sum())))
     (as_is, overshoot), (turned, other) = results
-    return Evidence(as_is - turned, overshoot if as_is >= turned else other)
+    return Evidence(as_is - turned, overshoot if as_is >= turned else other, gradients.numel())
 
 
-def _sparseness(x: Tensor, margin: tuple[int, int]) -> float:
-    """Log of the ratio of the gradients' 2-norm to their p-norm, without a border of half the kernel's size."""
-    inner = x[_inner(x.shape, margin)]
-    gradients = torch.cat([(inner[1:] - inner[:-1]).flatten(), (inner[:, 1:] - inner[:, :-1]).flatten()]).abs()
-    gradients = gradients.clamp(min=1e-6)
+def _gradients(x: Tensor) -> Tensor:
+    """Absolute differences of neighbouring pixels (H, W), at least 1e-6; one of that where there is a single pixel."""
+    differences = torch.cat([(x[1:] - x[:-1]).flatten(), (x[:, 1:] - x[:, :-1]).flatten()]).abs()
+    return differences.clamp(min=1e-6) if differences.numel() else torch.full((1,), 1e-6)
+
+
+def _sparseness(gradients: Tensor) -> float:
+    """Log of the ratio of the gradients' 2-norm to their p-norm."""
     return float(gradients.square().mean().log() / 2 - gradients.pow(_EXPONENT).mean().log() / _EXPONENT)
 
 

@@ -7,23 +7,29 @@ import numpy as np
 from codes.data.images import FULL_SCALE
 from codes.utils.errors import UserError
 
+DIM = 0.5
+"""An image whose maximum lies below this share of full scale is rescaled."""
+BRIGHT = 0.999
+HEADROOM = 2
+
 
 class Values(NamedTuple):
     """An image taken apart.
 
-    colours: float32 (H, W, 1 or 3), from 0 to 1 but for a float image that goes below 0; alpha: (H, W, 1) as it was, or
-    None; scale: what float colours were divided by, because they went beyond 1.
+    colours: float32 (H, W, 1 or 3), from 0 to 1; alpha: (H, W, 1) as it was, or None; white: the share of full scale
+    that the colours were divided by, 1 for an ordinary image.
     """
 
     colours: np.ndarray
     alpha: np.ndarray | None
-    scale: float
+    white: float
 
 
-def values_of(pixels: np.ndarray, where: str = "the image") -> Values:
+def values_of(pixels: np.ndarray, where: str = "the image", white: float | None = None) -> Values:
     """Take an image (H, W) or (H, W, C) apart: uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha.
 
-    Raises UserError, naming `where`, for another shape or type, no pixels, or values that are not finite.
+    white: the value, as a share of full scale, that becomes 1; None: `white_level`. What lies beyond it or below 0 is
+    cut off. Raises UserError, naming `where`, for another shape or type, no pixels, or values that are not finite.
     """
     pixels = np.asarray(pixels)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
@@ -36,20 +42,34 @@ def values_of(pixels: np.ndarray, where: str = "the image") -> Values:
     colours = as_float(colours)
     if not np.isfinite(colours).all():
         raise UserError(f"{where}: holds values that are not finite (NaN or infinity)")
-    scale = max(1.0, float(colours.max()))
-    return Values(colours / np.float32(scale), alpha if alpha.size else None, scale)
+    white = white_level(colours) if white is None else white
+    return Values(np.clip(colours / np.float32(white), 0, 1), alpha if alpha.size else None, white)
+
+
+def white_level(colours: np.ndarray) -> float:
+    """What to divide an image by so that it fills the range from 0 to 1, which networks are trained for.
+
+    1 where its maximum lies from DIM to 1. Else the maximum, but where hardly any pixel comes near it (a hot pixel),
+    HEADROOM times the value that the brightest 0.1 percent are beyond.
+    """
+    most = float(colours.max())
+    if DIM <= most <= 1 or most <= 0:
+        return 1.0
+    bright = float(np.quantile(colours, BRIGHT, method="lower"))
+    return min(most, HEADROOM * bright) if bright > 0 else most
 
 
 def pixels_of(values: Values, dtype: np.dtype) -> np.ndarray:
     """Put an image together again as (H, W, C) of `dtype`.
 
-    Colours are clamped to [0, 1] and integers rounded; those of a float image that went beyond 1 are not clamped.
+    Colours are clamped to [0, 1] of full scale, but not above 1 where the image itself went beyond it; integers are
+    rounded.
     """
+    colours = values.colours * np.float32(values.white)
     if dtype in FULL_SCALE:
-        colours = as_integers(values.colours, dtype)
+        colours = as_integers(colours, dtype)
     else:
-        colours = values.colours * np.float32(values.scale) if values.scale > 1 else np.clip(values.colours, 0, 1)
-        colours = colours.astype(dtype)
+        colours = np.clip(colours, 0, 1 if values.white <= 1 else None).astype(dtype)
     return colours if values.alpha is None else np.concatenate([colours, values.alpha], 2)
 
 

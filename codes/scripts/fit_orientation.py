@@ -4,8 +4,9 @@
 
 Every validation image is taken at several noise levels, in colour and grey, and with clipped
 highlights; with its kernel, with two others, and, sharp, with a kernel that never blurred it. Writes what
-each case shows to results/published/orientation_fit.csv; prints the constants and how right the checks
-are; the share of warnings is from fits that leave the judged image out.
+each case shows to results/published/orientation_fit.csv, and what crops of several sizes show with their kernel to
+orientation_crops.csv, by which the certainty is fitted; orientation_sizes.csv has how often the side is right, by size.
+Prints the constants and how right the checks are; the share of warnings is from fits that leave the judged image out.
 """
 
 import argparse
@@ -21,13 +22,19 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from codes.data.degradation import blurred, seed_of
 from codes.data.images import to_8bit
 from codes.data.triples import TripleDataset
-from codes.restoration.orientation import Evidence, gather
+from codes.restoration.orientation import SURE, gather, is_symmetric
 from codes.utils.arguments import positive
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_csv
 
 CASES = ROOT / "results" / "published" / "orientation_fit.csv"
 COLUMNS = ("condition", "image", "kernel", "contrast", "overshoot")
+CROPS = ROOT / "results" / "published" / "orientation_crops.csv"
+CROP_COLUMNS = ("size", "condition", "image", "contrast", "gradients")
+SIZES = ROOT / "results" / "published" / "orientation_sizes.csv"
+SIZE_COLUMNS = ("crop", "images", "right", "sure", "right_of_sure", "mean_certainty")
+SIDES = (32, 48, 64, 96, 128, 192, 256)
+"""Of the crops, in pixels."""
 OTHERS = (7, 11)
 """The other kernels of an image are those of the images so many places on."""
 FALSE_ALARMS = 0.05
@@ -103,10 +110,51 @@ def cases(count: int) -> Iterator[dict[str, object]]:
                 }
 
 
+def crops(count: int) -> Iterator[dict[str, object]]:
+    """One row of CROP_COLUMNS for a crop of every size of every image, with its kernel if that fits."""
+    for condition, number, blurry, _, kernel in tqdm(list(photographs(count)), unit=" images"):
+        random = np.random.RandomState(seed_of("orientation crops", number))
+        for side in SIDES:
+            row, column = (random.randint(max(length - side, 0) + 1) for length in blurry.shape[:2])
+            crop = blurry[row : row + side, column : column + side]
+            if min(crop.shape[:2]) == side >= max(kernel.shape) and not is_symmetric(kernel):
+                evidence = gather(crop, kernel)
+                yield {
+                    "size": side,
+                    "condition": condition,
+                    "image": number,
+                    "contrast": f"{evidence.contrast:.5f}",
+                    "gradients": evidence.gradients,
+                }
+
+
+def fitted_certainty(rows: Sequence[dict[str, object]]) -> tuple[float, float]:
+    """CERTAINTY, of the greatest likelihood on a grid, by rows of CROP_COLUMNS."""
+    contrast, n = (np.array([float(row[key]) for row in rows]) for key in ("contrast", "gradients"))
+    grid = [(slope, few) for slope in np.geomspace(1, 1000, 120) for few in (0, *np.geomspace(100, 1e6, 120))]
+    return min(grid, key=lambda c: np.logaddexp(0, -c[0] * contrast * n / (n + c[1])).mean())
+
+
+def by_size(rows: Sequence[dict[str, object]], certainty: tuple[float, float]) -> list[dict[str, object]]:
+    """Rows of SIZE_COLUMNS: how often the sign of the contrast is right, and how certain it seemed."""
+    summary = []
+    for side in SIDES:
+        chosen = [row for row in rows if int(row["size"]) == side]
+        if not chosen:
+            continue
+        contrast, n = (np.array([float(row[key]) for row in chosen]) for key in ("contrast", "gradients"))
+        sure = 1 / (1 + np.exp(-certainty[0] * np.abs(contrast) * n / (n + certainty[1])))
+        told = sure >= SURE
+        values = (contrast > 0).mean(), told.mean(), (contrast > 0)[told].mean() if told.any() else 0, sure.mean()
+        row = {"crop": side, "images": len(chosen)}
+        summary.append(row | dict(zip(SIZE_COLUMNS[2:], (f"{value:.3f}" for value in values), strict=True)))
+    return summary
+
+
 def features(rows: Sequence[dict[str, object]]) -> np.ndarray:
     """(cases, 3): what `explains` weighs."""
-    found = [Evidence(float(row["contrast"]), float(row["overshoot"])) for row in rows]
-    return np.array([[np.log(abs(e.contrast) + 0.005), np.log(e.overshoot + 1e-5), 1] for e in found])
+    contrast, overshoot = (np.array([float(row[key]) for row in rows]) for key in ("contrast", "overshoot"))
+    return np.stack([np.log(np.abs(contrast) + 0.005), np.log(overshoot + 1e-5), np.ones(len(rows))], 1)
 
 
 def logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -121,13 +169,11 @@ def logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return weights
 
 
-def report(rows: Sequence[dict[str, object]]) -> str:
+def report(rows: Sequence[dict[str, object]], cropped: Sequence[dict[str, object]]) -> str:
     """The constants, and how often the checks are right."""
     kinds, images = (np.array([row[key] for row in rows]) for key in ("kernel", "image"))
     right = kinds == "right"
     contrast = np.array([float(row["contrast"]) for row in rows])[right]
-    slopes = np.geomspace(1, 5000, 300)
-    slope = min(slopes, key=lambda a: np.logaddexp(0, -a * contrast).mean())
     x, y = features(rows), right.astype(float)
     weights = logistic(x, y)
     weights[2] -= np.quantile((x @ weights)[right], FALSE_ALARMS)
@@ -138,7 +184,7 @@ def report(rows: Sequence[dict[str, object]]) -> str:
     warned = scores < np.quantile(scores[right], FALSE_ALARMS)
     overshoot = np.array([float(row["overshoot"]) for row in rows])
     lines = [
-        f"CERTAINTY = {slope:.3g}",
+        "CERTAINTY = ({:.3g}, {:.3g})".format(*fitted_certainty(cropped)),
         "EXPLAINED = ({:.3g}, {:.3g}, {:.3g})".format(*weights),
         f"MOST_OVERSHOOT = {np.quantile(overshoot[right], 1 - FALSE_ALARMS):.2g}",
         f"orientation right: {(contrast > 0).sum()} of {len(contrast)}",
@@ -151,10 +197,15 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=positive, default=20, help="how many validation images, default 20")
     parser.add_argument("--output", type=Path, default=CASES, help=f"default: {CASES.relative_to(ROOT)}")
+    parser.add_argument("--crops", type=Path, default=CROPS, help=f"default: {CROPS.relative_to(ROOT)}")
+    parser.add_argument("--sizes", type=Path, default=SIZES, help=f"default: {SIZES.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
     rows = list(cases(arguments.images))
     write_csv(arguments.output, rows, COLUMNS)
-    print(report(rows))
+    cropped = list(crops(arguments.images))
+    write_csv(arguments.crops, cropped, CROP_COLUMNS)
+    write_csv(arguments.sizes, by_size(cropped, fitted_certainty(cropped)), SIZE_COLUMNS)
+    print(report(rows, cropped))
     return 0
 
 

@@ -3,7 +3,8 @@
     python codes/scripts/measure_orientation.py
 
 Every image of the tables' test sets is judged with its own kernel rotated by 180 degrees on purpose. Right is
-to turn it back: the kernel that is used then is the image's own to the last bit, and so is the result.
+to turn it back: the kernel that is used then is the image's own to the last bit, and so is the result. An image that
+can't tell leaves it as given, which counts as wrong.
 Writes results/published/orientation.csv: by set the number of images, how many were right, their share, and the
 share of false warnings that the kernel doesn't explain the blur. Goes on from
 results/orientation/per_image.csv, where it was interrupted.

@@ -21,6 +21,14 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
+def in_one_line(error: UserError | OSError) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
+    where = f" ({Path(str(error.filename))})" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A hint for a misspelt `word`: the nearest of `choices`, or all of them."""
     choices = sorted(choices)
@@ -36,14 +44,11 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
     """
     try:
         return main(sys.argv[1:] if argv is None else list(argv))
-    except UserError as error:
-        line = "error: " + " ".join(str(error).split())
+    except (UserError, OSError) as error:
+        line = f"error: {in_one_line(error)}"
         print(line, file=sys.stderr, flush=True)
-        _tell_torchrun(line)
-        return 1
-    except OSError as error:
-        where = f" ({Path(str(error.filename))})" if error.filename else ""
-        print(f"error: {error.strerror or error}{where}", file=sys.stderr, flush=True)
+        if isinstance(error, UserError):
+            _tell_torchrun(line)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)

@@ -26,6 +26,10 @@ _SIZES = {"DSDNet-Light": "Light", "DSDNet": "Full"}
 """The paper's methods whose size is known, and their names in sizes.csv."""
 
 
+LABEL_HEIGHT = 0.5
+"""dB: a line this close below another one has its label at the right"""
+
+
 @dataclass(frozen=True)
 class Point:
     """A method: mean PSNR (dB), seconds an image (None: not measured here), number of parameters, images."""
@@ -71,6 +75,8 @@ def draw(results: Path, target: Path) -> None:
     points = measured(results)
     blurry = [point for point in points if point.method == "Blurry"]
     points = [point for point in points if point.method != "Blurry"]
+    if not points:
+        raise NothingToDrawError(f"no scores of {SET} but the blurry images'; run sh run_scripts.sh tables again")
     colour = colours(point.method for point in points)
     with plt.rc_context(STYLE):
         page, (by_time, by_size) = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
@@ -80,8 +86,11 @@ def draw(results: Path, target: Path) -> None:
             if point.parameters:
                 by_size.plot(point.parameters, point.psnr, "o", color=colour[point.method])
                 _label(by_size, point.parameters, point, point.method, colour[point.method])
-            else:
-                _line(by_size, point.psnr, point.method, colour[point.method])
+        above = float("inf")
+        for point in sorted((p for p in points if not p.parameters), key=lambda p: -p.psnr):
+            close = above - point.psnr < LABEL_HEIGHT
+            _line(by_size, point.psnr, point.method, colour[point.method], at_right=close)
+            above = point.psnr
         for point in published():
             by_size.plot(point.parameters, point.psnr, "o", color=GREY, markerfacecolor="white")
             _label(by_size, point.parameters, point, f"{point.method} (paper)", GREY)
@@ -113,7 +122,9 @@ def _label(axes: plt.Axes, x: float, point: Point, text: str, colour: str) -> No
     axes.annotate(text, (x, point.psnr), (0, 6), textcoords="offset points", ha="center", color=colour, fontsize=8)
 
 
-def _line(axes: plt.Axes, psnr: float, text: str, colour: str) -> None:
+def _line(axes: plt.Axes, psnr: float, text: str, colour: str, at_right: bool = False) -> None:
     axes.axhline(psnr, color=colour, linewidth=1, linestyle=":")
     place = axes.get_yaxis_transform()
-    axes.annotate(text, (0.01, psnr), (0, 2), xycoords=place, textcoords="offset points", color=colour, fontsize=8)
+    x, align = (0.99, "right") if at_right else (0.01, "left")
+    style = {"color": colour, "fontsize": 8, "ha": align}
+    axes.annotate(text, (x, psnr), (0, 2), xycoords=place, textcoords="offset points", **style)

@@ -320,7 +320,7 @@ def test_masks_for_weights_that_do_not_know_them_are_warned_of(project, weights,
         ({"source": "photos", "output": "out.png"}, "a folder is needed for the images of a folder"),
         ({"source": "empty"}, "a folder is needed"),
         ({"source": "empty", "output": "out"}, "empty: holds no .png"),
-        ({"output": "file/sharp.png"}, "ile"),
+        ({"output": "file/sharp.png"}, "/file"),
     ],
 )
 def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsys, changes, message):

@@ -6,10 +6,12 @@ borrows the weights of a network under test and is what that network has to equa
 
 import torch
 import torch.nn.functional as nnf
+from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from codes.models.archs.cgnet_fft import CGNetFFT
 from codes.models.archs.cgnet_zero import CGNetZero
+from codes.models.archs.denoised_solver import Denoised
 from codes.models.archs.dsdnet import DSDNet
 from codes.models.archs.shrinkage import SoftMaxout
 
@@ -29,7 +31,7 @@ def blur_adjoint(y: Tensor, kernel: Tensor) -> Tensor:
 
 
 class LiteralDSDNet(nn.Module):
-    """The stages of `net`, written out: a DSDNet of the paper's parts, or with those of the preset `tiny`."""
+    """The stages of `net`, written out: a DSDNet of the paper's parts, or with those that trained presets have."""
 
     def __init__(self, net: DSDNet):
         super().__init__()
@@ -51,8 +53,23 @@ class LiteralDSDNet(nn.Module):
         x3 = net.d3.d(x2)
         return up(net.u0, up(net.u1, up(net.u2, up(net.u3, net.bot(x3), x3), x2), x1), x)
 
+    def newton(self, r, m_n, m_p, m_d, F, G, kernel: Tensor, pull: float) -> Tensor:
+        """(m_n sum_i p_i T_i* T_i' + d_j |K|^2 S_j* S_j' + pull)^-1 r at every frequency of the zero-padded image."""
+        size = [next_fast_len(a + b - 1, real=True) for a, b in zip(r.shape[-2:], kernel.shape[-2:], strict=True)]
+
+        def powers(bank: Tensor, squares: Tensor) -> Tensor:
+            T = torch.fft.fft2(bank, s=size)  # where a filter is centred cancels out
+            return torch.einsum("bi,ichw,idhw->bhwcd", squares.mean((2, 3)).to(T.dtype), T, T.conj())
+
+        K = torch.fft.fft2(kernel, s=size).abs().square()[..., None, None]
+        system = m_n.mean((1, 2, 3))[:, None, None, None, None] * powers(F, m_p**2) + K * powers(G, m_d**2)
+        system = system + pull * torch.eye(r.shape[1])
+        spectrum = torch.linalg.solve(system, torch.fft.fft2(r, s=size).permute(0, 2, 3, 1)[..., None])[..., 0]
+        return torch.fft.ifft2(spectrum.permute(0, 3, 1, 2)).real[..., : r.shape[2], : r.shape[3]]
+
     def forward(self, blurry: Tensor, kernel: Tensor, mask: Tensor | None = None) -> Tensor:
         net, solver = self.net, self.net.solver
+        weights = solver.solver if isinstance(solver, Denoised) else solver
         m = torch.ones_like(blurry) if mask is None else mask.expand_as(blurry)
         y, k, border = m * blurry, kernel, net.padding_mode
         x = net.initialise(y, k)
@@ -72,9 +89,9 @@ class LiteralDSDNet(nn.Module):
             def G_adjoint(b, weight=weight_G):
                 return nnf.conv_transpose2d(b, weight, padding=3)
 
-            m_p, m_d = solver.m_p[t](torch.cat([x, m], 1)), solver.m_d[t](torch.cat([x, m], 1))
+            m_p, m_d = weights.m_p[t](torch.cat([x, m], 1)), weights.m_d[t](torch.cat([x, m], 1))
             average = nnf.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-            m_n = solver.m_n[t].mlp(torch.cat([x, average], 1))
+            m_n = weights.m_n[t].mlp(torch.cat([x, average], 1))
 
             def Ad(a, b, F_adjoint=F_adjoint, G_adjoint=G_adjoint, m_p=m_p, m_d=m_d, m_n=m_n):
                 return m_n * F_adjoint(m_p * a) + blur_adjoint(G_adjoint(m_d * b), k)
@@ -86,15 +103,23 @@ class LiteralDSDNet(nn.Module):
                 prior = m_n * F_adjoint(m_p**2 * F(x))
                 return prior + blur_adjoint(G_adjoint(m_d**2 * G(blur(x, k, border))), k)
 
-            r = Ad(v - u_i, G(y) - z + u_j) - A(x)
-            step = torch.zeros_like(x)
-            if isinstance(solver, CGNetFFT):
-                step = solver.pace * solver.alpha[t] * solver.precondition(t, k[:, None], r)
-                r = r - A(step)
-            gain = solver.gain if isinstance(solver, CGNetZero) else 1.0
-            residual = torch.cat([m_p * F(gain * r), m_d * G(blur(gain * r, k, border))], 1)
-            a, b = self.unet(solver.unet[t], residual).split([m_p.shape[1], m_d.shape[1]], 1)
-            new_x = x + step + Ad(a, b) / gain
+            if isinstance(solver, Denoised):
+                r = m_n * F_adjoint(m_p**2 * (v - u_i - F(x)))
+                r = r + blur_adjoint(m * G_adjoint(m_d**2 * (G(y) - z + u_j - G(m * blur(x, k, border)))), k)
+                solved = x + self.newton(r, m_n, m_p, m_d, weight_F, weight_G, k, weights.pull)
+                responses = torch.cat([F(solved), G(solved)], 1)
+                a, b = self.unet(solver.unet[t], responses).split([m_p.shape[1], m_d.shape[1]], 1)
+                new_x = solved + F_adjoint(a) + G_adjoint(b)
+            else:
+                r = Ad(v - u_i, G(y) - z + u_j) - A(x)
+                step = torch.zeros_like(x)
+                if isinstance(solver, CGNetFFT):
+                    step = solver.pace * solver.alpha[t] * solver.precondition(t, k[:, None], r)
+                    r = r - A(step)
+                gain = solver.gain if isinstance(solver, CGNetZero) else 1.0
+                residual = torch.cat([m_p * F(gain * r), m_d * G(blur(gain * r, k, border))], 1)
+                a, b = self.unet(solver.unet[t], residual).split([m_p.shape[1], m_d.shape[1]], 1)
+                new_x = x + step + Ad(a, b) / gain
             u_i = u_i + F(x) - v
             u_j = u_j + G(y - m * blur(x, k, border)) - z
             x = new_x

@@ -6,12 +6,13 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from codes.models.archs.blur import Blur, transfer_function
-from codes.models.archs.cgnet import SOLVERS, System
+from codes.models.archs.cgnet import SOLVERS, System, Weights
 from codes.models.archs.conjugate_gradients import ConjugateGradients
 from codes.models.archs.denoised_solver import Denoised
 from codes.models.archs.dsdnet import DSDNet
 from codes.models.archs.filters import Filters
 from codes.models.archs.fourier_solver import FourierSolver, Scalars, circular_solution
+from codes.models.archs.newton import Newton, weighted_power
 from codes.models.archs.shrinkage import SHRINKAGES, SoftMaxout
 from codes.models.factory import build_preset
 from codes.utils.errors import UserError
@@ -33,6 +34,15 @@ def system(border: str = "replicate") -> System:
     F, G, H = Filters(C, N), Filters(C, M), Blur(kernel / kernel.sum((1, 2), keepdim=True), SIZE, border)
     x = torch.rand(2, C, *SIZE)
     return System(x, F(x), G(H(x)), torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), F, G, H)
+
+
+def centred_system() -> tuple[System, Tensor]:
+    """A system whose targets ask for something in the middle of the image only, and the image they ask for."""
+    size = (40, 40)
+    F, G, H = Filters(C, N), Filters(C, M), Blur(torch.full((1, 3, 3), 1 / 9), size)
+    bump = torch.zeros(1, C, *size)
+    bump[..., 18:22, 18:22] = 1.0
+    return System(0 * bump, 0 * F(bump), 0 * G(bump), F(bump), 0.5 * G(H(bump)), F, G, H), bump
 
 
 def dense(operator, example: Tensor) -> Tensor:
@@ -85,7 +95,60 @@ def test_fourier_solution_is_the_dense_circular_one() -> None:
         torch.testing.assert_close(x[i].flatten(), torch.linalg.solve(normal, right), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("solver", [ConjugateGradients, FourierSolver])
+@torch.no_grad()
+def test_the_power_of_filters_is_that_of_their_transfer_functions() -> None:
+    bank, weights, size = torch.randn(N, C, 3, 5), torch.rand(2, N), (9, 12)
+    T = transfer_function(bank, size)
+    expected = torch.einsum("bi,ichw,idhw->bhwcd", weights.to(T.dtype), T.conj(), T)
+    torch.testing.assert_close(weighted_power(bank, weights, size), expected)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_newton_goes_down_the_gradient_of_its_objective(masked: bool) -> None:
+    """r is minus half the gradient at x, by autograd: with P the identity, the step is r itself.
+
+    For a zero border: H' is that of a zero border whatever H's is, as released.
+    """
+    s = system("zero")
+    mask = (torch.rand(2, C, *SIZE) > 0.3).double() if masked else torch.ones_like(s.x)
+    s.mask = mask if masked else None
+    y, z_less_u, solver = torch.rand_like(s.x), torch.rand_like(s.data_target), Newton(1, C, N, M, 4)
+    s.data_target = s.G(mask * y) - z_less_u
+    m = Weights(*(weight.detach() for weight in solver.weights(0, s)))
+    m = m._replace(image=m.image.mean((1, 2, 3), keepdim=True).expand_as(m.image))
+    solver.weights = lambda t, s: m
+    solver.inverse = lambda s, prior, data, r: r
+    x = s.x.clone().requires_grad_()
+    prior = m.image[:, :1] * (m.prior * (s.F(x) - s.prior_target)).square()
+    data = (m.data * (s.G(mask * (y - s.H(x))) - z_less_u)).square()
+    (-0.5 * (prior.sum() + data.sum())).backward()
+    torch.testing.assert_close((solver(0, s) - s.x).detach(), x.grad)
+
+
+@torch.no_grad()
+def test_newton_inverts_the_system_far_from_borders() -> None:
+    """One step solves a system with weights that are the same everywhere."""
+    s, bump = centred_system()
+    fourier, newton = FourierSolver(1, C, N, M, 4), Newton(1, C, N, M, 4)
+    fourier.pull = newton.pull = 1e-9
+    newton.load_state_dict(fourier.state_dict())
+    weights = Weights(torch.full_like(s.Fx, 0.6), torch.full_like(s.GHx, 0.7), torch.full_like(bump, 0.8))
+    fourier.weights = newton.weights = lambda t, s: weights
+    torch.testing.assert_close(newton(0, s), fourier(0, s), rtol=0, atol=0.02)
+    assert float(newton(0, s).abs().amax()) > 0.3
+
+
+@torch.no_grad()
+def test_newton_with_a_kernel_for_each_channel_equals_the_same_kernel_for_all() -> None:
+    s, _ = centred_system()
+    solver = Newton(1, C, N, M, 4)
+    expected = solver(0, s)
+    kernel = torch.full((1, C, 3, 3), 1 / 9)
+    s.H = Blur(kernel, s.x.shape[-2:])
+    torch.testing.assert_close(solver(0, s), expected)
+
+
+@pytest.mark.parametrize("solver", [ConjugateGradients, FourierSolver, Newton])
 @torch.no_grad()
 def test_consistent_targets_keep_the_image(solver) -> None:
     arguments = {"iterations": 3} if solver is ConjugateGradients else {}
@@ -97,11 +160,7 @@ def test_consistent_targets_keep_the_image(solver) -> None:
 @torch.no_grad()
 def test_fourier_and_conjugate_gradients_agree_far_from_borders() -> None:
     """With weights that are the same everywhere; where the targets ask for nothing near the border."""
-    size = (40, 40)
-    F, G, H = Filters(C, N), Filters(C, M), Blur(torch.full((1, 3, 3), 1 / 9), size)
-    bump = torch.zeros(1, C, *size)
-    bump[..., 18:22, 18:22] = 1.0
-    s = System(0 * bump, 0 * F(bump), 0 * G(bump), F(bump), 0.5 * G(H(bump)), F, G, H)
+    s, _ = centred_system()
     fourier, gradients = FourierSolver(1, C, N, M, 4), ConjugateGradients(1, C, N, M, 4, iterations=80)
     fourier.pull = 1e-9
     for solver in (fourier, gradients):
@@ -125,6 +184,7 @@ def small(**parts) -> DSDNet:
         {"solver": "fft"},
         {"solver": "cg2_denoise"},
         {"solver": "fft_denoise"},
+        {"solver": "newton_denoise"},
         {"shrinkage_z": "zero"},
         {"shrinkage": "relu"},
         {"shrinkage": "soft_threshold"},

@@ -89,6 +89,21 @@ def test_tiny_equals_its_literal_reference(sharp: Tensor, kernel: Tensor) -> Non
         torch.testing.assert_close(network(blurry, kernel), LiteralDSDNet(network)(blurry, kernel), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("solver", ["cgnet_fft", "newton_denoise"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_solvers_of_ours_equal_their_literal_references(
+    solver: str, masked: bool, sharp: Tensor, kernel: Tensor
+) -> None:
+    network = build_preset("tiny", nf_p=4, nf_d=5, nb=2, nf_n=4, solver=solver)
+    with torch.no_grad():
+        for parameter in network.parameters():  # no part is zero, as some are before training
+            parameter.add_(0.01 * torch.randn_like(parameter))
+        blurry = degraded(sharp, kernel, 0.03).contiguous()
+        mask = (torch.rand_like(blurry[:, :1]) > 0.02).float() if masked else None
+        expected = LiteralDSDNet(network)(blurry, kernel, mask)
+        torch.testing.assert_close(network(blurry, kernel, mask), expected, atol=1e-4, rtol=0)
+
+
 def test_every_weight_of_tiny_learns(sharp: Tensor, kernel: Tensor) -> None:
     """No part is cut off: once the last convolutions have left zero, every weight gets a gradient."""
     network = build_preset("tiny").train()

@@ -252,6 +252,22 @@ def test_fourier_term(data: Path) -> None:
     assert float(terms["fft"]) == pytest.approx(2 * 0.01 * 0.1 * 24 * 24 / (24 * 13), rel=1e-4)
 
 
+def test_of_a_masked_batch_whatever_is_brighter_than_white_counts_as_white(data: Path) -> None:
+    batch = batch_of(data, masks=1.0)
+    bright = batch.sharp >= 1
+    assert bright.any()
+    assert not bright.all()
+    only_pixels = {"pixel_criterion": "l1", "fft_weight": 0.0, "reblur_weight": 0.0, "stage_weights": [0.0, 1.0]}
+    for x in (batch.sharp.clamp(max=1.0), batch.sharp + bright, torch.where(bright, 7.0, batch.sharp)):
+        assert float(loss_of(data, [x, x], batch, **only_pixels)[0]) == 0.0
+    darker = torch.where(bright, 0.5, batch.sharp)
+    loss, _ = loss_of(data, [darker, darker], batch, **only_pixels)
+    assert float(loss) == pytest.approx(0.5 * float(bright.float().mean()), rel=1e-4)
+    off = torch.where(bright, batch.sharp, batch.sharp - 0.25)
+    loss, _ = loss_of(data, [off, off], batch, **only_pixels)
+    assert float(loss) == pytest.approx(0.25 * float((~bright).float().mean()), rel=1e-4)
+
+
 def test_reblur_term_vanishes_for_the_sharp_image(data: Path) -> None:
     batch = batch_of(data, real_border=0.0, noise=[0.03, 0.03])
     _, terms = loss_of(data, [batch.sharp, batch.sharp], batch, reblur_weight=1.0)

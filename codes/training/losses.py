@@ -24,6 +24,16 @@ def fourier_l1(difference: Tensor) -> Tensor:
     return torch.fft.rfft2(difference).abs().mean()
 
 
+def difference(x: Tensor, batch: Sample) -> Tensor:
+    """x - sharp (B, C, H, W); where a masked batch's sharp image is white or beyond, what x lacks of white.
+
+    A file holds nothing brighter than white, and how bright a clipped light was can hardly be told.
+    """
+    if batch.mask is None:
+        return x - batch.sharp
+    return torch.where(batch.sharp >= 1, (x - 1).clamp(max=0), x - batch.sharp)
+
+
 class Loss:
     """Weighted sum of the terms over all stages.
 
@@ -40,7 +50,7 @@ class Loss:
         terms: dict[str, Tensor] = {}
         for weight, x in zip(weights, stages, strict=True):
             if weight:
-                self._add(terms, "", weight, x.float() - batch.sharp)
+                self._add(terms, "", weight, difference(x.float(), batch))
                 if recipe.reblur_weight:
                     # The blur of a patch differs from the given one where real pixels lay beyond its border.
                     H = Blur(batch.kernel, x.shape[-2:], border="replicate")

@@ -1,8 +1,8 @@
 """What a lower precision costs: PSNR of two runs of codes/test.py, image by image.
 
-    python codes/test.py -opt options/test/tiny_table2.yml
-    python codes/test.py -opt options/test/tiny_table2.yml --set precision=bfloat16 --set name=tiny_table2_bfloat16
-    python codes/scripts/compare_precision.py tiny_table2 tiny_table2_bfloat16
+    sh run_scripts.sh tables
+    python codes/test.py -opt options/test/bfloat16.yml
+    python codes/scripts/compare_precision.py "table2/DSDNet-Tiny (ours)" bfloat16
 
 Writes results/published/precision.csv: for each set the mean and the largest loss in dB.
 """

@@ -38,9 +38,10 @@ from codes.models.registry import PRESETS
 from codes.restoration.call import open_deblurrer
 from codes.restoration.compare import sheet
 from codes.restoration.deblurring import PRECISIONS, Deblurrer, Settings
-from codes.restoration.image_files import Metadata, Photo, read_photo, write_photo
+from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
+from codes.restoration.metadata import Metadata
 from codes.restoration.networks import SHIPPED, shipped_knows_masks
 from codes.restoration.outputs import (
     check_folders,

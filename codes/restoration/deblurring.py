@@ -158,15 +158,15 @@ class Deblurrer:
         return max(min(side, LARGEST_SIDE) // MULTIPLE * MULTIPLE, least), at_once
 
     def _check_limit(self, tile: float, image: float) -> None:
-        """Raise UserError where the smallest tile, of so many pixels, of an image of so many takes more than allowed."""
+        """Raise UserError where a tile of so many pixels of an image of so many takes more than is allowed."""
         limit = self.settings.gigabytes
         held = HELD_BYTES * image if self.device.type == "cpu" else 0
         needed = (taken(self.device) + held + network_bytes(self.network) * tile) / 1e9
         if limit is not None and limit < needed:
             enough = math.ceil(10 * needed) / 10
             raise UserError(
-                f"memory {limit:g} GB: this image and kernel need {enough:.1f} GB even in the smallest tiles; allow that "
-                f"(--memory {enough:.1f}) or cut the image"
+                f"memory {limit:g} GB: this image and kernel need {enough:.1f} GB even in the smallest tiles; allow "
+                f"that (--memory {enough:.1f}) or cut the image"
             )
 
 

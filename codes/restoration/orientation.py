@@ -98,7 +98,10 @@ def is_symmetric(kernel: np.ndarray) -> bool:
 
 @torch.inference_mode()
 def gather(image: np.ndarray, kernel: np.ndarray) -> Evidence:
-    """Restore an image (H, W, C), from 0 to 1, with a kernel (h, w) or (h, w, 3), odd sides, both ways if they differ."""
+    """Restore an image (H, W, C), from 0 to 1, with a kernel (h, w) or (h, w, 3), odd sides, both ways.
+
+    A symmetric kernel is tried once.
+    """
     if kernel.ndim == 3:  # one channel shows as much as all
         image, kernel = image[..., 1:2], kernel[..., 1]
     part = image[_busiest(image.mean(2), kernel.shape)]

@@ -38,11 +38,19 @@ from codes.models.registry import PRESETS
 from codes.restoration.call import open_deblurrer
 from codes.restoration.compare import sheet
 from codes.restoration.deblurring import PRECISIONS, Deblurrer, Settings
-from codes.restoration.image_files import Metadata, Photo, read_photo, write_photo
+from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
+from codes.restoration.metadata import Metadata
 from codes.restoration.networks import SHIPPED, shipped_knows_masks
-from codes.restoration.outputs import compare_path, output_paths, refuse_conflicts, stage_path, written_for
+from codes.restoration.outputs import (
+    check_folders,
+    compare_path,
+    output_paths,
+    refuse_conflicts,
+    stage_path,
+    written_for,
+)
 from codes.restoration.restoring import ORIENTATIONS, restore
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, in_one_line, run_command_line
@@ -76,11 +84,13 @@ def main(argv: Sequence[str]) -> int:
         for path in written[source]:
             if path not in missing[source]:
                 raise UserError(f"{path}: exists already; choose another --output, or --overwrite")
+        check_folders(written[source])
         restore_file(deblurrer, source, target, written[source], kernel, arguments)
         return 0
     wanted = {source: files for source, files in missing.items() if files}
     if len(wanted) < len(paths):
         print(f"{len(paths) - len(wanted)} of {len(paths)} images are done already; --overwrite restores them again")
+    check_folders(path for files in wanted.values() for path in files)
     failed = 0
     for source, files in tqdm(wanted.items(), unit=" images"):
         try:

@@ -28,6 +28,7 @@ from codes.restoration.deblurring import Settings
 from codes.restoration.image_files import read_photo
 from codes.utils.errors import UserError, run_command_line
 from tests.conftest import ROOT
+from tests.privileges import permissions_count
 
 SMALL = "{preset: tiny, nf_p: 3, nf_d: 3, nb: 2, nf_n: 4}"
 
@@ -389,11 +390,40 @@ def test_a_full_disk_leaves_nothing_behind(project, weights, monkeypatch, capsys
     assert list((project / "out").iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written(project, weights, capsys):
-    (project / "out").mkdir(mode=0o500)
-    assert call(project, weights) == 1
-    assert "error: Permission denied" in capsys.readouterr().err
+@pytest.mark.parametrize("source", ["blurry.png", "photos"])
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("read only/new/sharp", "read only: can't be written (Permission denied); choose another --output"),
+        ("file/sharp", "file: is no folder"),
+        ("nowhere/sharp", "nowhere: is no folder"),
+    ],
+)
+def test_an_output_that_cannot_be_made_is_told_before_the_work(
+    project, weights, capsys, monkeypatch, source, output, message
+):
+    monkeypatch.setattr(deblur_script, "restore", lambda *_, **__: pytest.fail("restored in vain"))
+    (project / "read only").mkdir(mode=0o500)
+    (project / "file").write_text("precious")
+    (project / "nowhere").symlink_to(project / "gone")
+    before = everything(project)
+    with permissions_count():
+        assert call(project, weights, source=source, output=output) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {project}/{message}")
+    assert everything(project) == before
+    assert list((project / "read only").iterdir()) == []
+
+
+def test_a_memory_that_cannot_be_kept_to_is_told_with_what_is_needed(project, weights, capsys, monkeypatch):
+    monkeypatch.setattr("codes.restoration.deblurring.taken", lambda device: 600_000_000)
+    monkeypatch.setattr("codes.restoration.memory.taken", lambda device: 600_000_000)
+    assert call(project, weights, "--memory", "0.6") == 1
+    (error,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert error.startswith("error: memory 0.6 GB: this image and kernel need 0.7 GB even in the smallest tiles")
+    assert not (project / "out").exists()
+    assert call(project, weights, "--memory", "0.7") == 0
 
 
 def test_output_that_is_not_finite_is_an_error(project, photograph, tmp_path, capsys):

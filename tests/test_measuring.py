@@ -21,6 +21,7 @@ from codes.scripts import (
     measure_masks,
     measure_orientation,
     measure_tiling,
+    measure_wrong_kernels,
     tune_baselines,
 )
 from codes.utils.errors import run_command_line
@@ -139,6 +140,38 @@ def test_the_published_fit_gives_the_constants(capsys):
         name, value = line.split(" = ")
         expected, used = (np.atleast_1d(number) for number in (ast.literal_eval(value), getattr(orientation, name)))
         np.testing.assert_allclose(used, expected, rtol=0.02)
+
+
+def test_the_published_rates_are_judged_on_held_out_images():
+    rows, cropped = read_csv(fit_orientation.CASES), read_csv(fit_orientation.CROPS)
+    sizes = [{key: str(value) for key, value in row.items()} for row in fit_orientation.by_size(cropped)]
+    assert sizes == read_csv(fit_orientation.SIZES)
+    wrong = measure_wrong_kernels.summarise(rows, read_csv(measure_wrong_kernels.SPECS))
+    published = read_csv(measure_wrong_kernels.PUBLISHED)
+    assert [{key: str(value) for key, value in row.items()} for row in wrong] == published
+    assert [row["blur"] for row in published if row["kernel"] == "right"] == ["shake", "motion", "disk", "gaussian"]
+
+
+def test_an_image_is_not_judged_by_itself():
+    """A kernel that looks like no other right one is warned of, though with its image in the fit it would not be."""
+    usual = {"contrast": "0.2", "overshoot": "0.000001"}
+    rows = [{"image": n, "kernel": "right"} | usual for n in range(20)]
+    rows += [{"image": n, "kernel": "other", "contrast": "0.001", "overshoot": "0.05"} for n in range(20)]
+    rows.append({"image": 20, "kernel": "right", "contrast": "0.05", "overshoot": "0.01"})
+    warned = fit_orientation.held_out_warnings(rows)
+    assert warned[20:].all()
+    assert not warned[:20].any()
+
+
+@pytest.mark.slow
+def test_wrong_kernels(tmp_path):
+    if not (ROOT / "Datasets" / "Validation").is_dir():
+        pytest.skip("Datasets/Validation could not be built without ../shared")
+    paths = ["--specs", str(tmp_path / "specs.csv"), "--output", str(tmp_path / "wrong.csv")]
+    for _ in range(2):
+        assert run_command_line(measure_wrong_kernels.main, ["--images", "1", *paths]) == 0
+        assert len(read_csv(tmp_path / "specs.csv")) == 8 * 3 + 3 * (9 + 7 + 7)
+    assert len(read_csv(tmp_path / "wrong.csv")) == 3 + 3 + 9 + 7 + 7
 
 
 def test_tiling(tmp_path):

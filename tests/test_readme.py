@@ -21,6 +21,7 @@ SLOW = (
     "python codes/scripts/tune_baselines.py",
     "python codes/scripts/fit_orientation.py",
     "python codes/scripts/measure_orientation.py",
+    "python codes/scripts/measure_wrong_kernels.py",
     "python codes/scripts/measure_tiling.py",
     "python codes/scripts/measure_identity.py",
     "python codes/scripts/measure_masks.py",

@@ -15,7 +15,7 @@ from codes.models.archs.blur import Blur, odd_sized
 from codes.models.restorer import as_batch, as_image
 from codes.restoration.ensemble import TRANSFORMS, averaged
 from codes.restoration.masks import filled
-from codes.restoration.memory import HELD_BYTES, X0_BYTES, budget, network_bytes
+from codes.restoration.memory import HELD_BYTES, X0_BYTES, budget, network_bytes, taken
 from codes.restoration.tiling import MULTIPLE, Tile, blended, plan, smallest_side
 from codes.utils.errors import UserError
 
@@ -69,8 +69,8 @@ class Deblurrer:
 
         blurry: (H, W, C), C = 1 or 3, from 0 to 1. kernel: (h, w) or (h, w, 3), sum 1 (of each
         channel), cross-correlated. mask: (H, W), 1 at valid pixels, 0 at those to leave out.
-        Raises UserError where the memory doesn't suffice, the tiles are too small for the kernel, or
-        the network takes no mask.
+        Raises UserError where the memory doesn't suffice, that which is allowed can't be kept to, the
+        tiles are too small for the kernel, or the network takes no mask.
         """
         if mask is not None and not self.network.solver.takes_mask:
             raise UserError(f"mask: the x-step of this {type(self.network).__name__} takes none")
@@ -152,8 +152,22 @@ class Deblurrer:
         if pixels <= fitting and at_once:
             return max(whole, least), True
         # In a batch of single channels every image takes its share.
-        side = math.isqrt(max(0, int(fitting * y.shape[-1] * y.shape[-2] / pixels)))
+        share = pixels / (y.shape[-1] * y.shape[-2])
+        self._check_limit(share * min(least, y.shape[-2]) * min(least, y.shape[-1]), pixels)
+        side = math.isqrt(max(0, int(fitting / share)))
         return max(min(side, LARGEST_SIDE) // MULTIPLE * MULTIPLE, least), at_once
+
+    def _check_limit(self, tile: float, image: float) -> None:
+        """Raise UserError where a tile of so many pixels of an image of so many takes more than is allowed."""
+        limit = self.settings.gigabytes
+        held = HELD_BYTES * image if self.device.type == "cpu" else 0
+        needed = (taken(self.device) + held + network_bytes(self.network) * tile) / 1e9
+        if limit is not None and limit < needed:
+            enough = math.ceil(10 * needed) / 10
+            raise UserError(
+                f"memory {limit:g} GB: this image and kernel need {enough:.1f} GB even in the smallest tiles; allow "
+                f"that (--memory {enough:.1f}) or cut the image"
+            )
 
 
 _TOO_LITTLE = "the memory does not suffice; choose smaller tiles (--tile) or free some"

@@ -1,7 +1,7 @@
-"""Photographs with what belongs to their file: bit depth, alpha, EXIF orientation, ICC profile.
+"""Photographs with what belongs to their file: bit depth, alpha, EXIF data, ICC profile and the like.
 
 In memory an image is upright, as a viewer shows it; in the file it lies as it lay in the input,
-and the orientation tag is carried through. PNG and JPEG keep all EXIF data, TIFF the orientation.
+and the orientation tag is carried through. PNG, JPEG and TIFF keep all metadata, BMP the resolution.
 """
 
 import io
@@ -14,24 +14,27 @@ import tifffile
 from PIL import Image
 
 from codes.data.images import FULL_SCALE, IMAGE_SUFFIXES, decode_bytes, header, read_bytes
+from codes.restoration.metadata import (
+    Metadata,
+    exif_of,
+    fitting_profile,
+    held_by_jpeg,
+    jpeg_xmp,
+    metadata_of,
+    metadata_of_tiff,
+    png_with_xmp,
+    tiff_keywords,
+    with_directories,
+    with_resolution,
+)
 from codes.restoration.pixels import as_float, as_integers
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_SUFFIXES = (".tif", ".tiff")
-_ORIENTATION, _ICC_PROFILE = 274, 34675
 _KINDS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """EXIF orientation (1 to 8; 1: as it lies), all EXIF data, and the ICC profile."""
-
-    orientation: int = 1
-    exif: bytes | None = None
-    icc_profile: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def read_photo(path: str | Path) -> Photo:
         pixels = pixels[..., [0, 3]]
     if opened is not None and opened.mode in ("CMYK", "YCCK"):
         warn(f"{path}: CMYK colours are converted to RGB without their profile")
-    metadata = _metadata(opened) if opened is not None else Metadata()
+    metadata = metadata_of(opened) if opened is not None else Metadata()
     return Photo(upright(pixels, metadata.orientation), metadata)
 
 
@@ -80,6 +83,10 @@ def write_photo(path: str | Path, photo: Photo) -> None:
         if suffix != ".bmp":  # which has no place for a tag
             pixels = upright(pixels, _INVERSE[metadata.orientation])
         data = _encoded(pixels, suffix, metadata, path)
+        if suffix == ".png":
+            data = png_with_xmp(data, metadata.xmp)
+        sideways = suffix == ".bmp" and metadata.orientation >= 5
+        data = with_resolution(data, suffix, metadata.dpi[::-1] if metadata.dpi and sideways else metadata.dpi)
     write_atomic(path, lambda temporary: temporary.write_bytes(data))
 
 
@@ -103,16 +110,6 @@ def _as_rgb(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] >= 3 else pixels
 
 
-def _metadata(opened: Image.Image) -> Metadata:
-    try:
-        exif = opened.getexif()
-        orientation = exif.get(_ORIENTATION, 1)
-        blob = opened.info.get("exif") or (exif.tobytes() if exif else None)
-    except Exception:  # damaged EXIF data raise many kinds of errors and are no reason to refuse an image
-        orientation, blob = 1, None
-    return Metadata(orientation if orientation in _INVERSE else 1, blob, opened.info.get("icc_profile"))
-
-
 def _read_tiff(data: bytes, path: str | Path) -> Photo:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -124,8 +121,7 @@ def _read_tiff(data: bytes, path: str | Path) -> Photo:
                 raise UserError(f"{path}: claims {page.size:,} values, which is refused")
             kind, axes, bits = page.photometric, page.axes, int(np.max(page.bitspersample))
             pixels = page.asarray()
-            tag = page.tags.get(_ORIENTATION)
-            metadata = Metadata(int(tag.value) if tag else 1, None, page.iccprofile)
+            metadata = metadata_of_tiff(data, page)
     except UserError:
         raise
     except Exception as error:  # tifffile and its codecs raise many kinds for damaged files
@@ -143,8 +139,6 @@ def _read_tiff(data: bytes, path: str | Path) -> Photo:
         pixels = np.concatenate([_inverted(pixels[..., :1], bits), pixels[..., 1:]], 2)
     if bits < 8:
         pixels = np.rint(pixels * (255 / (2**bits - 1))).astype(np.uint8)
-    if metadata.orientation not in _INVERSE:
-        metadata = Metadata(1, None, metadata.icc_profile)
     return Photo(upright(pixels, metadata.orientation), metadata)
 
 
@@ -164,11 +158,9 @@ def _tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
         extrasamples=["unassalpha"] if alpha else None,
         compression="zlib",
         predictor=True,
-        metadata=None,
-        iccprofile=_fitting_profile(metadata, colours),
-        extratags=[(_ORIENTATION, "H", 1, metadata.orientation, True)],
+        **tiff_keywords(metadata, colours),
     )
-    return file.getvalue()
+    return with_directories(file.getvalue(), metadata)
 
 
 def _fitted(pixels: np.ndarray, suffix: str, path: Path) -> np.ndarray:
@@ -190,9 +182,17 @@ def _encoded(pixels: np.ndarray, suffix: str, metadata: Metadata, path: Path) ->
     if pixels.shape[2] == 2:
         warn(f"{path}: grey with alpha can't be written as {suffix[1:]} of this depth; written as colours with alpha")
         pixels = pixels[..., [0, 0, 0, 1]]
-    parts = {cv2.IMAGE_METADATA_EXIF: _exif(metadata), cv2.IMAGE_METADATA_ICCP: _fitting_profile(metadata, colours)}
+    exif, xmp = exif_of(metadata), None
+    jpeg = suffix in (".jpg", ".jpeg")
+    if jpeg:
+        exif, xmp = held_by_jpeg(exif, "EXIF data", path), held_by_jpeg(jpeg_xmp(metadata), "XMP data", path)
+    parts = {
+        cv2.IMAGE_METADATA_EXIF: exif,
+        cv2.IMAGE_METADATA_XMP: xmp,
+        cv2.IMAGE_METADATA_ICCP: fitting_profile(metadata, colours),
+    }
     parts = {kind: np.frombuffer(part, np.uint8) for kind, part in parts.items() if part and suffix != ".bmp"}
-    parameters = _JPEG if suffix in (".jpg", ".jpeg") else ()
+    parameters = _JPEG if jpeg else ()
     image = np.ascontiguousarray(_as_rgb(pixels))
     try:
         done, data = cv2.imencodeWithMetadata(suffix, image, list(parts), list(parts.values()), parameters)
@@ -206,25 +206,6 @@ def _encoded(pixels: np.ndarray, suffix: str, metadata: Metadata, path: Path) ->
 def _grey_with_alpha(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """A PNG file of uint8 pixels (H, W, 2)."""
     file = io.BytesIO()
-    parts = {"exif": _exif(metadata), "icc_profile": _fitting_profile(metadata, colours=False)}
+    parts = {"exif": exif_of(metadata), "icc_profile": fitting_profile(metadata, colours=False)}
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", **{k: v for k, v in parts.items() if v})
     return file.getvalue()
-
-
-def _exif(metadata: Metadata) -> bytes | None:
-    """All EXIF data, with the orientation, without the prefix that only JPEG has; None where there are none."""
-    blob = metadata.exif
-    if blob is None:
-        if metadata.orientation == 1:
-            return None
-        exif = Image.Exif()
-        exif[_ORIENTATION] = metadata.orientation
-        blob = exif.tobytes()
-    return blob.removeprefix(b"Exif\0\0")
-
-
-def _fitting_profile(metadata: Metadata, colours: bool) -> bytes | None:
-    """The ICC profile, if it is one for such an image."""
-    profile = metadata.icc_profile
-    space = profile[16:20] if profile else b""
-    return profile if space == (b"RGB " if colours else b"GRAY") else None

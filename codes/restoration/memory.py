@@ -19,12 +19,15 @@ _BASE_BYTES, _BYTES_PER_FILTER = 200, 95
 
 def budget(device: torch.device, gigabytes: float | None = None) -> float:
     """Bytes to plan with: most of what is free on the device, and no more than this process may have of `gigabytes`."""
-    if device.type == "cuda":
-        free, taken = torch.cuda.mem_get_info(device)[0], torch.cuda.memory_allocated(device)
-    else:
-        free, taken = min([psutil.virtual_memory().available, *_container()]), psutil.Process().memory_info().rss
-    allowed = math.inf if gigabytes is None else gigabytes * 1e9 - taken
+    on_gpu = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_gpu else min([psutil.virtual_memory().available, *_container()])
+    allowed = math.inf if gigabytes is None else gigabytes * 1e9 - taken(device)
     return max(0.0, min(SPARE * free, allowed))
+
+
+def taken(device: torch.device) -> int:
+    """Bytes of the device's memory that this process has already."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
 
 
 def network_bytes(network: nn.Module) -> int:

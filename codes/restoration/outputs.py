@@ -1,5 +1,7 @@
 """Where results are written: beside nothing that is an input, over nothing without leave."""
 
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,3 +54,16 @@ def refuse_conflicts(written: Sequence[Path], inputs: Iterable[Path]) -> None:
     for target, count in Counter(written).items():
         if count > 1:
             raise UserError(f"{target}: would be written for two of the images; rename one of them")
+
+
+def check_folders(written: Iterable[Path]) -> None:
+    """Raise UserError where a folder of these files can't be made or written, which else only shows after the work."""
+    for folder in sorted({path.parent for path in written}):
+        existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not existing.is_dir():
+            raise UserError(f"{existing}: is no folder; choose another --output")
+        try:
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except OSError as error:
+            raise UserError(f"{existing}: can't be written ({error.strerror}); choose another --output") from None

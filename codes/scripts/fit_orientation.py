@@ -6,7 +6,7 @@ Every validation image is taken at several noise levels, in colour and grey, and
 highlights; with its kernel, with two others, and, sharp, with a kernel that never blurred it. Writes what
 each case shows to results/published/orientation_fit.csv, and what crops of several sizes show with their kernel to
 orientation_crops.csv, by which the certainty is fitted; orientation_sizes.csv has how often the side is right, by size.
-Prints the constants and how right the checks are; the share of warnings is from fits that leave the judged image out.
+Prints the constants and how right the checks are. Both checks are judged by fits that leave the judged images out.
 """
 
 import argparse
@@ -22,7 +22,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from codes.data.degradation import blurred, seed_of
 from codes.data.images import to_8bit
 from codes.data.triples import TripleDataset
-from codes.restoration.orientation import SURE, gather, is_symmetric
+from codes.restoration.orientation import FEWEST_GRADIENTS, SURE, gather, is_symmetric
 from codes.utils.arguments import positive
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_csv
@@ -38,6 +38,8 @@ SIDES = (32, 48, 64, 96, 128, 192, 256)
 OTHERS = (7, 11)
 """The other kernels of an image are those of the images so many places on."""
 FALSE_ALARMS = 0.05
+FOLDS = 5
+"""Parts of the images, each of which is judged by the certainty that is fitted to the others."""
 
 
 def photographs(count: int) -> Iterator[tuple[str, int, np.ndarray, np.ndarray, np.ndarray]]:
@@ -135,19 +137,32 @@ def fitted_certainty(rows: Sequence[dict[str, object]]) -> tuple[float, float]:
     return min(grid, key=lambda c: np.logaddexp(0, -c[0] * contrast * n / (n + c[1])).mean())
 
 
-def by_size(rows: Sequence[dict[str, object]], certainty: tuple[float, float]) -> list[dict[str, object]]:
-    """Rows of SIZE_COLUMNS: how often the sign of the contrast is right, and how certain it seemed."""
+def held_out_certainty(rows: Sequence[dict[str, object]]) -> np.ndarray:
+    """How certain each of the rows of CROP_COLUMNS seems by the images of the other parts."""
+    part = np.array([int(row["image"]) % FOLDS for row in rows])
+    contrast, n = (np.array([float(row[key]) for row in rows]) for key in ("contrast", "gradients"))
+    sure = np.full(len(rows), 0.5)
+    for fold in set(part):
+        others = [row for row, of in zip(rows, part, strict=True) if of != fold]
+        slope, few = fitted_certainty(others or rows)
+        judged = (part == fold) & (n >= FEWEST_GRADIENTS)
+        sure[judged] = 1 / (1 + np.exp(-slope * np.abs(contrast) * n / (n + few)))[judged]
+    return sure
+
+
+def by_size(rows: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    """Rows of SIZE_COLUMNS: how often the sign of the contrast is right, and how certain it seemed, held out."""
     summary = []
+    right, certain = np.array([float(row["contrast"]) > 0 for row in rows]), held_out_certainty(rows)
     for side in SIDES:
-        chosen = [row for row in rows if int(row["size"]) == side]
-        if not chosen:
+        chosen = np.array([int(row["size"]) == side for row in rows])
+        if not chosen.any():
             continue
-        contrast, n = (np.array([float(row[key]) for row in chosen]) for key in ("contrast", "gradients"))
-        sure = 1 / (1 + np.exp(-certainty[0] * np.abs(contrast) * n / (n + certainty[1])))
-        told = sure >= SURE
-        values = (contrast > 0).mean(), told.mean(), (contrast > 0)[told].mean() if told.any() else 0, sure.mean()
-        row = {"crop": side, "images": len(chosen)}
-        summary.append(row | dict(zip(SIZE_COLUMNS[2:], (f"{value:.3f}" for value in values), strict=True)))
+        told = chosen & (certain >= SURE)
+        of_told = f"{right[told].mean():.3f}" if told.any() else "-"
+        row = {"crop": side, "images": int(chosen.sum()), "right": f"{right[chosen].mean():.3f}"}
+        row |= {"sure": f"{told.sum() / chosen.sum():.3f}", "right_of_sure": of_told}
+        summary.append(row | {"mean_certainty": f"{certain[chosen].mean():.3f}"})
     return summary
 
 
@@ -169,19 +184,28 @@ def logistic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return weights
 
 
+def held_out_warnings(rows: Sequence[dict[str, object]]) -> np.ndarray:
+    """Whether each of the rows of COLUMNS is warned of, by weights and a limit fitted without its image."""
+    images = np.array([str(row["image"]) for row in rows])
+    right = np.array([row["kernel"] == "right" for row in rows])
+    x, warned = features(rows), np.zeros(len(rows), bool)
+    for image in set(images):
+        others = images != image if len(set(images)) > 1 else np.ones(len(rows), bool)
+        scores = x @ logistic(x[others], right[others].astype(float))
+        limit = np.quantile(scores[others & right], FALSE_ALARMS)
+        warned[images == image] = scores[images == image] < limit
+    return warned
+
+
 def report(rows: Sequence[dict[str, object]], cropped: Sequence[dict[str, object]]) -> str:
     """The constants, and how often the checks are right."""
-    kinds, images = (np.array([row[key] for row in rows]) for key in ("kernel", "image"))
+    kinds = np.array([row["kernel"] for row in rows])
     right = kinds == "right"
     contrast = np.array([float(row["contrast"]) for row in rows])[right]
     x, y = features(rows), right.astype(float)
     weights = logistic(x, y)
     weights[2] -= np.quantile((x @ weights)[right], FALSE_ALARMS)
-    scores = np.empty(len(rows))
-    for image in set(images):
-        others = images != image
-        scores[~others] = x[~others] @ logistic(x[others], y[others])
-    warned = scores < np.quantile(scores[right], FALSE_ALARMS)
+    warned = held_out_warnings(rows)
     overshoot = np.array([float(row["overshoot"]) for row in rows])
     lines = [
         "CERTAINTY = ({:.3g}, {:.3g})".format(*fitted_certainty(cropped)),
@@ -204,7 +228,7 @@ def main(argv: Sequence[str]) -> int:
     write_csv(arguments.output, rows, COLUMNS)
     cropped = list(crops(arguments.images))
     write_csv(arguments.crops, cropped, CROP_COLUMNS)
-    write_csv(arguments.sizes, by_size(cropped, fitted_certainty(cropped)), SIZE_COLUMNS)
+    write_csv(arguments.sizes, by_size(cropped), SIZE_COLUMNS)
     print(report(rows, cropped))
     return 0
 

@@ -107,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         if weights.is_file():
             load_weights(network, weights)
         flop = flop_by_part(network, *blurry_and_kernel(one))
-        parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.2f}"} for part, count in flop.items()]
+        parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.3f}"} for part, count in flop.items()]
         rows += measure(one, network.to(device), sum(flop.values()), arguments.runs, device)
     write_csv(arguments.output, rows, COLUMNS)
     parts_file = arguments.output.with_name(f"{arguments.output.stem}_parts.csv")

@@ -52,7 +52,10 @@ def main(argv: Sequence[str]) -> int:
     blurry, kernel = example(height, width, side)
     with torch.no_grad():
         program = torch.export.export(
-            network, (blurry, kernel), dynamic_shapes=open_sizes() if arguments.dynamic else None
+            network,
+            (blurry, kernel),
+            dynamic_shapes=open_sizes() if arguments.dynamic else None,
+            prefer_deferred_runtime_asserts_over_guards=arguments.dynamic,
         )
         check(program.module(), network, blurry, kernel)
         if arguments.dynamic:

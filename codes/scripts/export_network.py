@@ -4,8 +4,9 @@
         --size 256 256 --kernel 35 --out tiny_256_35.pt2
 
 Elsewhere `torch.export.load(file).module()(blurry, kernel)` restores, without this repository, images (1, 3, H, W)
-with kernels (1, h, w) of these sizes (docs/performance.md says why not of others). With --aot AOTInductor compiles the network for these sizes on this machine, which takes minutes and a C++
-compiler; `torch._inductor.aoti_load_package(file)(blurry, kernel)` restores then.
+with kernels (1, h, w) of these sizes (docs/performance.md says why not of others). With --aot AOTInductor compiles
+the network on this machine, which takes minutes and a C++ compiler; what restores then is
+`torch._inductor.aoti_load_package(file)(blurry, kernel)`.
 """
 
 import argparse

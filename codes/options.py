@@ -138,6 +138,14 @@ def network_options(content: Any, where: str) -> NetworkOptions:
         raise UserError(_explain(_NetworkGroup, error, where)) from None
 
 
+def network_of_file(path: str | Path) -> NetworkOptions:
+    """The network of a test or training option file. Raises UserError where it has no network_G, or a wrong one."""
+    content = read_yaml(path)
+    if not isinstance(content, dict) or "network_G" not in content:
+        raise UserError(f"{path}: network_G: is required but missing")
+    return network_options(content["network_G"], str(path))
+
+
 def dump_options(options: Options) -> str:
     """The resolved options as YAML, under the keys of the option files."""
     return to_yaml(options.model_dump(by_alias=True, exclude_none=True))

@@ -45,13 +45,18 @@ class LiteralDSDNet(nn.Module):
         return (first - second).view(batch, channels, *size) / gain
 
     def unet(self, net: nn.Module, x: Tensor) -> Tensor:
-        def up(block: nn.Module, low: Tensor, skip: Tensor) -> Tensor:
-            return block.m(torch.cat([block.u(low, output_size=skip.shape[-2:]), skip], 1))
+        def applied(layers: nn.Sequential, x: Tensor) -> Tensor:
+            for layer in layers:
+                x = nn.Conv2d.forward(layer, x) if isinstance(layer, nn.Conv2d) else layer(x)
+            return x
 
-        x1 = net.d1.d(x)
-        x2 = net.d2.d(x1)
-        x3 = net.d3.d(x2)
-        return up(net.u0, up(net.u1, up(net.u2, up(net.u3, net.bot(x3), x3), x2), x1), x)
+        def up(block: nn.Module, low: Tensor, skip: Tensor) -> Tensor:
+            return applied(block.m, torch.cat([block.u(low, output_size=skip.shape[-2:]), skip], 1))
+
+        x1 = applied(net.d1.d, x)
+        x2 = applied(net.d2.d, x1)
+        x3 = applied(net.d3.d, x2)
+        return up(net.u0, up(net.u1, up(net.u2, up(net.u3, applied(net.bot, x3), x3), x2), x1), x)
 
     def newton(self, r, m_n, m_p, m_d, F, G, kernel: Tensor, pull: float) -> Tensor:
         """(m_n sum_i p_i T_i* T_i' + d_j |K|^2 S_j* S_j' + pull)^-1 r at every frequency of the zero-padded image."""

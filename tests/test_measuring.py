@@ -13,6 +13,7 @@ from codes.models.factory import build_preset
 from codes.restoration import orientation
 from codes.scripts import (
     benchmark,
+    benchmark_training,
     check_parity,
     fit_orientation,
     measure_crossover,
@@ -41,6 +42,39 @@ def test_benchmark(tmp_path, monkeypatch):
     assert len(parts) == 2 * 7
     assert all(float(row["gflop"]) >= 0 for row in parts)
     assert (tmp_path / "speed_parts.png").stat().st_size > 0
+
+
+def test_benchmark_of_an_option_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "PEAK_SIDE", 64)
+    monkeypatch.setattr(benchmark, "AT", "16x20:3")
+    monkeypatch.setattr(benchmark, "RUNS", 1)
+    option_file, output = tmp_path / "two.yml", tmp_path / "speed.csv"
+    option_file.write_text("network_G: {preset: tiny, nb: 1, nf_p: 2, nf_d: 2}\n")
+    assert run_command_line(benchmark.main, ["-opt", str(option_file), "--output", str(output)]) == 0
+    assert [(row["network"], row["size"], row["kernel"], row["runs"]) for row in read_csv(output)] == [
+        ("two", "16x20", "3", "1")
+    ] * 3
+    for network, message in (("{preset: plus_e}", "no literal version"), ("{preset: lite}", "unknown preset 'lite'")):
+        option_file.write_text(f"network_G: {network}\n")
+        assert run_command_line(benchmark.main, ["-opt", str(option_file)]) == 1
+        assert message in capsys.readouterr().err
+    option_file.write_text("name: x\n")
+    assert run_command_line(benchmark.main, ["-opt", str(option_file)]) == 1
+    assert capsys.readouterr().err == f"error: {option_file}: network_G: is required but missing\n"
+
+
+def test_training_benchmark(tmp_path):
+    """Of an option file; rows of another setting stay."""
+    option_file, output = tmp_path / "two.yml", tmp_path / "training_speed.csv"
+    option_file.write_text("network_G: {preset: tiny, nb: 2, nf_p: 2, nf_d: 2}\n")
+    arguments = ["--patch", "16", "--kernel", "3", "--runs", "1", "--output", str(output)]
+    for network in (["-opt", str(option_file)], ["--filters", "1", "--stages", "1"]):
+        assert run_command_line(benchmark_training.main, [*arguments, *network]) == 0
+    steps = ["literal", "ours, float32", "ours, bfloat16", "ours, float32, checkpoint_stages"]
+    networks = ["two"] * 4 + ["light, N=M=1, T=1"] * 4
+    rows = read_csv(output)
+    assert [(row["step"], row["network"]) for row in rows] == list(zip(steps * 2, networks, strict=True))
+    assert all(float(row["ratio"]) > 0 for row in rows)
 
 
 def test_operations_by_part():
@@ -80,7 +114,8 @@ def test_check_parity(shared, tmp_path):
     ("script", "arguments"),
     [
         (benchmark, ["--runs", "0"]),
-        (benchmark, ["--cases", "plus_e:9x9:3"]),
+        (benchmark, ["--cases", "lite:9x9:3"]),
+        (benchmark, ["--cases", "light:9x9:3", "-opt", "options/train/own.yml"]),
         (benchmark, ["--cases", "light:9:3"]),
         (benchmark, ["--cases", "light:9x9:-1"]),
         (measure_crossover, ["--runs", "x"]),

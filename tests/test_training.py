@@ -337,7 +337,7 @@ def test_average_is_the_exponential_one() -> None:
     expected = 1.0
     for iteration, weight in enumerate((3.0, -2.0, 5.0), 1):
         torch.nn.init.constant_(network.weight, weight)
-        average.update(network, iteration)
+        average.update(iteration)
         decay = min(0.25, (1 + iteration) / (10 + iteration))
         expected = decay * expected + (1 - decay) * weight
         assert average.network.weight.item() == pytest.approx(expected)
@@ -349,9 +349,21 @@ def test_average_follows_the_weights() -> None:
     with torch.no_grad():
         network.weight += 1
     for iteration in range(1, 400):
-        average.update(network, iteration)
+        average.update(iteration)
     torch.testing.assert_close(average.network.weight, network.weight)
     assert Average(network, 0.9).network.weight is not network.weight
+
+
+def test_without_decay_the_average_is_a_copy_of_the_weights() -> None:
+    network = torch.nn.Linear(2, 2)
+    average = Average(network, decay=0.0)
+    with torch.no_grad():
+        network.weight += 1
+    average.update(1)
+    kept = average.network
+    torch.testing.assert_close(kept.weight, network.weight, rtol=0, atol=0)
+    assert kept.weight is not network.weight
+    assert not kept.training
 
 
 def test_maxout_equals_grouped_convolutions() -> None:

@@ -1,12 +1,13 @@
 """Time networks against the literal version of their stages, side by side.
 
     python codes/scripts/benchmark.py
-    python codes/scripts/benchmark.py --cases light:481x321:19 tiny:256x256:35 --runs 5
+    python codes/scripts/benchmark.py --cases light:481x321:19 options/train/own.yml:256x256:35 --runs 7
 
-A case is preset:HxW:side of the kernel; without --cases those of the published table. The literal
-version (tests/reference.py) has direct convolutions, MaxPool3d and every term computed anew, with the
-same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of matrices in both
-(what the machine can do at this moment) run in turn in one process, and medians are taken.
+A case is network:HxW:side of the kernel, the network a preset or the network_G of an option file (with the
+weights of Models/, or random ones); without --cases those of the published table. `-opt FILE` is short for the
+case FILE:481x321:19. The literal version (tests/reference.py) has direct convolutions, MaxPool3d and every term
+computed anew, with the same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of
+matrices in both (what the machine can do at this moment) run in turn in one process, and medians are taken.
 
 Writes results/published/speed.csv, and beside it speed_parts.csv (operations by part) and speed_parts.png:
 seconds, CPU seconds, how many times the literal version's speed, the share of the machine's peak in
@@ -14,6 +15,7 @@ the same precision, MiB above the loaded weights, and the largest difference fro
 """
 
 import argparse
+import copy
 import os
 import sys
 import time
@@ -33,18 +35,30 @@ from tqdm import tqdm
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.metrics.complexity import flop_by_part
-from codes.models.factory import build_preset
-from codes.models.registry import PRESETS
+from codes.models.archs.cgnet import CGNet
+from codes.models.archs.cgnet_fft import CGNetFFT
+from codes.models.archs.cgnet_zero import CGNetZero
+from codes.models.archs.denoised_solver import Denoised
+from codes.models.archs.dsdnet import DSDNet
+from codes.models.archs.newton import Newton
+from codes.models.archs.shrinkage import Maxout, SoftMaxout
+from codes.models.factory import build_network
+from codes.models.registry import PRESETS, NetworkOptions
 from codes.models.restorer import Restorer
 from codes.models.weights import load_weights
+from codes.options import network_of_file, network_options
 from codes.utils.arguments import available_device, positive
-from codes.utils.errors import run_command_line
+from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, write_atomic, write_csv
 from codes.utils.memory import peak_memory
 from tests.reference import LiteralDSDNet
 
 OUTPUT = ROOT / "results" / "published" / "speed.csv"
 CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35", "light:1024x768:19")
+AT = "481x321:19"
+RUNS, LONG_RUNS = 5, 3
+LONG_ROUND = 60.0
+"""seconds of one run of every version, from which on LONG_RUNS are enough"""
 PEAK_SIDE = 2048
 """of the square matrices whose product tells the machine's peak"""
 PRECISIONS = ("float32", "bfloat16")
@@ -54,12 +68,13 @@ COLUMNS = (*SETTING, "version", *FIGURES, "runs", "threads", "torch")
 
 
 class Case(NamedTuple):
-    preset: str
+    network: str
+    """a preset or an option file"""
     size: tuple[int, int]
     kernel: int
 
     def setting(self) -> dict[str, object]:
-        return {"network": self.preset, "size": "x".join(map(str, self.size)), "kernel": self.kernel}
+        return {"network": Path(self.network).stem, "size": "x".join(map(str, self.size)), "kernel": self.kernel}
 
 
 class Run(NamedTuple):
@@ -73,8 +88,11 @@ class Run(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=case, nargs="+", default=[case(text) for text in CASES], metavar="CASE")
-    parser.add_argument("--runs", type=positive, default=2, help="runs of each, after one to warm up, default 2")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--cases", type=case, nargs="+", default=[case(text) for text in CASES], metavar="CASE")
+    what.add_argument("-opt", type=lambda path: case(f"{path}:{AT}"), nargs="+", dest="cases", metavar="FILE")
+    runs_help = f"runs of each, after one to warm up; default {RUNS}, or {LONG_RUNS} of more than {LONG_ROUND:.0f} s"
+    parser.add_argument("--runs", type=positive, help=runs_help)
     parser.add_argument("--device", default="cpu", help="cpu or cuda, default cpu")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
@@ -82,12 +100,14 @@ def main(argv: Sequence[str]) -> int:
     rows, parts = [], []
     for one in arguments.cases:
         torch.manual_seed(0)
-        network = build_preset(one.preset)
-        weights = ROOT / "Models" / f"dsdnet_{one.preset}.safetensors"
+        network = build_network(network_named(one.network))
+        if not has_literal(network):
+            raise UserError(f"{one.network}: tests/reference.py has no literal version of this network")
+        weights = ROOT / "Models" / f"dsdnet_{one.setting()['network']}.safetensors"
         if weights.is_file():
             load_weights(network, weights)
         flop = flop_by_part(network, *blurry_and_kernel(one))
-        parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.2f}"} for part, count in flop.items()]
+        parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.3f}"} for part, count in flop.items()]
         rows += measure(one, network.to(device), sum(flop.values()), arguments.runs, device)
     write_csv(arguments.output, rows, COLUMNS)
     parts_file = arguments.output.with_name(f"{arguments.output.stem}_parts.csv")
@@ -98,22 +118,32 @@ def main(argv: Sequence[str]) -> int:
 
 
 def case(text: str) -> Case:
-    """preset:HxW:side. Raises ArgumentTypeError."""
+    """network:HxW:side. Raises ArgumentTypeError."""
     try:
-        preset, size, kernel = text.split(":")
+        network, size, kernel = text.rsplit(":", 2)
         height, width = size.split("x")
-        parsed = Case(preset, (positive(height), positive(width)), positive(kernel))
+        parsed = Case(network, (positive(height), positive(width)), positive(kernel))
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form light:481x321:19") from None
-    if preset not in literal_presets():
-        known = ", ".join(literal_presets())
-        raise argparse.ArgumentTypeError(f"no literal version of the preset '{preset}': one of {known}")
+    if network not in PRESETS and Path(network).suffix not in (".yml", ".yaml"):
+        known = ", ".join(PRESETS)
+        raise argparse.ArgumentTypeError(f"'{network}' is no option file (.yml) and none of {known}")
     return parsed
 
 
-def literal_presets() -> list[str]:
-    """The presets that the literal version can be made of."""
-    return [name for name in PRESETS if PRESETS[name]["which_model_G"] == "DSDNet"]
+def network_named(name: str) -> NetworkOptions:
+    """The options of a preset or of an option file. Raises UserError."""
+    return network_options({"preset": name}, name) if name in PRESETS else network_of_file(name)
+
+
+def has_literal(network: torch.nn.Module) -> bool:
+    """Whether the literal version can be made of it."""
+    if type(network) is not DSDNet:
+        return False
+    solver = network.solver.solver if isinstance(network.solver, Denoised) else network.solver
+    solvers = (Newton,) if isinstance(network.solver, Denoised) else (CGNet, CGNetZero, CGNetFFT)
+    shrinkages = {type(shrink) for shrink in (*network.shrink_v, *network.shrink_z)}
+    return type(solver) in solvers and shrinkages <= {Maxout, SoftMaxout}
 
 
 def blurry_and_kernel(case: Case) -> tuple[Tensor, Tensor]:
@@ -122,20 +152,21 @@ def blurry_and_kernel(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def measure(
-    case: Case, network: torch.nn.Module, flop: float, runs: int, device: torch.device
+    case: Case, network: torch.nn.Module, flop: float, runs: int | None, device: torch.device
 ) -> list[dict[str, object]]:
     """One row for each version of a case."""
     blurry, kernel = (tensor.to(device) for tensor in blurry_and_kernel(case))
     literal = LiteralDSDNet(network)
     versions: dict[str, Callable[[], Tensor]] = {"literal": lambda: literal(blurry, kernel)}
     for precision in PRECISIONS:
-        restorer = Restorer(build_preset(case.preset), device, precision)
-        restorer.network.load_state_dict(network.state_dict())
+        restorer = Restorer(copy.deepcopy(network), device, precision)
         versions[f"ours, {precision}"] = lambda restorer=restorer: restored(restorer, blurry, kernel)
         matrix = torch.rand(PEAK_SIDE, PEAK_SIDE, device=device, dtype=getattr(torch, precision))
         versions[f"peak, {precision}"] = lambda matrix=matrix: matrix @ matrix
-    measured: dict[str, list[Run]] = {name: [] for name in versions}
-    for _ in tqdm(range(runs + 1), desc=":".join(map(str, case.setting().values())), unit=" rounds"):
+    measured = {name: [timed(version, device)] for name, version in versions.items()}
+    if runs is None:
+        runs = RUNS if sum(first.seconds for (first,) in measured.values()) < LONG_ROUND else LONG_RUNS
+    for _ in tqdm(range(runs), desc=":".join(map(str, case.setting().values())), unit=" rounds"):
         for name, version in versions.items():
             measured[name].append(timed(version, device))
     truth = measured["literal"][-1].result

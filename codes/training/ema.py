@@ -9,16 +9,27 @@ from torch import nn
 class Average:
     """A copy of the network whose weights follow the trained ones.
 
-    Early on the decay is smaller than `decay`, so that the random start is soon forgotten.
+    Early on the decay is smaller than `decay`, so that the random start is soon forgotten. With a
+    decay of 0 they are the trained ones, and are copied when they are asked for, not at every step.
     """
 
     def __init__(self, network: nn.Module, decay: float):
-        self.decay = decay
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay, self._trained = decay, network
+        self._network = copy.deepcopy(network).eval().requires_grad_(False)
+
+    @property
+    def network(self) -> nn.Module:
+        """The copy, in eval mode."""
+        if not self.decay:
+            self._follow(0.0)
+        return self._network
+
+    def update(self, iteration: int) -> None:
+        """Take in the weights after `iteration` steps."""
+        if self.decay:
+            self._follow(min(self.decay, (1 + iteration) / (10 + iteration)))
 
     @torch.no_grad()
-    def update(self, network: nn.Module, iteration: int) -> None:
-        """Take in the weights after `iteration` steps."""
-        decay = min(self.decay, (1 + iteration) / (10 + iteration))
-        own, new = list(self.network.parameters()), [p.detach() for p in network.parameters()]
+    def _follow(self, decay: float) -> None:
+        own, new = list(self._network.parameters()), [p.detach() for p in self._trained.parameters()]
         torch._foreach_lerp_(own, new, 1 - decay)

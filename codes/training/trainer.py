@@ -64,14 +64,15 @@ class Trainer:
             stages = self._forward(blurry, batch.kernel, stages=True, **self._masked(batch))
         loss, terms = self.loss(stages, batch)
         loss.backward()
-        limit = self.recipe.grad_clip or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
+        norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         figures = torch.stack([loss.detach(), norm, *terms.values()]).float()
         if self.group.world_size > 1:
             dist.all_reduce(figures)
             figures /= self.group.world_size
         values = figures.tolist()
         if math.isfinite(values[0]) and math.isfinite(values[1]):
+            if self.recipe.grad_clip and values[1] > self.recipe.grad_clip:
+                nn.utils.clip_grads_with_norm_(self.network.parameters(), self.recipe.grad_clip, norm)
             self.optimizer.step()
             self.skipped_in_a_row = 0
         else:
@@ -79,7 +80,7 @@ class Trainer:
             self.skipped_in_a_row += 1
         self.scheduler.step()
         self.iteration += 1
-        self.average.update(self.network, self.iteration)
+        self.average.update(self.iteration)
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
     def _masked(self, batch: Sample) -> dict[str, Tensor]:

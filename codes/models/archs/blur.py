@@ -75,12 +75,7 @@ def centre(kernel_size: tuple[int, int]) -> tuple[int, int]:
 
 
 def fast_length(length: int) -> int:
-    """The next length of a fast transform: a multiple of 4 (odd lengths take twice the time) of small factors.
-
-    Where torch.export leaves the sizes open, the length itself: a table of lengths would fix them.
-    """
-    if isinstance(length, torch.SymInt):
-        return length
+    """The next length of a fast transform: a multiple of 4 (odd lengths take twice the time) of small factors."""
     return 4 * next_fast_len(-(-length // 4))
 
 
@@ -141,7 +136,8 @@ class Blur:
         if kernel.dim() not in (3, 4) or kernel.numel() == 0:
             raise ValueError(f"a kernel is (B, h, w) or (B, C, h, w), not {tuple(kernel.shape)}")
         self.kernel = kernel if kernel.dim() == 4 else kernel[:, None]
-        self.size, self.kernel_size = (size[0], size[1]), (kernel.shape[-2], kernel.shape[-1])
+        self.size = (int(size[0]), int(size[1]))
+        self.kernel_size = (int(kernel.shape[-2]), int(kernel.shape[-1]))
         if border == "circular" and any(k > s for k, s in zip(self.kernel_size, self.size, strict=True)):
             raise ValueError(f"a circular border needs an image of at least the kernel's {self.kernel_size}")
         self._padded_size = tuple(s + k - 1 for s, k in zip(self.size, self.kernel_size, strict=True))

@@ -90,8 +90,7 @@ def _adjoint(a: Tensor, weight: Tensor) -> Tensor:
 def _correlation(x: Tensor, weight: Tensor) -> Tensor:
     """conv2d(x, weight, padding=MARGIN), of several pixels at once on a CPU where one's few results
     would leave most of a vector register empty: pixels side by side are taken as channels of one."""
-    packs = x.device.type == "cpu" and isinstance(x.shape[-1], int)  # of a known width: torch.export may leave it open
-    pack = min(LARGEST_PACK, REGISTER // weight.shape[0]) if packs else 1
+    pack = min(LARGEST_PACK, REGISTER // weight.shape[0]) if x.device.type == "cpu" else 1
     if pack < 2:
         return nnf.conv2d(x, weight, padding=MARGIN)
     width = x.shape[-1]

@@ -20,10 +20,8 @@ def gradient_power(size: tuple[int, int], device: torch.device, dtype: torch.dty
 
     Returns (H, W//2+1) for a real transform of an image of size (H, W).
     """
-    # Not torch.fft.fftfreq: torch.export could not leave the size open.
-    rows = torch.arange(size[0], device=device, dtype=dtype)[:, None]
-    rows = torch.minimum(rows, size[0] - rows) * (1 / size[0])
-    columns = torch.arange(size[1] // 2 + 1, device=device, dtype=dtype)[None] * (1 / size[1])
+    rows = torch.fft.fftfreq(size[0], device=device, dtype=dtype)[:, None]
+    columns = torch.fft.rfftfreq(size[1], device=device, dtype=dtype)[None]
     return 4 - 2 * torch.cos(2 * torch.pi * rows) - 2 * torch.cos(2 * torch.pi * columns)
 
 

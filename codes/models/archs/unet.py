@@ -1,6 +1,5 @@
 """The U-Net of the released CGNet: four halvings of the resolution, plain convolutions."""
 
-import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
@@ -42,18 +41,11 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         first, *others = self.m
         of_up, of_skip = first.weight.chunk(2, 1)
-        x = conv3x3(self._upsampled(x, skip.shape[-2:]), of_up, first.bias)
+        x = conv3x3(self.u(x, output_size=skip.shape[-2:]), of_up, first.bias)
         x += conv3x3(skip, of_skip)
         for layer in others:
             x = layer(x)
         return x
-
-    def _upsampled(self, x: Tensor, size: torch.Size) -> Tensor:
-        if isinstance(size[0], torch.SymInt):
-            # Where torch.export leaves the size open it cannot follow the module's choice of a padding.
-            x = nnf.conv_transpose2d(x, self.u.weight, self.u.bias, stride=2, padding=1, output_padding=1)
-            return x[..., : size[0], : size[1]]
-        return self.u(x, output_size=size)
 
 
 class UNet(nn.Module):

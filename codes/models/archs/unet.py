@@ -1,6 +1,5 @@
 """The U-Net of the released CGNet: four halvings of the resolution, plain convolutions."""
 
-import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from codes.models.archs.layout import autocasted

@@ -793,3 +793,17 @@ def test_blur_by_channel(random):
     x, k = torch.rand(1, 3, 20, 24), torch.rand(1, 3, 5, 5)
     each = torch.cat([Blur(k[:, c], (20, 24))(x[:, c : c + 1]) for c in range(3)], 1)
     torch.testing.assert_close(Blur(k, (20, 24))(x), each)
+
+
+def test_memory_is_planned_for_the_stages_that_are_kept(monkeypatch):
+    """With memory for the image but not for its stages too, it is restored in tiles."""
+    network, sizes = small_network(), []
+    needed = memory.network_bytes(network) + memory.held_bytes(network, every=False)
+    monkeypatch.setattr("codes.restoration.deblurring.budget", lambda *_: needed * 400 * 400)
+    forward = network.forward
+    monkeypatch.setattr(network, "forward", lambda y, *args, **keys: sizes.append(y.shape) or forward(y, *args, **keys))
+    image, kernel = np.full((400, 400, 3), 0.5, np.float32), np.full((3, 3), 1 / 9)
+    Deblurrer(network).stages(image, kernel, every=False)
+    assert sizes == [(1, 3, 400, 400)]
+    Deblurrer(network).stages(image, kernel, every=True)
+    assert len(sizes) > 2

@@ -15,7 +15,7 @@ from codes.models.archs.blur import Blur, odd_sized
 from codes.models.restorer import as_batch, as_image
 from codes.restoration.ensemble import TRANSFORMS, averaged
 from codes.restoration.masks import filled
-from codes.restoration.memory import HELD_BYTES, X0_BYTES, budget, network_bytes, taken
+from codes.restoration.memory import X0_BYTES, budget, held_bytes, network_bytes, taken
 from codes.restoration.tiling import MULTIPLE, Tile, blended, plan, smallest_side
 from codes.utils.errors import UserError
 
@@ -98,7 +98,7 @@ class Deblurrer:
     def _tiled(self, y: Tensor, k: Tensor, m: Tensor | None, every: bool, bar: tqdm, passes: int) -> Sequence[Tensor]:
         """The stages' images of a batch (B, C, H, W) on the CPU, tile by tile."""
         size = (y.shape[-2], y.shape[-1])
-        side, at_once = self._layout(y, k)
+        side, at_once = self._layout(y, k, held_bytes(self.network, every) * _pixels(y))
         tiles = plan(size, side, overlap_of(k))
         bar.total = passes * len(tiles)
         x0 = Hx0 = None
@@ -133,13 +133,16 @@ class Deblurrer:
         device = self.device if fits else torch.device("cpu")
         return self.network.initial(y.to(device), k.to(device)).cpu()
 
-    def _layout(self, y: Tensor, k: Tensor) -> tuple[int, bool]:
-        """Side of the tiles, at least the image's for all of it, and whether x0 is computed of the whole image."""
+    def _layout(self, y: Tensor, k: Tensor, held: float) -> tuple[int, bool]:
+        """Side of the tiles, at least the image's for all of it, and whether x0 is computed of the whole image.
+
+        held: bytes of memory that the whole image takes all the while.
+        """
         whole = math.ceil(max(y.shape[-2:]) / MULTIPLE) * MULTIPLE
         least, pixels = smallest_side(overlap_of(k)), _pixels(y)
         if self.settings.tile == "off":
             return max(whole, least), True
-        room = budget(torch.device("cpu"), self.settings.gigabytes) - HELD_BYTES * pixels
+        room = budget(torch.device("cpu"), self.settings.gigabytes) - held
         at_once = X0_BYTES * pixels <= room
         if self.settings.tile != "auto":
             side = self.settings.tile // MULTIPLE * MULTIPLE
@@ -153,15 +156,15 @@ class Deblurrer:
             return max(whole, least), True
         # In a batch of single channels every image takes its share.
         share = pixels / (y.shape[-1] * y.shape[-2])
-        self._check_limit(share * min(least, y.shape[-2]) * min(least, y.shape[-1]), pixels)
+        self._check_limit(share * min(least, y.shape[-2]) * min(least, y.shape[-1]), held)
         side = math.isqrt(max(0, int(fitting / share)))
         return max(min(side, LARGEST_SIDE) // MULTIPLE * MULTIPLE, least), at_once
 
-    def _check_limit(self, tile: float, image: float) -> None:
-        """Raise UserError where a tile of so many pixels of an image of so many takes more than is allowed."""
+    def _check_limit(self, tile: float, held: float) -> None:
+        """Raise UserError where a tile of so many pixels, with what is held beside, takes more than is allowed."""
         limit = self.settings.gigabytes
-        held = HELD_BYTES * image if self.device.type == "cpu" else 0
-        needed = (taken(self.device) + held + network_bytes(self.network) * tile) / 1e9
+        beside = taken(self.device) + (held if self.device.type == "cpu" else 0)
+        needed = (beside + network_bytes(self.network) * tile) / 1e9
         if limit is not None and limit < needed:
             enough = math.ceil(10 * needed) / 10
             raise UserError(

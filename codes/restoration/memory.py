@@ -11,8 +11,10 @@ SPARE = 0.8
 """Share of the free memory that is planned with."""
 X0_BYTES = 200
 """A pixel, for x0 of an image of three channels at once."""
-HELD_BYTES = 80
+_HELD_BYTES = 80
 """A pixel of the whole image: its values, x0 and the result, while tiles are restored."""
+_STAGE_BYTES = 12
+"""A pixel of every further image of three channels in float32."""
 _BASE_BYTES, _BYTES_PER_FILTER = 200, 95
 """A pixel, for the network: a part of its own and one for each of its filters."""
 
@@ -34,6 +36,11 @@ def network_bytes(network: nn.Module) -> int:
     """Bytes a pixel that DSDNet or DSDNet+ takes beyond its input and result."""
     filters = network.F[0].out_channels + network.G[0].out_channels
     return _BASE_BYTES + _BYTES_PER_FILTER * filters
+
+
+def held_bytes(network: nn.Module, every: bool) -> int:
+    """Bytes a pixel of the whole image that are held while its tiles are restored; `every`: with all stages' images."""
+    return _HELD_BYTES + (_STAGE_BYTES * network.n_iter if every else 0)
 
 
 def _container() -> list[int]:

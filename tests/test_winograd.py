@@ -7,6 +7,14 @@ import torch.nn.functional as nnf
 from codes.models.archs import winograd
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("batch", "channels", "filters", "height", "width"),
     [(2, 5, 3, 8, 8), (1, 4, 6, 9, 7), (2, 3, 2, 1, 13), (1, 2, 2, 2, 3), (3, 4, 4, 17, 22)],
@@ -44,3 +52,13 @@ def test_only_where_it_pays(x, filters, taken):
     result = winograd.conv3x3(x.contiguous(memory_format=torch.channels_last), weight)
     assert (type(result.grad_fn).__name__ == "_WinogradBackward") == taken
     assert type(winograd.conv3x3(x, weight).grad_fn).__name__ != "_WinogradBackward"  # channels-first
+
+
+def test_neither_without_gradients_nor_with_several_threads(monkeypatch):
+    x = torch.rand(1, 96, 24, 24).contiguous(memory_format=torch.channels_last)
+    weight = torch.rand(96, 96, 3, 3, requires_grad=True)
+    monkeypatch.setattr(winograd, "_Winograd", None)  # would fail
+    with torch.no_grad():
+        winograd.conv3x3(x, weight)
+    torch.set_num_threads(2)
+    winograd.conv3x3(x, weight)

@@ -72,7 +72,8 @@ class Conv3x3(nn.Conv2d):
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """conv2d(x, weight, bias, padding=1), x (B, C, H, W), weight (N, C, 3, 3): by Winograd's transforms where it pays.
 
-    That is on a CPU, in float32, for enough channels in channels-last layout and enough pixels.
+    That is in training by one thread a process, on a CPU, in float32, for enough channels in channels-last layout and
+    enough pixels. What lies between the products is no work for several threads, and gains nothing in inference.
     """
     if _pays(x, weight):
         return _Winograd.apply(x, weight, bias)
@@ -81,7 +82,9 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _pays(x: Tensor, weight: Tensor) -> bool:
     return (
-        not torch.compiler.is_compiling()
+        torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and torch.get_num_threads() == 1
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and min(weight.shape[:2]) >= LEAST_CHANNELS

@@ -29,6 +29,8 @@ SLOW = (
     "pip install -r requirements-demo.txt",
     "python codes/demo.py",
     "python codes/scripts/benchmark_training.py",
+    "python codes/test.py -opt options/test/bfloat16.yml",
+    "python codes/scripts/compare_precision.py",
 )
 """Beginnings of the commands that take more than a minute."""
 ELSEWHERE = (
@@ -38,6 +40,7 @@ ELSEWHERE = (
     "sh run_tests.sh -m slow",
     "pip install -r requirements-demo.txt",
     "python codes/demo.py",
+    'python codes/scripts/compare_precision.py "table2/DSDNet-Tiny (ours)" bfloat16',
 )
 """Commands with a test of their own, those that run the tests, one of hours, and one that asks the network."""
 QUICKSTART = (

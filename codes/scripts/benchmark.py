@@ -3,8 +3,8 @@
     python codes/scripts/benchmark.py
     python codes/scripts/benchmark.py --cases light:481x321:19 options/train/own.yml:256x256:35 --runs 7
 
-A case is network:HxW:side of the kernel, the network a preset or the network_G of an option file (with the
-weights of Models/, or random ones); without --cases those of the published table. `-opt FILE` is short for the
+A case is network:HxW:side of the kernel, the network a preset (with the weights of Models/ if they are there) or
+the network_G of an option file (with random weights); without --cases those of the published table. `-opt FILE` is short for the
 case FILE:481x321:19. The literal version (tests/reference.py) has direct convolutions, MaxPool3d and every term
 computed anew, with the same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of
 matrices in both (what the machine can do at this moment) run in turn in one process, and medians are taken.
@@ -98,14 +98,19 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     device = available_device(arguments.device)
     rows, parts = [], []
+    settings = [tuple(one.setting().values()) for one in arguments.cases]
+    if len(set(settings)) < len(settings):
+        raise UserError("--cases: two cases have the same name, size and kernel; leave one out or rename its option file")
     for one in arguments.cases:
         torch.manual_seed(0)
         network = build_network(network_named(one.network))
         if not has_literal(network):
             raise UserError(f"{one.network}: tests/reference.py has no literal version of this network")
-        weights = ROOT / "Models" / f"dsdnet_{one.setting()['network']}.safetensors"
-        if weights.is_file():
+        weights = ROOT / "Models" / f"dsdnet_{one.network}.safetensors"
+        if one.network in PRESETS and weights.is_file():
             load_weights(network, weights)
+        elif one.network not in PRESETS:
+            leave_the_start(network)
         flop = flop_by_part(network, *blurry_and_kernel(one))
         parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.3f}"} for part, count in flop.items()]
         rows += measure(one, network.to(device), sum(flop.values()), arguments.runs, device)
@@ -125,10 +130,19 @@ def case(text: str) -> Case:
         parsed = Case(network, (positive(height), positive(width)), positive(kernel))
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form light:481x321:19") from None
+    if parsed.kernel % 2 == 0:
+        raise argparse.ArgumentTypeError(f"'{text}': the literal version takes kernels of odd sides only")
     if network not in PRESETS and Path(network).suffix not in (".yml", ".yaml"):
         known = ", ".join(PRESETS)
         raise argparse.ArgumentTypeError(f"'{network}' is no option file (.yml) and none of {known}")
     return parsed
+
+
+def leave_the_start(network: torch.nn.Module) -> None:
+    """Move all weights a little: a network that starts as the identity would show no difference between versions."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
 
 
 def network_named(name: str) -> NetworkOptions:

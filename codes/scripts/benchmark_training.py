@@ -50,8 +50,8 @@ COLUMNS = ("step", "network", *SETTING, "seconds", "cpu_seconds", "ratio", "mib"
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-opt", metavar="FILE", help="an option file, in place of --filters and --stages")
-    parser.add_argument("--filters", type=positive, default=8, help="N = M, default 8")
-    parser.add_argument("--stages", type=positive, default=3, help="T, default 3")
+    parser.add_argument("--filters", type=positive, help="N = M, default 8")
+    parser.add_argument("--stages", type=positive, help="T, default 3")
     parser.add_argument("--batch", type=positive, default=4, help="default 4")
     parser.add_argument("--patch", type=positive, default=96, help="default 96")
     parser.add_argument("--kernel", type=positive, default=35, help="default 35")
@@ -94,11 +94,13 @@ def main(argv: Sequence[str]) -> int:
 def chosen(arguments: argparse.Namespace) -> tuple[NetworkOptions, str]:
     """The network's options and its name in the table. Raises UserError."""
     if arguments.opt:
+        if arguments.filters or arguments.stages:
+            raise UserError("-opt: the option file has the filters and stages; leave out --filters and --stages")
         options, name = network_of_file(arguments.opt), Path(arguments.opt).stem
         if not has_literal(build_network(options)):
             raise UserError(f"{arguments.opt}: tests/reference.py has no literal version of this network")
         return options, name
-    N, T = arguments.filters, arguments.stages
+    N, T = arguments.filters or 8, arguments.stages or 3
     options = network_options({"preset": "light", "nf_p": N, "nf_d": N, "nb": T, "nf_n": 16}, "network")
     return options, f"light, N=M={N}, T={T}"
 

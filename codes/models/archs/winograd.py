@@ -84,6 +84,7 @@ def _pays(x: Tensor, weight: Tensor) -> bool:
     return (
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
         and torch.get_num_threads() == 1
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -118,7 +119,7 @@ def _convolution(x: Tensor, weight: Tensor, bias: Tensor | None, adjoint: bool =
     channels = weight.shape[1 if adjoint else 0]
     filters = weight.permute(2, 3, 0, 1).reshape(9, -1)
     transform = _OF_FILTER.flip(1) if adjoint else _OF_FILTER  # the adjoint has the filters turned by 180 degrees
-    result = torch.empty(batch, channels, height, width, memory_format=torch.channels_last)
+    result = x.new_empty(batch, channels, height, width).to(memory_format=torch.channels_last)
     rows = result.permute(0, 2, 3, 1)
     for top, patches in _patches(x):
         products = patches.new_empty(*patches.shape[:2], channels)

@@ -8,6 +8,7 @@ import torch
 
 from codes.data import preparation
 from codes.metrics.complexity import flop_by_part
+from codes.metrics.evaluation import COLUMNS as SCORE_COLUMNS
 from codes.models.archs.blur import Blur
 from codes.models.factory import build_preset
 from codes.restoration import orientation
@@ -15,6 +16,7 @@ from codes.scripts import (
     benchmark,
     benchmark_training,
     check_parity,
+    compare_precision,
     fit_orientation,
     measure_crossover,
     measure_identity,
@@ -252,3 +254,23 @@ def test_masks(tmp_path, random):
     assert [(row["mask"], row["images"]) for row in rows] == [("none", "1"), ("auto", "1")]
     assert len(read_csv(tmp_path / "each" / "dsdnet_tiny.csv")) == 2
     assert run_command_line(measure_masks.main, ["--data", str(tmp_path)]) == 1
+
+
+def test_precision_is_compared_image_by_image(tmp_path, capsys):
+    for run, psnrs in (("full", {"a": 30.0, "b": 28.0}), ("half", {"b": 27.96, "a": 30.02})):
+        rows = [dict.fromkeys(SCORE_COLUMNS, 0.5) | {"set": "S", "image": k, "psnr": v} for k, v in psnrs.items()]
+        write_csv(tmp_path / run / "per_image.csv", rows, SCORE_COLUMNS)
+    output = tmp_path / "precision.csv"
+    folders = ["--results", str(tmp_path), "--output", str(output)]
+    assert run_command_line(compare_precision.main, ["full", "half", *folders]) == 0
+    assert read_csv(output)[0] == {"set": "S", "images": "2", "mean_loss_db": "0.0100", "worst_loss_db": "0.0400"}
+    assert run_command_line(compare_precision.main, ["full", "none", *folders]) == 1
+    assert "holds no scores" in capsys.readouterr().err
+
+
+def test_cases_that_clash_and_even_kernels_are_refused_before_the_work(capsys):
+    assert run_command_line(benchmark.main, ["--cases", "tiny:8x8:3", "tiny:8x8:3"]) == 1
+    assert "two have the same name" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        benchmark.main(["--cases", "tiny:8x8:4"])
+    assert "odd sides" in capsys.readouterr().err

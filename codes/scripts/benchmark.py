@@ -4,10 +4,10 @@
     python codes/scripts/benchmark.py --cases light:481x321:19 options/train/own.yml:256x256:35 --runs 7
 
 A case is network:HxW:side of the kernel, the network a preset (with the weights of Models/ if they are there) or
-the network_G of an option file (with random weights); without --cases those of the published table. `-opt FILE` is short for the
-case FILE:481x321:19. The literal version (tests/reference.py) has direct convolutions, MaxPool3d and every term
-computed anew, with the same weights, in float32. It, ours in float32, ours in bfloat16 and a large product of
-matrices in both (what the machine can do at this moment) run in turn in one process, and medians are taken.
+the network_G of an option file (with random weights); without --cases those of the published table. `-opt FILE`
+is short for the case FILE:481x321:19. The literal version (tests/reference.py) has direct convolutions, MaxPool3d
+and every term computed anew, with the same weights, in float32. It, ours in float32, ours in bfloat16 and a large
+product of matrices in both (what the machine can do at this moment) run in turn in one process, and medians are taken.
 
 Writes results/published/speed.csv, and beside it speed_parts.csv (operations by part) and speed_parts.png:
 seconds, CPU seconds, how many times the literal version's speed, the share of the machine's peak in
@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> int:
     rows, parts = [], []
     settings = [tuple(one.setting().values()) for one in arguments.cases]
     if len(set(settings)) < len(settings):
-        raise UserError("--cases: two cases have the same name, size and kernel; leave one out or rename its option file")
+        raise UserError("--cases: two have the same name, size and kernel; leave one out or rename its option file")
     for one in arguments.cases:
         torch.manual_seed(0)
         network = build_network(network_named(one.network))

@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--out {arguments.out}: the file's name has to end in .pt2")
     network = build_preset(arguments.preset)
     load_pretrained(network, arguments.weights)
+    network.requires_grad_(False)  # what is exported works in place, which autograd would refuse
     blurry, kernel = example(*arguments.size, arguments.kernel)
     with torch.no_grad():
         program = torch.export.export(network, (blurry, kernel))

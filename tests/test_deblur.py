@@ -421,7 +421,7 @@ def test_a_memory_that_cannot_be_kept_to_is_told_with_what_is_needed(project, we
     monkeypatch.setattr("codes.restoration.memory.taken", lambda device: 600_000_000)
     assert call(project, weights, "--memory", "0.6") == 1
     (error,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
-    assert error.startswith("error: memory 0.6 GB: this image and kernel need 0.7 GB even in the smallest tiles")
+    assert "blurry.png: memory 0.6 GB: this image and kernel need 0.7 GB even in the smallest tiles" in error
     assert not (project / "out").exists()
     assert call(project, weights, "--memory", "0.7") == 0
 

@@ -807,3 +807,44 @@ def test_memory_is_planned_for_the_stages_that_are_kept(monkeypatch):
     assert sizes == [(1, 3, 400, 400)]
     Deblurrer(network).stages(image, kernel, every=True)
     assert len(sizes) > 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [("size", "not a readable TIFF"), ("strip", "missing from the file"), ("alpha", "by alpha")]
+)
+def test_tiff_files_that_would_be_read_wrongly_are_refused(change, message, tmp_path):
+    path, extra = tmp_path / "a.tif", ["assocalpha"] if change == "alpha" else ["unassalpha"]
+    tifffile.imwrite(path, np.full((9, 8, 4), 90, np.uint8), photometric="rgb", extrasamples=extra)
+    tag = {"size": "ImageLength", "strip": "StripByteCounts"}.get(change)
+    if tag:
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            file.pages[0].tags[tag].overwrite(0)
+    with pytest.raises(UserError, match=message):
+        read_photo(path)
+
+
+def test_a_profile_too_large_for_jpeg_is_left_out_with_a_warning(tmp_path, capsys):
+    profile = SRGB + bytes(70_000)
+    write_photo(tmp_path / "a.jpg", Photo(np.full((9, 8, 3), 90, np.uint8), Metadata(icc_profile=profile)))
+    assert "jpg holds no ICC profile of 70," in capsys.readouterr().err
+    assert read_photo(tmp_path / "a.jpg").metadata.icc_profile is None
+
+
+def test_xmp_data_behind_the_pixels_of_a_png_are_found(tmp_path):
+    write_photo(tmp_path / "a.png", Photo(np.full((9, 8, 3), 90, np.uint8), Metadata(orientation=6, xmp=b"<x/>")))
+    data = (tmp_path / "a.png").read_bytes()
+    start = data.index(b"iTXt") - 4
+    length = int.from_bytes(data[start : start + 4], "big") + 12
+    chunk, rest = data[start : start + length], data[:start] + data[start + length :]
+    (tmp_path / "b.png").write_bytes(rest[:-12] + chunk + rest[-12:])
+    assert read_photo(tmp_path / "b.png").metadata == read_photo(tmp_path / "a.png").metadata
+    assert read_photo(tmp_path / "b.png").metadata.xmp == b"<x/>"
+
+
+def test_memory_that_earlier_images_left_is_not_counted(monkeypatch):
+    network = small_network()
+    monkeypatch.setattr("codes.restoration.deblurring.taken", lambda device: 100_000_000)
+    deblurrer = Deblurrer(network, settings=Settings(gigabytes=1.0))
+    for name in ("deblurring", "memory"):
+        monkeypatch.setattr(f"codes.restoration.{name}.taken", lambda device: 2_000_000_000)
+    deblurrer.stages(np.full((40, 40, 3), 0.5, np.float32), np.full((3, 3), 1 / 9))

@@ -60,6 +60,7 @@ class Deblurrer:
     ):
         self.device, self.settings, self.progress = torch.device(device), settings, progress
         self.network = network.to(self.device).eval()
+        self._before = taken(self.device)  # later on what was given back may count still
 
     @torch.inference_mode()
     def stages(
@@ -163,7 +164,7 @@ class Deblurrer:
     def _check_limit(self, tile: float, held: float) -> None:
         """Raise UserError where a tile of so many pixels, with what is held beside, takes more than is allowed."""
         limit = self.settings.gigabytes
-        beside = taken(self.device) + (held if self.device.type == "cpu" else 0)
+        beside = self._before + (held if self.device.type == "cpu" else 0)
         needed = (beside + network_bytes(self.network) * tile) / 1e9
         if limit is not None and limit < needed:
             enough = math.ceil(10 * needed) / 10

@@ -5,6 +5,7 @@ and the orientation tag is carried through. PNG, JPEG and TIFF keep all metadata
 """
 
 import io
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,9 @@ from codes.restoration.metadata import (
 from codes.restoration.pixels import as_float, as_integers
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
+
+# What is wrong with a file is said in one line, by us.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_SUFFIXES = (".tif", ".tiff")
@@ -119,6 +123,10 @@ def _read_tiff(data: bytes, path: str | Path) -> Photo:
             page = file.pages[0]
             if page.size > 8 * Image.MAX_IMAGE_PIXELS:
                 raise UserError(f"{path}: claims {page.size:,} values, which is refused")
+            if 0 in (*page.databytecounts, *page.dataoffsets):
+                raise UserError(f"{path}: parts of the image are missing from the file; is it damaged?")
+            if tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
+                raise UserError(f"{path}: its colours are multiplied by alpha; store it with unassociated alpha")
             kind, axes, bits = page.photometric, page.axes, int(np.max(page.bitspersample))
             pixels = page.asarray()
             metadata = metadata_of_tiff(data, page)
@@ -132,6 +140,8 @@ def _read_tiff(data: bytes, path: str | Path) -> Photo:
         raise UserError(f"{path}: a TIFF image of kind {getattr(kind, 'name', kind)}; grey or RGB is needed")
     if axes == "SYX":
         pixels, axes = np.moveaxis(pixels, 0, 2), "YXS"
+    if pixels.ndim != len(axes) or not pixels.size:
+        raise UserError(f"{path}: not a readable TIFF image (its size is missing); is it damaged?")
     if axes not in ("YX", "YXS"):
         raise UserError(f"{path}: an image with axes {axes}; a plain grey or RGB image is needed")
     pixels = pixels[..., None] if axes == "YX" else pixels
@@ -182,14 +192,15 @@ def _encoded(pixels: np.ndarray, suffix: str, metadata: Metadata, path: Path) ->
     if pixels.shape[2] == 2:
         warn(f"{path}: grey with alpha can't be written as {suffix[1:]} of this depth; written as colours with alpha")
         pixels = pixels[..., [0, 0, 0, 1]]
-    exif, xmp = exif_of(metadata), None
+    exif, xmp, profile = exif_of(metadata), None, fitting_profile(metadata, colours)
     jpeg = suffix in (".jpg", ".jpeg")
     if jpeg:
         exif, xmp = held_by_jpeg(exif, "EXIF data", path), held_by_jpeg(jpeg_xmp(metadata), "XMP data", path)
+        profile = held_by_jpeg(profile, "ICC profile", path)
     parts = {
         cv2.IMAGE_METADATA_EXIF: exif,
         cv2.IMAGE_METADATA_XMP: xmp,
-        cv2.IMAGE_METADATA_ICCP: fitting_profile(metadata, colours),
+        cv2.IMAGE_METADATA_ICCP: profile,
     }
     parts = {kind: np.frombuffer(part, np.uint8) for kind, part in parts.items() if part and suffix != ".bmp"}
     parameters = _JPEG if jpeg else ()

@@ -46,6 +46,8 @@ def metadata_of(opened: Image.Image) -> Metadata:
     """Of a PNG, JPEG or BMP file."""
     try:
         with warnings.catch_warnings(action="ignore"):
+            if opened.format == "PNG":
+                opened.load()  # what stands behind the pixels
             exif = opened.getexif()
         orientation = _valid(exif.get(ORIENTATION, 1))
         blob = opened.info.get("exif") or (exif.tobytes() if exif else None)
@@ -107,7 +109,7 @@ def held_by_jpeg(part: bytes | None, what: str, where: object) -> bytes | None:
     """The part, if it is not too large for JPEG; else a warning."""
     if part is None or len(part) <= _JPEG_SEGMENT:
         return part
-    warn(f"{where}: jpg holds no {what} of {len(part):,} bytes; they are left out")
+    warn(f"{where}: jpg holds no {what} of {len(part):,} bytes; left out")
     return None
 
 

@@ -72,7 +72,10 @@ def restore(
         valid = clipped_highlights(blurry)
     else:
         valid = None if mask is None else checked_mask(mask, blurry.shape[:2])
-    images = deblurrer.stages(blurry, kernel, valid, every)
+    try:
+        images = deblurrer.stages(blurry, kernel, valid, every)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     if not np.isfinite(images[-1]).all():
         raise UserError(f"{where}: the restored image holds values that are not finite")
     stages = [pixels_of(values._replace(colours=image), pixels.dtype) for image in images]

@@ -4,7 +4,6 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from statistics import median
 from unittest.mock import patch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.models.archs import filters, winograd
+from codes.models.archs import filters
 
 SIDE = 256
 KERNEL = 25
@@ -48,7 +47,7 @@ def complexity(network: nn.Module) -> Complexity:
 @torch.no_grad()
 def convolution_flop(network: nn.Module, image: Tensor, kernel: Tensor) -> int:
     """Operations of all convolutions of one restoration; Fourier transforms are not among them."""
-    with _direct(), FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         network(image, kernel)
     return counter.get_flop_counts()["Global"].get(torch.ops.aten.convolution, 0)
 
@@ -73,8 +72,7 @@ def flop_by_part(network: nn.Module, image: Tensor, kernel: Tensor) -> dict[str,
     transforms = {torch.ops.aten._fft_r2c: _fft, torch.ops.aten._fft_c2r: _fft}
     counter = FlopCounterMode(display=False, custom_mapping=transforms)
     # Without the zeros beside packed filters: they are how, not what, is computed.
-    packs = patch.object(filters, "LARGEST_PACK", 1)
-    with FakeTensorMode(allow_non_fake_inputs=True) as shapes, packs, _direct(), counter:
+    with FakeTensorMode(allow_non_fake_inputs=True) as shapes, patch.object(filters, "LARGEST_PACK", 1), counter:
         network(shapes.from_tensor(image), shapes.from_tensor(kernel))
     counts = {name: _by_kind(flop) for name, flop in counter.get_flop_counts().items()}
     names = {name: name.partition(".")[2] for name in counts}
@@ -85,11 +83,6 @@ def flop_by_part(network: nn.Module, image: Tensor, kernel: Tensor) -> dict[str,
     convolutions, transforms = counts["Global"]
     modules = sum(parts.values()) - parts["initialisation"]
     return {**parts, "filters": convolutions - modules, "blur": transforms - parts["initialisation"]}
-
-
-def _direct() -> AbstractContextManager:
-    """Without Winograd's transforms, whose products are fewer than those of the convolutions that are counted."""
-    return patch.object(winograd, "LEAST_CHANNELS", math.inf)
 
 
 def _by_kind(flop: dict) -> tuple[float, float]:

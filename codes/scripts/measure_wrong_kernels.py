@@ -35,6 +35,9 @@ COLUMNS = ("condition", "image", "blur", "kernel", "contrast", "overshoot")
 PUBLISHED = ROOT / "results" / "published" / "orientation_wrong.csv"
 SUMMARY_COLUMNS = ("blur", "kernel", "cases", "warned", "share")
 NOISE_LEVELS = (0.3, 1, 5)
+"""percent"""
+DRAWN = ((8, 24), (0, 180), (2.5, 7), (1.2, 3))
+"""least and largest: length (pixels) and angle (degrees) of a motion, radius of a disk, sigma of a Gaussian (pixels)"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,12 +65,15 @@ def main(argv: Sequence[str]) -> int:
 def cases(
     number: int, photos: Sequence[tuple[str, int, np.ndarray, np.ndarray, np.ndarray]]
 ) -> list[dict[str, object]]:
-    """Rows of COLUMNS of an image, of those of `photographs`."""
+    """Rows of COLUMNS of an image, of those of `photographs`: blurry (H, W, C) from 0 to 1, kernels (h, w) of sum 1."""
     random = np.random.RandomState(1000 + number)
-    drawn = [(random.uniform(8, 24), random.uniform(0, 180), random.uniform(2.5, 7), random.uniform(1.2, 3))]
-    drawn += [(random.uniform(8, 24), random.uniform(0, 180), random.uniform(2.5, 7), random.uniform(1.2, 3))]
-    (length, angle, radius, sigma), others = drawn
-    wrong = {"motion": motion(*others[:2]), "disk": disk(others[2]), "gaussian": gaussian(others[3])}
+    length, angle, radius, sigma = (random.uniform(*ends) for ends in DRAWN)
+    other_length, other_angle, other_radius, other_sigma = (random.uniform(*ends) for ends in DRAWN)
+    wrong = {
+        "motion": motion(other_length, other_angle),
+        "disk": disk(other_radius),
+        "gaussian": gaussian(other_sigma),
+    }
     rows = []
     for condition, of, blurry, _, _ in photos:
         if of == number:
@@ -111,21 +117,23 @@ def cases(
 
 
 def ground_truth(number: int) -> np.ndarray:
-    """A sharp validation image."""
+    """A sharp validation image (H, W, 3), from 0 to 1."""
     folder = ROOT / "Datasets" / "Validation"
     return TripleDataset(folder / "GT", folder / "Noise_01", folder / "Kernel")[number].ground_truth
 
 
 def disk(radius: float) -> np.ndarray:
+    """A kernel (h, w) of sum 1."""
     return kernel_of(f"disk:{radius!r}")
 
 
 def gaussian(sigma: float) -> np.ndarray:
+    """A kernel (h, w) of sum 1."""
     return kernel_of(f"gaussian:{sigma!r}")
 
 
 def row(condition: str, number: int, blur: str, name: str, blurry: np.ndarray, kernel: np.ndarray) -> dict[str, object]:
-    """A row of COLUMNS."""
+    """A row of COLUMNS of what an image (H, W, C) shows with a kernel (h, w)."""
     evidence = gather(blurry, kernel)
     shown = f"{evidence.contrast:.5f}", f"{evidence.overshoot:.6f}"
     return dict(zip(COLUMNS, (condition, number, blur, name, *shown), strict=True))

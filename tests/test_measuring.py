@@ -160,7 +160,7 @@ def test_orientation_of_a_small_set(tmp_path, capsys):
 @pytest.mark.slow
 def test_fit_orientation(tmp_path, capsys):
     if not (ROOT / "Datasets" / "Validation").is_dir():
-        pytest.skip("Datasets/Validation is not there: codes/scripts/prepare_datasets.py --source ../shared/data makes it")
+        pytest.skip("Datasets/Validation is not there: prepare_datasets.py --source ../shared/data makes it")
     output = tmp_path / "fit.csv"
     crops, sizes = tmp_path / "crops.csv", tmp_path / "sizes.csv"
     outputs = ["--output", str(output), "--crops", str(crops), "--sizes", str(sizes)]
@@ -203,7 +203,7 @@ def test_an_image_is_not_judged_by_itself():
 @pytest.mark.slow
 def test_wrong_kernels(tmp_path):
     if not (ROOT / "Datasets" / "Validation").is_dir():
-        pytest.skip("Datasets/Validation is not there: codes/scripts/prepare_datasets.py --source ../shared/data makes it")
+        pytest.skip("Datasets/Validation is not there: prepare_datasets.py --source ../shared/data makes it")
     paths = ["--specs", str(tmp_path / "specs.csv"), "--output", str(tmp_path / "wrong.csv")]
     for _ in range(2):
         assert run_command_line(measure_wrong_kernels.main, ["--images", "1", *paths]) == 0
@@ -213,7 +213,7 @@ def test_wrong_kernels(tmp_path):
 
 def test_tiling(tmp_path):
     if not (ROOT / "Datasets" / "Train").is_dir():
-        pytest.skip("Datasets/Train is not there: codes/scripts/prepare_datasets.py --source ../shared/data makes it")
+        pytest.skip("Datasets/Train is not there: prepare_datasets.py --source ../shared/data makes it")
     arguments = ["--size", "160", "176", "--kernels", "1", "--sides", "48", "64", "--output", str(tmp_path)]
     assert run_command_line(measure_tiling.main, arguments) == 0
     (row,) = read_csv(tmp_path / "tiling.csv")
@@ -231,7 +231,7 @@ def test_identity(tmp_path):
 
 def test_large(tmp_path):
     if not (ROOT / "Datasets" / "Train").is_dir():
-        pytest.skip("Datasets/Train is not there: codes/scripts/prepare_datasets.py --source ../shared/data makes it")
+        pytest.skip("Datasets/Train is not there: prepare_datasets.py --source ../shared/data makes it")
     output = tmp_path / "large.csv"
     assert run_command_line(measure_large.main, ["--size", "64", "80", "--kernel", "5", "--output", str(output)]) == 0
     (row,) = read_csv(output)

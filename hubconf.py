@@ -82,7 +82,7 @@ def plus_p(weights: Weights = None) -> nn.Module:
 
 
 def dsdnet_tiny(pretrained: bool = False, weights: Weights = None) -> nn.Module:
-    """Ours, of 8 + 8 filters; `pretrained`: with the weights in this repository."""
+    """Ours: 4 stages of 8 + 8 filters; `pretrained`: with the weights in this repository."""
     return _with_weights(_build_preset("tiny"), _TINY if pretrained else weights)
 
 

@@ -28,7 +28,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate
-from codes.models.factory import build_network, load_pretrained
+from codes.models.factory import build_network, load_denoiser, load_pretrained
 from codes.models.restorer import choose_device
 from codes.models.weights import save_weights
 from codes.options import Method, dump_options, load_options
@@ -63,13 +63,15 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     device = training_device(options, group)
     torch.manual_seed(recipe.manual_seed)
     network = build_network(options.network_G).to(device)
-    if train_set.masks and not network.solver.takes_mask:
-        raise UserError(
-            f"datasets.train.masks: the x-step '{options.network_G.solver}' takes no mask; leave the key out"
-        )
+    if train_set.masks and not getattr(network, "takes_mask", False):
+        part = getattr(options.network_G, "solver", None)
+        what = f"the x-step '{part}'" if part else options.network_G.which_model_G
+        raise UserError(f"datasets.train.masks: {what} takes no mask; leave the key out")
     state = read_state(options, folder)
     if options.path.pretrain_model_G is not None and not state:
         load_pretrained(network, options.path.pretrain_model_G, options.path.strict_load)
+    if options.path.pretrain_denoiser is not None and not state:
+        load_denoiser(network, options.path.pretrain_denoiser)
     trainer = Trainer(network, recipe, device, group)
     if state:
         if not accept_changes:

@@ -13,6 +13,8 @@ from codes.models.archs.cgnet_fft import CGNetFFT
 from codes.models.archs.cgnet_zero import CGNetZero
 from codes.models.archs.denoised_solver import Denoised
 from codes.models.archs.dsdnet import DSDNet
+from codes.models.archs.newton_prior import NewtonPrior
+from codes.models.archs.noise import estimate_noise
 from codes.models.archs.shrinkage import SoftMaxout
 
 
@@ -72,6 +74,52 @@ class LiteralDSDNet(nn.Module):
         spectrum = torch.linalg.solve(system, torch.fft.fft2(r, s=size).permute(0, 2, 3, 1)[..., None])[..., 0]
         return torch.fft.ifft2(spectrum.permute(0, 3, 1, 2)).real[..., : r.shape[2], : r.shape[3]]
 
+    def newton_prior(self, t: int, F, G, kernel: Tensor, w: Tensor, of_prior: Tensor, of_data: Tensor) -> Tensor:
+        """(w sum_i p_i T_i* T_i' + d_j |K|^2 S_j* S_j' + pull)^-1 (of_prior + K* of_data), the kernel's reach around
+        the image included: of_prior is zero there, of_data fades from the border's values."""
+        solver, (height, width), (h, w_) = self.net.solver, of_data.shape[-2:], kernel.shape[-2:]
+        top, left = (h - 1) // 2, (w_ - 1) // 2
+        extended = nnf.pad(of_data, (left, left, top, top), mode="replicate")
+        for row in range(top):
+            extended[:, :, [row, -1 - row]] *= (row + 1) / (top + 1)
+        for column in range(left):
+            extended[..., [column, -1 - column]] *= (column + 1) / (left + 1)
+        size = [4 * next_fast_len(-(-length // 4)) for length in extended.shape[-2:]]
+
+        def powers(bank: Tensor, weights: Tensor) -> Tensor:
+            T = torch.fft.fft2(bank, s=size)
+            return torch.einsum("i,ichw,idhw->hwcd", weights.to(T.dtype), T, T.conj())
+
+        centred = nnf.pad(kernel, (0, size[1] - w_, 0, size[0] - h)).roll((-top, -left), (-2, -1))
+        K_adjoint = torch.fft.fft2(centred)[..., None, None]
+        system = w[:, None, None, None, None] * powers(F, solver.log_prior[t].exp())
+        system = system + K_adjoint.abs().square() * powers(G, solver.log_data[t].exp())
+        system = system + solver.pull * torch.eye(of_data.shape[1])
+        padded = nnf.pad(of_prior, (left, left, top, top))
+        a, b = (torch.fft.fft2(r, s=size).permute(0, 2, 3, 1)[..., None] for r in (padded, extended))
+        spectrum = torch.linalg.solve(system, a + K_adjoint * b)[..., 0]
+        step = torch.fft.ifft2(spectrum.permute(0, 3, 1, 2)).real
+        return step[..., top : top + height, left : left + width]
+
+    def denoised(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The denoising U-Net at half resolution."""
+        net, (height, width) = self.net.solver.denoiser, x.shape[-2:]
+
+        def blocks(stack: nn.Sequential, a: Tensor) -> Tensor:
+            for block in stack:
+                a = a + block.second(torch.relu(block.first(a)))
+            return a
+
+        padded = nnf.pad(x, (0, -width % 8, 0, -height % 8), mode="replicate")
+        half = nn.PixelUnshuffle(2)(padded)
+        first = net.head(torch.cat([half, sigma[:, None, None, None] * torch.ones_like(half[:, :1])], 1))
+        one = blocks(net.down[0], first)
+        two = blocks(net.down[1], net.halvings[0](one))
+        three = blocks(net.bottom, net.halvings[1](two))
+        two = blocks(net.up[1], net.doublings[1](three) + two)
+        one = blocks(net.up[0], net.doublings[0](two) + one)
+        return x - nn.PixelShuffle(2)(net.tail(one + first))[..., :height, :width]
+
     def forward(self, blurry: Tensor, kernel: Tensor, mask: Tensor | None = None) -> Tensor:
         net, solver = self.net, self.net.solver
         weights = solver.solver if isinstance(solver, Denoised) else solver
@@ -80,6 +128,8 @@ class LiteralDSDNet(nn.Module):
         x = net.initialise(y, k)
         u_i = u_j = 0
         for t in range(net.n_iter):
+            if net.dual_shares is not None:
+                u_i, u_j = net.dual_shares[t, 0] * u_i, net.dual_shares[t, 1] * u_j
             weight_F, weight_G = net.F[t].weight, net.G[t].weight
 
             def F(x, weight=weight_F):
@@ -108,7 +158,14 @@ class LiteralDSDNet(nn.Module):
                 prior = m_n * F_adjoint(m_p**2 * F(x))
                 return prior + blur_adjoint(G_adjoint(m_d**2 * G(blur(x, k, border))), k)
 
-            if isinstance(solver, Denoised):
+            if isinstance(solver, NewtonPrior):
+                level = (estimate_noise(blurry).clamp(min=0.002) / 0.02).log()
+                w = (solver.of_prior[t, 0] + solver.of_prior[t, 1] * level).exp()
+                of_prior = w[:, None, None, None] * m_n * F_adjoint(m_p**2 * (v - u_i - F(x)))
+                of_data = m * G_adjoint(m_d**2 * (G(y) - z + u_j - G(m * blur(x, k, border))))
+                solved = x + self.newton_prior(t, weight_F, weight_G, k, w, of_prior, of_data)
+                new_x = self.denoised(solved, (solver.of_denoiser[t, 0] + solver.of_denoiser[t, 1] * level).exp())
+            elif isinstance(solver, Denoised):
                 r = m_n * F_adjoint(m_p**2 * (v - u_i - F(x)))
                 r = r + blur_adjoint(m * G_adjoint(m_d**2 * (G(y) - z + u_j - G(m * blur(x, k, border)))), k)
                 solved = x + self.newton(r, m_n, m_p, m_d, weight_F, weight_G, k, weights.pull)

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 from skimage import data as skimage_data
-from torch import Tensor
+from torch import Tensor, nn
 
 import hubconf
 from codes.data.kernel_generator import camera_shake
 from codes.models.archs.blur import Blur
+from codes.models.archs.cgnet import System
+from codes.models.archs.denoiser import DenoisingUNet
 from codes.models.archs.filters import Filters
 from codes.models.archs.initialisation import AdaptiveInitialisation, PaperInitialisation
+from codes.models.archs.newton_prior import fading
+from codes.models.archs.noise import estimate_noise
 from codes.models.archs.shrinkage import SoftMaxout
 from codes.models.factory import build_preset
 from codes.models.registry import PRESETS
@@ -75,10 +79,73 @@ def test_identity_filters_give_the_image_itself(sharp: Tensor) -> None:
     torch.testing.assert_close(filters.weight[3:].mean((-2, -1)), torch.zeros(2, 3), atol=1e-6, rtol=0)
 
 
-def test_tiny_starts_as_its_initialisation(sharp: Tensor, kernel: Tensor) -> None:
+def test_tiny_starts_as_half_quadratic_splitting(sharp: Tensor, kernel: Tensor) -> None:
+    """Before training, with a denoiser that takes nothing off, the stages come closer to y = Hx, border and all."""
     network = build_preset("tiny")
+    for parameter in network.solver.denoiser.tail.parameters():
+        nn.init.zeros_(parameter)
+    H = Blur(kernel, sharp.shape[-2:])
+    blurry = H(sharp)
     with torch.no_grad():
-        torch.testing.assert_close(network(sharp, kernel), network.initial(sharp, kernel))
+        images = [network.initial(blurry, kernel), *network(blurry, kernel, stages=True)]
+    errors = [psnr(H(x), blurry) for x in images]
+    assert min(errors[1:]) > errors[0] + 5
+    assert psnr(images[-1], sharp) > psnr(images[0], sharp)
+
+
+def test_tiny_solver_equals_the_optimum_without_borders() -> None:
+    """P r is the step to the minimum where the image is far from its borders and the weights are constants."""
+    network = build_preset("tiny", nb=1)
+    solver, k = network.solver, torch.rand(1, 5, 5)
+    k /= k.sum()
+    x, y = torch.zeros(2, 1, 3, 64, 64)
+    y[..., 30:34, 30:34] = torch.rand(3, 4, 4)
+    F, G, H = network.F[0], network.G[0], Blur(k, (64, 64), border="zero")
+    w = torch.tensor([0.3])
+    prior, data = solver.log_prior[0].exp()[:, None, None], solver.log_data[0].exp()[:, None, None]
+    with torch.no_grad():
+        s = System(x, F(x), G(H(x)), F(x), G(y), F, G, H)
+        step = solver.step(0, s, w, torch.zeros_like(x), G.adjoint(data * G(y)))
+        A = w * F.adjoint(prior * F(step)) + H.adjoint(G.adjoint(data * G(H(step)))) + solver.pull * step
+    expected = H.adjoint(G.adjoint(data * G(y)))
+    torch.testing.assert_close(A, expected.detach(), atol=2e-3 * float(expected.detach().abs().max()), rtol=0)
+
+
+def test_residual_fades_out_beyond_the_image() -> None:
+    weights = fading((5, 3), (4, 6))
+    assert weights.shape == (8, 8)
+    torch.testing.assert_close(weights[:, 3], torch.tensor([1 / 3, 2 / 3, 1, 1, 1, 1, 2 / 3, 1 / 3]))
+    torch.testing.assert_close(weights[3], torch.tensor([0.5, 1, 1, 1, 1, 1, 1, 0.5]))
+
+
+def test_tiny_estimates_the_noise_that_it_is_not_told(sharp: Tensor, kernel: Tensor) -> None:
+    network, blurry = build_preset("tiny", nb=1), degraded(sharp, kernel, 0.03)
+    with torch.no_grad():
+        estimated = network(blurry, kernel)
+        torch.testing.assert_close(network(blurry, kernel, sigma=estimate_noise(blurry)), estimated)
+        assert not torch.allclose(network(blurry, kernel, sigma=torch.tensor([0.2])), estimated, atol=1e-3)
+
+
+def test_denoiser_scales_with_its_noise(sharp: Tensor) -> None:
+    denoiser = DenoisingUNet()
+    sigma = torch.tensor([0.1])
+    with torch.no_grad():
+        once, doubled = denoiser(sharp, sigma), denoiser(2 * sharp, 2 * sigma)
+    assert once.shape == sharp.shape
+    torch.testing.assert_close(doubled, 2 * once, atol=1e-4, rtol=1e-4)
+
+
+def test_a_stage_takes_the_learned_share_of_the_duals(sharp: Tensor, kernel: Tensor) -> None:
+    keys = {"nb": 2, "solver": "newton", "nf_p": 4, "nf_d": 4}
+    learned, whole = build_preset("tiny", **keys), build_preset("tiny", **keys, duals="whole")
+    with torch.no_grad():
+        for bank in learned.F:
+            bank.weight.add_(0.02)
+        load_weights(whole, {key: value for key, value in learned.state_dict().items() if key != "dual_shares"})
+        without = learned(sharp, kernel)
+        learned.dual_shares.fill_(1.0)
+        torch.testing.assert_close(learned(sharp, kernel), whole(sharp, kernel))
+        assert not torch.allclose(without, whole(sharp, kernel), atol=1e-4)
 
 
 def test_tiny_equals_its_literal_reference(sharp: Tensor, kernel: Tensor) -> None:
@@ -89,7 +156,7 @@ def test_tiny_equals_its_literal_reference(sharp: Tensor, kernel: Tensor) -> Non
         torch.testing.assert_close(network(blurry, kernel), LiteralDSDNet(network)(blurry, kernel), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("solver", ["cgnet_fft", "newton_denoise"])
+@pytest.mark.parametrize("solver", ["cgnet_fft", "newton_denoise", "newton_prior"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_solvers_of_ours_equal_their_literal_references(
     solver: str, masked: bool, sharp: Tensor, kernel: Tensor

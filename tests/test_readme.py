@@ -94,7 +94,9 @@ def test_every_short_command_runs(checkout):
     short = [command for command in COMMANDS if not command.startswith(SLOW)]
     assert len(short) >= 8
     for command in short:
-        run(command + BRIEF if re.search(r"options/train/(tiny|tiny_start|own)\.yml", command) else command, checkout)
+        run(
+            command + BRIEF if re.search(r"options/train/(tiny|tiny_denoiser|own)\.yml", command) else command, checkout
+        )
 
 
 @pytest.mark.slow

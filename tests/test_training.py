@@ -14,7 +14,7 @@ from codes.data.images import read_image
 from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collate, draw_kernel, zero_padded
 from codes.models.archs import shrinkage
 from codes.models.archs.blur import Blur
-from codes.models.factory import build_network
+from codes.models.factory import build_network, build_preset, load_denoiser
 from codes.models.weights import save_weights
 from codes.restoration.masks import filled
 from codes.training import checkpoint
@@ -219,6 +219,43 @@ def test_masks_reach_the_network(data: Path, monkeypatch: pytest.MonkeyPatch) ->
     seen.clear()
     trainer.step(batch_of(data))
     assert set(seen) == {"stages"}
+
+
+def test_kept_images_give_the_same_samples(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, read = patches_of(data, grey=0.5), patches_of(data, grey=0.5)
+    monkeypatch.setattr(read, "_room", 0)
+    for number in (0, 1, 2, 3, 2):
+        for one, other in zip(kept[Ticket(number, 24)], read[Ticket(number, 24)], strict=True):
+            assert one is other or torch.equal(one, other)
+    assert len(kept._kept) == 2
+    assert not read._kept
+
+
+def test_denoiser_is_told_the_noise_level(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(data, network_G={"which_model_G": "Denoiser"})
+    told = []
+    monkeypatch.setattr(
+        trainer, "_forward", lambda *given, sigma, **more: told.append(sigma) or trainer.network(*given, **more)
+    )
+    batch = batch_of(data)
+    trainer.step(batch)
+    assert torch.equal(told[0], batch.sigma)
+
+
+def test_denoiser_trained_alone_becomes_the_x_steps(data: Path, tmp_path: Path) -> None:
+    alone = build_network(training_recipe.options(data, network_G={"which_model_G": "Denoiser"}).network_G)
+    save_weights(alone, tmp_path / "denoiser.safetensors")
+    network = build_preset("tiny", nf_p=4, nf_d=4, nb=2, nf_n=4)
+    load_denoiser(network, str(tmp_path / "denoiser.safetensors"))
+    noisy, sigma = torch.rand(1, 3, 16, 16), torch.tensor([0.1])
+    with torch.no_grad():
+        assert torch.equal(network.solver.denoiser(noisy, sigma), alone(noisy, torch.ones(1, 1, 1), sigma=sigma))
+    without = build_network(training_recipe.options(data).network_G)
+    with pytest.raises(UserError, match=r"path\.pretrain_denoiser: there is no denoiser in this DSDNet"):
+        load_denoiser(without, str(tmp_path / "denoiser.safetensors"))
+    save_weights(without, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=r"other\.safetensors does not fit this DenoisingUNet"):
+        load_denoiser(network, str(tmp_path / "other.safetensors"))
 
 
 def test_zero_padding_keeps_the_blur() -> None:

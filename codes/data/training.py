@@ -25,6 +25,8 @@ from codes.utils.errors import UserError
 
 MOST_DEAD = 0.01
 """Largest share of dead pixels in a masked patch."""
+KEPT_BYTES = 2**30
+"""of decoded images, at most, in each worker: reading one takes longer than all else that a patch needs"""
 NAMED = 20
 """so many of the images that are too small are named"""
 
@@ -61,6 +63,8 @@ class TrainingPatches(Dataset):
 
     def __init__(self, options: TrainSet, folder: Path, seed: int):
         self.options, self.seed = options, seed
+        self._kept: dict[int, np.ndarray] = {}
+        self._room = KEPT_BYTES
         self.paths = list_images(folder)
         largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
         sizes = {path: _size_of(path) for path in self.paths}
@@ -86,14 +90,10 @@ class TrainingPatches(Dataset):
         number, size = ticket
         options = self.options
         random = np.random.RandomState(seed_of("sample", number, seed=self.seed))
-        path = self.paths[self._image_of(number)]
-        image = read_image(path)
-        image = np.broadcast_to(image, (*image.shape[:2], 3))
+        image = self._image(self._image_of(number))
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
         image, kernel = self._turned(random, image, kernel)
         grey = options.grey > 0 and random.uniform() < options.grey
-        if grey:
-            image = np.broadcast_to(image.mean(2, keepdims=True), image.shape)
         masked = options.masks > 0 and random.uniform() < options.masks
         if masked:
             image = highlighted(random, image)
@@ -102,6 +102,8 @@ class TrainingPatches(Dataset):
         margin = max(centre(kernel.shape)) if random.uniform() < options.real_border else 0
         above, before = min(margin, top), min(margin, left)
         window = image[top - above : top + size + margin, left - before : left + size + margin]
+        if grey:
+            window = np.broadcast_to(window.mean(2, keepdims=True), window.shape)
         x = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1)))
         k = torch.from_numpy(kernel.astype(np.float32))
         inner = (..., slice(above, above + size), slice(before, before + size))
@@ -119,6 +121,15 @@ class TrainingPatches(Dataset):
             blurry = blurry.clamp(0, 1).mul(255).round().div(255)
         kernel = zero_padded(k, options.kernel_size)
         return Sample(x[inner].contiguous(), blurry, kernel, blurry - blurred, torch.tensor(sigma), mask)
+
+    def _image(self, index: int) -> np.ndarray:
+        """Sharp image `index` (H, W, 3), from memory where there is room to keep it."""
+        image = self._kept.get(index)
+        if image is None:
+            image = read_image(self.paths[index])
+            if image.nbytes <= self._room:
+                self._kept[index], self._room = image, self._room - image.nbytes
+        return np.broadcast_to(image, (*image.shape[:2], 3))
 
     def _image_of(self, number: int) -> int:
         """Every epoch shows each image once, in an order of its own."""

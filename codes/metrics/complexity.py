@@ -57,7 +57,7 @@ PARTS = {
     "Maxout": r"shrink_[vz]\.\d+",
     "HypNet": r"solver\.m_[pd]\.\d+",
     "NLNet": r"solver\.m_n\.\d+",
-    "U-Net": r"solver\.unet\.\d+",
+    "U-Net": r"solver\.(unet\.\d+|denoiser)",
 }
 """The parts of a DSDNet that are modules, as patterns of their names."""
 

@@ -5,7 +5,7 @@ from torch import nn
 import codes.models.archs  # noqa: F401  registers the networks
 from codes.models.archs.classical import ClassicalMethod
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
-from codes.models.weights import load_weights
+from codes.models.weights import load_weights, read_weights
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
 
@@ -36,6 +36,15 @@ def build_preset(name: str, **overrides: object) -> nn.Module:
 def needs_weights(network: nn.Module) -> bool:
     """False for the classical methods."""
     return not isinstance(network, ClassicalMethod)
+
+
+def load_denoiser(network: nn.Module, path: str) -> None:
+    """Load `path.pretrain_denoiser` into the network's x-step. Raises UserError where that has no denoiser."""
+    denoiser = getattr(getattr(network, "solver", None), "denoiser", None)
+    if denoiser is None:
+        raise UserError(f"path.pretrain_denoiser: there is no denoiser in this {type(network).__name__}")
+    weights = read_weights(from_root(path))
+    load_weights(denoiser, {key.removeprefix("unet."): tensor for key, tensor in weights.items()})
 
 
 def load_pretrained(network: nn.Module, path: str | None, strict: bool = True) -> None:

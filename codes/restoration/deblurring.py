@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from codes.models.archs.blur import Blur, odd_sized
+from codes.models.archs.noise import estimate_noise
 from codes.models.restorer import as_batch, as_image
 from codes.restoration.ensemble import TRANSFORMS, averaged
 from codes.restoration.masks import filled
@@ -73,7 +74,7 @@ class Deblurrer:
         Raises UserError where the memory doesn't suffice, that which is allowed can't be kept to, the
         tiles are too small for the kernel, or the network takes no mask.
         """
-        if mask is not None and not self.network.solver.takes_mask:
+        if mask is not None and not self.network.takes_mask:
             raise UserError(f"mask: the x-step of this {type(self.network).__name__} takes none")
         y, k = as_batch(self.network, blurry, kernel)
         m = None if mask is None else torch.from_numpy(mask).float()[None, None]
@@ -102,6 +103,7 @@ class Deblurrer:
         side, at_once = self._layout(y, k, held_bytes(self.network, every) * _pixels(y))
         tiles = plan(size, side, overlap_of(k))
         bar.total = passes * len(tiles)
+        sigma = estimate_noise(y) if self.network.solver.takes_sigma else None
         x0 = Hx0 = None
         if at_once:
             x0 = self._initial(y, k, m)
@@ -114,17 +116,19 @@ class Deblurrer:
                 # The tile's own H doesn't see beyond its border; what it misses of H x0 is made up for.
                 H = Blur(k, part.shape[-2:], border=self.network.padding_mode)
                 part = part + H(start) - tile.of(Hx0)
-            images = self._network(part, k, mask, start, every)
+            images = self._network(part, k, mask, start, sigma, every)
             bar.update()
             return [start, *images] if every else images
 
         return blended(restore, tiles, size)
 
-    def _network(self, y: Tensor, k: Tensor, m: Tensor | None, x0: Tensor, every: bool) -> list[Tensor]:
+    def _network(
+        self, y: Tensor, k: Tensor, m: Tensor | None, x0: Tensor, sigma: Tensor | None, every: bool
+    ) -> list[Tensor]:
         y, k, x0 = (tensor.to(self.device) for tensor in (y, k, x0))
-        m = None if m is None else m.to(self.device)
+        m, sigma = (None if tensor is None else tensor.to(self.device) for tensor in (m, sigma))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            images = self.network(y, k, m, stages=every, x0=x0)
+            images = self.network(y, k, m, stages=every, x0=x0, sigma=sigma)
         return images if every else [images]
 
     def _initial(self, y: Tensor, k: Tensor, m: Tensor | None) -> Tensor:

@@ -41,7 +41,8 @@ from codes.models.archs.cgnet_zero import CGNetZero
 from codes.models.archs.denoised_solver import Denoised
 from codes.models.archs.dsdnet import DSDNet
 from codes.models.archs.newton import Newton
-from codes.models.archs.shrinkage import Maxout, SoftMaxout
+from codes.models.archs.newton_prior import NewtonPrior
+from codes.models.archs.shrinkage import IdentityMaxout, Maxout, OutlierMaxout, SoftMaxout
 from codes.models.factory import build_network
 from codes.models.registry import PRESETS, NetworkOptions
 from codes.models.restorer import Restorer
@@ -155,9 +156,9 @@ def has_literal(network: torch.nn.Module) -> bool:
     if type(network) is not DSDNet:
         return False
     solver = network.solver.solver if isinstance(network.solver, Denoised) else network.solver
-    solvers = (Newton,) if isinstance(network.solver, Denoised) else (CGNet, CGNetZero, CGNetFFT)
+    solvers = (Newton,) if isinstance(network.solver, Denoised) else (CGNet, CGNetZero, CGNetFFT, NewtonPrior)
     shrinkages = {type(shrink) for shrink in (*network.shrink_v, *network.shrink_z)}
-    return type(solver) in solvers and shrinkages <= {Maxout, SoftMaxout}
+    return type(solver) in solvers and shrinkages <= {Maxout, SoftMaxout, IdentityMaxout, OutlierMaxout}
 
 
 def blurry_and_kernel(case: Case) -> tuple[Tensor, Tensor]:

@@ -152,6 +152,8 @@ class Logger(Options):
 class TrainPaths(Options):
     pretrain_model_G: str | None = None
     strict_load: bool = True
+    pretrain_denoiser: str | None = None
+    """weights of a `Denoiser`, for the one in the x-step of a new network"""
     resume_state: str | None = None
     """a checkpoint to go on from; if not given, the last one of experiments/<name>"""
 

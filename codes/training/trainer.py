@@ -61,7 +61,7 @@ class Trainer:
             blurry = blurry.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
-            stages = self._forward(blurry, batch.kernel, stages=True, **self._masked(batch))
+            stages = self._forward(blurry, batch.kernel, stages=True, **self._told(batch))
         loss, terms = self.loss(stages, batch)
         loss.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
@@ -83,8 +83,13 @@ class Trainer:
         self.average.update(self.iteration)
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
-    def _masked(self, batch: Sample) -> dict[str, Tensor]:
-        """The network's further arguments for masks; x0 is that of the image without gaps, as in codes/deblur.py."""
+    def _told(self, batch: Sample) -> dict[str, Tensor]:
+        """The network's further arguments: the noise level for one that asks for it, or the masks.
+
+        x0 is then that of the image without gaps, as in codes/deblur.py.
+        """
+        if getattr(self.network, "takes_sigma", False):
+            return {"sigma": batch.sigma}
         if batch.mask is None:
             return {}
         return {"mask": batch.mask, "x0": self.network.initial(filled(batch.blurry, batch.mask), batch.kernel)}

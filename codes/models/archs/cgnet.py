@@ -16,7 +16,7 @@ from codes.utils.registry import Registry
 SOLVERS: Registry[Callable[..., nn.Module]] = Registry("solver")
 """x-step solvers: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`.
 
-`takes_mask` says whether they heed `system.mask`.
+`takes_mask` says whether they heed `system.mask`, `takes_sigma` whether they need `system.sigma`.
 """
 
 
@@ -39,6 +39,8 @@ class System:
     G: Filters
     H: Blur
     mask: Tensor | None = None
+    sigma: Tensor | None = None
+    """(B,), standard deviation of the blurry image's noise, for a solver that `takes_sigma`"""
 
     def residual(self, m: "Weights") -> Tensor:
         """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
@@ -114,6 +116,8 @@ class WeightedSolver(nn.Module):
     A hyper-Laplacian prior makes them depend on the image: m_p, m_d scale the filter responses
     and m_n the prior's part.
     """
+
+    takes_sigma = False
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()

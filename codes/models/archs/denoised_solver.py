@@ -18,7 +18,7 @@ class Denoised(nn.Module):
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int, solver: Callable[..., nn.Module]):
         super().__init__()
         self.solver = solver(n_iter, in_nc, nf_p, nf_d, nf_n)
-        self.takes_mask = self.solver.takes_mask
+        self.takes_mask, self.takes_sigma = self.solver.takes_mask, self.solver.takes_sigma
         self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
         for unet in self.unet:
             unet.start_at_zero()

@@ -18,6 +18,7 @@ from codes.models.archs.cgnet import SOLVERS, System
 from codes.models.archs.filters import Filters
 from codes.models.archs.initialisation import INITIALISATIONS
 from codes.models.archs.layout import laid_out_as
+from codes.models.archs.noise import estimate_noise
 from codes.models.archs.released_names import translate_in_place
 from codes.models.archs.shrinkage import SHRINKAGES
 from codes.models.registry import NetworkOptions, register_network, register_preset
@@ -50,6 +51,8 @@ class DSDNetOptions(NetworkOptions):
     solver: str = "cgnet"
     filter_start: Literal["random", "identity"] = "random"
     """what F and G are before training"""
+    duals: Literal["whole", "learned"] = "whole"
+    """what a stage takes of the duals that it is handed: all, or a learned share that starts from none"""
 
 
 @dataclass
@@ -71,6 +74,8 @@ class DSDNet(nn.Module):
     init, shrinkage, solver: names in INITIALISATIONS, SHRINKAGES, SOLVERS; shrinkage_z: that of the
     data term where it is another one.
     filter_start: whether F and G are random before training, or begin with the image itself.
+    duals: whether a stage takes the duals as they are, or a learned share of each: with none it is half-quadratic
+    splitting.
     Raises ValueError where in_nc and out_nc differ, a number is below 1 or the border unknown;
     UserError for an unknown name.
     """
@@ -96,6 +101,7 @@ class DSDNet(nn.Module):
         solver: str = "cgnet",
         filter_start: Literal["random", "identity"] = "random",
         shrinkage_z: str | None = None,
+        duals: Literal["whole", "learned"] = "whole",
     ):
         super().__init__()
         if in_nc != out_nc:
@@ -115,7 +121,13 @@ class DSDNet(nn.Module):
         if filter_start == "identity":
             for bank in (*self.F, *self.G):
                 bank.start_as_identity()
+        self.dual_shares = nn.Parameter(torch.zeros(n_iter, 2)) if duals == "learned" else None
         self.register_load_state_dict_pre_hook(translate_in_place)
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the x-step heeds a mask."""
+        return self.solver.takes_mask
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """x0 (B, C, H, W), before any stage; not clamped. The kernel as for `forward`."""
@@ -128,17 +140,19 @@ class DSDNet(nn.Module):
         mask: Tensor | None = None,
         stages: bool = False,
         x0: Tensor | None = None,
+        sigma: Tensor | None = None,
     ) -> Tensor | list[Tensor]:
         """Restore blurry images.
 
         blurry: (B, C, H, W), values in [0, 1]. kernel: (B, h, w), or (B, C, h, w) for one a
         channel, each summing to 1, applied as a cross-correlation. mask: None, or (B, 1, H, W) or
         (B, C, H, W), 1 at valid pixels. x0: None, or a start (B, C, H, W) that a caller knows
-        better, such as a tile's part of the whole image's. All are brought to the weights' precision.
+        better, such as a tile's part of the whole image's. sigma: None, or the standard deviation (B,) of the
+        noise, for an x-step that heeds it, which else takes an estimate. All are brought to the weights' precision.
         Returns x_T (B, C, H, W), not clamped; with `stages` the list x_1 ... x_T.
         Raises ValueError for a mask where the x-step has no use for one.
         """
-        if mask is not None and not self.solver.takes_mask:
+        if mask is not None and not self.takes_mask:
             raise ValueError(f"the x-step of this {type(self).__name__} takes no mask")
         blurry, kernel = (tensor.to(self.F[0].weight.dtype) for tensor in (blurry, kernel))
         m = None if mask is None else mask.expand_as(blurry)
@@ -146,25 +160,29 @@ class DSDNet(nn.Module):
         kernel = odd_sized(kernel)
         H = Blur(kernel, y.shape[-2:], border=self.padding_mode)
         state = State(self.initialise(y, kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
+        if self.solver.takes_sigma:
+            sigma = estimate_noise(blurry) if sigma is None else sigma.to(y.dtype)
         restored = []
         for t in range(self.n_iter):
             if self.checkpoint_stages and torch.is_grad_enabled():
 
                 def advanced(*state: Tensor | float, t: int = t) -> tuple[Tensor | float, ...]:
                     following = State(*state)
-                    self.stage(t, following, y, H, m)
+                    self.stage(t, following, y, H, m, sigma)
                     return following.x, following.u_i, following.u_j
 
                 state = State(*checkpoint(advanced, state.x, state.u_i, state.u_j, use_reentrant=False))
             else:
-                self.stage(t, state, y, H, m)
+                self.stage(t, state, y, H, m, sigma)
             if stages:
                 restored.append(state.x)
         return restored if stages else state.x
 
-    def stage(self, t: int, state: State, y: Tensor, H: Blur, m: Tensor | None) -> None:
+    def stage(self, t: int, state: State, y: Tensor, H: Blur, m: Tensor | None, sigma: Tensor | None = None) -> None:
         """Stage `t`: v-, z- and x-step and the duals' update. Changes `state`, so that nothing old is kept."""
         x, u_i, u_j = state.x, state.u_i, state.u_j
+        if self.dual_shares is not None:
+            u_i, u_j = self.dual_shares[t, 0] * u_i, self.dual_shares[t, 1] * u_j
         F, G = self.F[t], self.G[t]
         Fx, Hx, Gy = F(x), H(x), G(y)
         GHx = G(Hx)
@@ -179,7 +197,7 @@ class DSDNet(nn.Module):
         z = self.shrink_z[t](residual + u_j)
         data_target = Gy - z + u_j
         state.u_j = u_j + residual - z
-        system = System(x, Fx, GHx, prior_target, data_target, F, G, H, m)
+        system = System(x, Fx, GHx, prior_target, data_target, F, G, H, m, sigma)
         del Fx, Hx, Gy, GHx, residual, z, u_j, prior_target, data_target
         state.x = self.solver(t, system)
 
@@ -194,10 +212,12 @@ register_preset(
     "DSDNet",
     nf_p=8,
     nf_d=8,
-    nb=3,
+    nb=4,
     nf_n=16,
     init="adaptive",
-    shrinkage="maxout_soft",
-    solver="cgnet_fft",
+    shrinkage="maxout_identity",
+    shrinkage_z="maxout_outliers",
+    solver="newton_prior",
     filter_start="identity",
+    duals="learned",
 )

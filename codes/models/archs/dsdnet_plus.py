@@ -129,7 +129,7 @@ class NLNetPlus(nn.Module):
 class CGNetPlus(nn.Module):
     """CGNet with one weight a stage for each side of the system, and a learned step along r."""
 
-    takes_mask = False
+    takes_mask = takes_sigma = False
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()

@@ -57,11 +57,13 @@ class SoftMaxout(Maxout):
     """of the values, as large then as the weights; see CGNetZero"""
     threshold = 0.1
     """after magnification"""
+    spread = 0.02
+    """standard deviation of what the weights have beside"""
 
     def __init__(self, channels: int, max_nc: int = 4, dropout_rate: float = 0.0):
         super().__init__(channels, max_nc, dropout_rate)
         for sign, conv in ((1.0, self.conv1), (-1.0, self.conv2)):
-            nn.init.normal_(conv.weight, std=0.02)
+            nn.init.normal_(conv.weight, std=self.spread)
             nn.init.zeros_(conv.bias)
             with torch.no_grad():
                 conv.weight[::max_nc, 0, 1, 1] += sign
@@ -70,6 +72,23 @@ class SoftMaxout(Maxout):
     def forward(self, a: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, channels, H, W)."""
         return super().forward(self.gain * a) / self.gain
+
+
+@SHRINKAGES.register("maxout_identity")
+class IdentityMaxout(SoftMaxout):
+    """A Maxout that starts close to the identity: it shrinks nothing yet."""
+
+    threshold = 0.0
+    spread = 0.001
+
+
+@SHRINKAGES.register("maxout_outliers")
+class OutlierMaxout(SoftMaxout):
+    """A Maxout that starts by letting through only what no noise explains: as z it begins at zero."""
+
+    threshold = 6.0
+    """0.3 in the image's units"""
+    spread = 0.001
 
 
 class _Maximum(torch.autograd.Function):

@@ -1,0 +1,114 @@
+"""A denoiser that is told the noise level: a residual U-Net at half the image's resolution.
+
+After FFDNet (Zhang, Zuo, Zhang, TIP 2018: half resolution, noise level as an input) and DRUNet (Zhang et al.,
+TPAMI 2022: residual blocks without biases). Trained on its own it becomes the prior of the x-step in
+newton_prior.py, which is much cheaper than training it there from the start.
+"""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as nnf
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from codes.models.archs.layout import autocasted, laid_out_as
+from codes.models.archs.noise import estimate_noise
+from codes.models.registry import NetworkOptions, register_network
+
+WIDTHS = (48, 96, 192)
+BLOCKS = 2
+SHUFFLE = 2
+"""pixels a side that become channels of one"""
+
+
+class Block(nn.Module):
+    """x + a convolution of a rectified convolution of x, without biases."""
+
+    start = 0.3
+    """of He's weights for the second convolution: a deep stack then begins near the identity"""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        for conv in (self.first, self.second):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        with torch.no_grad():
+            self.second.weight.mul_(self.start)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(nnf.relu(self.first(x), inplace=True))
+
+
+def blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(channels) for _ in range(count)))
+
+
+class DenoisingUNet(nn.Module):
+    """D(x, sigma): x less the white noise of standard deviation sigma in it.
+
+    widths: channels at 1/2, 1/4, ... of the resolution. count: residual blocks at each, on the way down and up.
+    Without biases D(a x, a sigma) = a D(x, sigma) for a > 0: what is learned at one noise level helps at the others.
+    """
+
+    def __init__(self, in_nc: int = 3, widths: tuple[int, ...] = WIDTHS, count: int = BLOCKS):
+        super().__init__()
+        steps = list(pairwise(widths))
+        self.head = nn.Conv2d(SHUFFLE**2 * in_nc + 1, widths[0], 3, padding=1, bias=False)
+        self.down = nn.ModuleList(blocks(width, count) for width in widths[:-1])
+        self.halvings = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in steps)
+        self.bottom = blocks(widths[-1], count)
+        self.doublings = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2, bias=False) for a, b in steps)
+        self.up = nn.ModuleList(blocks(width, count) for width in widths[:-1])
+        self.tail = nn.Conv2d(widths[0], SHUFFLE**2 * in_nc, 3, padding=1, bias=False)
+        self.multiple = SHUFFLE * 2 ** len(steps)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """x (B, C, H, W), sigma (B,), in the same units -> (B, C, H, W)."""
+        height, width = x.shape[-2:]
+        padding = (0, -width % self.multiple, 0, -height % self.multiple)
+        padded = nnf.pad(x, padding, mode="replicate") if any(padding) else x
+        shuffled = nnf.pixel_unshuffle(padded, SHUFFLE)
+        level = sigma.to(x.dtype)[:, None, None, None].expand(-1, 1, *shuffled.shape[-2:])
+        with torch.autocast(x.device.type, enabled=False):  # half precision would add noise of its own
+            first = self.head(laid_out_as(x, torch.cat([shuffled, level], 1)))
+        first = autocasted(first)
+        features, skips = first, []
+        for down, halve in zip(self.down, self.halvings, strict=True):
+            skips.append(down(features))
+            features = halve(skips[-1])
+        features = self.bottom(features)
+        for double, up in reversed(list(zip(self.doublings, self.up, strict=True))):
+            features = up(double(features) + skips.pop())
+        noise = nnf.pixel_shuffle(self.tail(features + first), SHUFFLE)[..., :height, :width]
+        return x - laid_out_as(x, noise.to(x.dtype))
+
+
+class DenoiserOptions(NetworkOptions):
+    """Keys of `network_G` for a denoiser to be trained on its own."""
+
+    which_model_G: Literal["Denoiser"] = "Denoiser"
+    in_nc: PositiveInt = 3
+    n_iter: Literal[1] = Field(1, alias="nb")
+
+
+@register_network("Denoiser", DenoiserOptions)
+class Denoiser(nn.Module):
+    """DenoisingUNet behind the networks' interface, to be trained with kernels of one pixel: it heeds no kernel."""
+
+    takes_sigma = True
+    """in training it is told the noise level"""
+
+    def __init__(self, in_nc: int = 3, n_iter: int = 1):
+        super().__init__()
+        self.in_nc, self.n_iter = in_nc, n_iter
+        self.unet = DenoisingUNet(in_nc)
+
+    def forward(
+        self, blurry: Tensor, kernel: Tensor, stages: bool = False, sigma: Tensor | None = None
+    ) -> Tensor | list[Tensor]:
+        """blurry (B, C, H, W), values in [0, 1], sigma (B,) or None for an estimate -> (B, C, H, W), not clamped."""
+        restored = self.unet(blurry, estimate_noise(blurry) if sigma is None else sigma)
+        return [restored] if stages else restored

@@ -254,7 +254,7 @@ def test_denoiser_trained_alone_becomes_the_x_steps(data: Path, tmp_path: Path) 
     with pytest.raises(UserError, match=r"path\.pretrain_denoiser: there is no denoiser in this DSDNet"):
         load_denoiser(without, str(tmp_path / "denoiser.safetensors"))
     save_weights(without, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match=r"other\.safetensors does not fit this DenoisingUNet"):
+    with pytest.raises(UserError, match=r"other\.safetensors does not fit this Denoiser"):
         load_denoiser(network, str(tmp_path / "other.safetensors"))
 
 

@@ -68,6 +68,13 @@ def test_masks_with_an_x_step_that_takes_none(data: Path, tmp_path: Path, capsys
     assert "datasets.train.masks: the x-step 'cg1' takes no mask" in capsys.readouterr().err
 
 
+def test_masks_with_a_denoiser(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    overrides = {"datasets__train__masks": 0.5, "network_G": {"which_model_G": "Denoiser"}}
+    option_file = training_recipe.write(tmp_path / "a.yml", data, **overrides)
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 1
+    assert "datasets.train.masks: Denoiser takes no mask" in capsys.readouterr().err
+
+
 def test_a_training_with_masks(data: Path, tmp_path: Path) -> None:
     option_file = training_recipe.write(tmp_path / "a.yml", data, datasets__train__masks=0.5, train__niter=2)
     assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 0

@@ -4,8 +4,9 @@ from torch import nn
 
 import codes.models.archs  # noqa: F401  registers the networks
 from codes.models.archs.classical import ClassicalMethod
+from codes.models.archs.denoiser import Denoiser
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
-from codes.models.weights import load_weights, read_weights
+from codes.models.weights import load_weights
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
 
@@ -43,8 +44,9 @@ def load_denoiser(network: nn.Module, path: str) -> None:
     denoiser = getattr(getattr(network, "solver", None), "denoiser", None)
     if denoiser is None:
         raise UserError(f"path.pretrain_denoiser: there is no denoiser in this {type(network).__name__}")
-    weights = read_weights(from_root(path))
-    load_weights(denoiser, {key.removeprefix("unet."): tensor for key, tensor in weights.items()})
+    alone = Denoiser(network.in_nc)
+    load_weights(alone, from_root(path))
+    denoiser.load_state_dict(alone.unet.state_dict())
 
 
 def load_pretrained(network: nn.Module, path: str | None, strict: bool = True) -> None:

@@ -159,7 +159,7 @@ class LiteralDSDNet(nn.Module):
                 return prior + blur_adjoint(G_adjoint(m_d**2 * G(blur(x, k, border))), k)
 
             if isinstance(solver, NewtonPrior):
-                level = (estimate_noise(blurry).clamp(min=0.002) / 0.02).log()
+                level = (estimate_noise(blurry, mask).clamp(min=0.002) / 0.02).log()
                 w = (solver.of_prior[t, 0] + solver.of_prior[t, 1] * level).exp()
                 of_prior = w[:, None, None, None] * m_n * F_adjoint(m_p**2 * (v - u_i - F(x)))
                 of_data = m * G_adjoint(m_d**2 * (G(y) - z + u_j - G(m * blur(x, k, border))))

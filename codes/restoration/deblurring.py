@@ -103,7 +103,7 @@ class Deblurrer:
         side, at_once = self._layout(y, k, held_bytes(self.network, every) * _pixels(y))
         tiles = plan(size, side, overlap_of(k))
         bar.total = passes * len(tiles)
-        sigma = estimate_noise(y) if self.network.solver.takes_sigma else None
+        sigma = estimate_noise(y, m) if self.network.solver.takes_sigma else None
         x0 = Hx0 = None
         if at_once:
             x0 = self._initial(y, k, m)

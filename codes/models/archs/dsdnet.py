@@ -161,7 +161,7 @@ class DSDNet(nn.Module):
         H = Blur(kernel, y.shape[-2:], border=self.padding_mode)
         state = State(self.initialise(y, kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
         if self.solver.takes_sigma:
-            sigma = estimate_noise(blurry) if sigma is None else sigma.to(y.dtype)
+            sigma = estimate_noise(blurry, m) if sigma is None else sigma.to(y.dtype)
         restored = []
         for t in range(self.n_iter):
             if self.checkpoint_stages and torch.is_grad_enabled():

@@ -4,21 +4,31 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
-def estimate_noise(image: Tensor) -> Tensor:
+def estimate_noise(image: Tensor, mask: Tensor | None = None) -> Tensor:
     """Standard deviation of white noise in a blurred image, one value an image.
 
     Median of the absolute finest diagonal Haar coefficients / 0.6745 (Donoho and Johnstone
     1994): blur leaves hardly any signal there. (B, C, H, W) -> (B,), same units as the image.
+    mask: None, or (B, 1 or C, H, W), 1 at valid pixels; coefficients of others don't count. Where none counts: 0.
     """
-    height, width = image.shape[-2] // 2 * 2, image.shape[-1] // 2 * 2
-    even, odd = image[..., 0:height:2, :width], image[..., 1:height:2, :width]
-    diagonal = (even[..., ::2] - even[..., 1::2] - odd[..., ::2] + odd[..., 1::2]) / 2
+    even_even, even_odd, odd_even, odd_odd = _quarters(image)
+    diagonal = ((even_even - even_odd - odd_even + odd_odd) / 2).abs()
     if diagonal.numel() == 0:
         return image.new_zeros(len(image))
-    return diagonal.abs().flatten(1).median(1).values / 0.6745
+    if mask is None:
+        return diagonal.flatten(1).median(1).values / 0.6745
+    valid = math.prod(_quarters(mask.expand_as(image))) > 0
+    return diagonal.where(valid, torch.nan).flatten(1).nanmedian(1).values.nan_to_num() / 0.6745
+
+
+def _quarters(image: Tensor) -> list[Tensor]:
+    """Of every 2x2 pixels the upper left, upper right, lower left and lower right ones, (B, C, H//2, W//2) each."""
+    height, width = image.shape[-2] // 2 * 2, image.shape[-1] // 2 * 2
+    return [image[..., row:height:2, column:width:2] for row in (0, 1) for column in (0, 1)]
 
 
 def at_noise_level(table: Mapping[float, float], sigma: float) -> float:

@@ -84,6 +84,17 @@ def test_noise_estimate(example, sigma):
     assert estimate.item() == pytest.approx(sigma, rel=0.1, abs=0.004)
 
 
+def test_noise_estimate_leaves_out_masked_pixels():
+    random = np.random.RandomState(0)
+    noisy = torch.from_numpy(0.5 + 0.02 * random.standard_normal((2, 3, 65, 72)))
+    mask = torch.from_numpy(random.uniform(size=(2, 1, 65, 72)) > 0.2).double()
+    mask[1] = 0
+    for dead in (0.0, 7.0):
+        estimate = estimate_noise(torch.where(mask > 0, noisy, dead), mask)
+        assert estimate.tolist() == [pytest.approx(0.02, rel=0.05), 0.0]
+    assert estimate_noise(torch.where(mask > 0, noisy, 7.0))[0] > 0.05
+
+
 def test_parameters_between_noise_levels():
     table = {0.01: 1.0, 0.04: 16.0}
     assert at_noise_level(table, 0.01) == pytest.approx(1)

@@ -9,11 +9,13 @@ Every function but `deblur` returns an nn.Module in eval mode: `net(blurry, kern
 restored images (B, 3, H, W), float32, not clamped; with `stages=True` the list of every stage's image;
 `net.initial(blurry, kernel)` gives x0. blurry: (B, 3, H, W) in [0, 1], of any size from 1 x 1 on; kernel:
 (B, h, w), or (B, 3, h, w) for one a channel, of sum 1, applied as a cross-correlation, not larger
-than the image; mask: (B, 1, H, W), 1 at valid pixels, 0 at those to leave out.
+than the image; mask: (B, 1, H, W), 1 at valid pixels, 0 at those to leave out. dsdnet_tiny takes `sigma=`,
+too: (B,), the noise where it is known.
 
 `weights`: None (random), a .pth or .safetensors file, or a dictionary of tensors, under the
 authors' key names or ours. Config keys: in_nc, out_nc, nf_p (N), nf_d (M), max_nc, n_iter (T),
-padding_mode (replicate, circular, zero), dropout_rate, nf_n, init, shrinkage, solver.
+padding_mode (replicate, circular, zero), dropout_rate, nf_n, init, shrinkage, shrinkage_z, solver, filter_start,
+duals.
 """
 
 from collections.abc import Mapping

@@ -648,6 +648,9 @@ def test_networks_by_name_and_file(tmp_path):
     with pytest.raises(UserError, match="which network is it"):
         load_network(folder / "best.safetensors")
     configuration = "network_G: {preset: tiny, nf_p: 3, nf_d: 3, nb: 2, nf_n: 4}"
+    (folder.parent / "options.yml").write_text("network_G: {which_model_G: Denoiser}\n")
+    with pytest.raises(UserError, match="holds a Denoiser, which does not deblur"):
+        load_network(folder / "best.safetensors")
     (folder.parent / "options.yml").write_text(f"{configuration}\ndatasets: {{train: {{masks: 0.1}}}}\n")
     assert load_network(folder / "best.safetensors").knows_masks
     (folder / "best.yml").write_text(f"options: {{{configuration}}}\n")

@@ -21,6 +21,7 @@ from codes.models.archs.shrinkage import SoftMaxout
 from codes.models.factory import build_preset
 from codes.models.registry import PRESETS
 from codes.models.weights import load_weights
+from codes.utils.errors import UserError
 from codes.utils.files import ROOT
 from tests.reference import LiteralDSDNet
 
@@ -112,7 +113,7 @@ def test_tiny_solver_equals_the_optimum_without_borders() -> None:
 
 
 def test_residual_fades_out_beyond_the_image() -> None:
-    weights = fading((5, 3), (4, 6))
+    weights = fading((5, 3), (4, 6), torch.zeros(1))
     assert weights.shape == (8, 8)
     torch.testing.assert_close(weights[:, 3], torch.tensor([1 / 3, 2 / 3, 1, 1, 1, 1, 2 / 3, 1 / 3]))
     torch.testing.assert_close(weights[3], torch.tensor([0.5, 1, 1, 1, 1, 1, 1, 0.5]))
@@ -124,6 +125,30 @@ def test_tiny_estimates_the_noise_that_it_is_not_told(sharp: Tensor, kernel: Ten
         estimated = network(blurry, kernel)
         torch.testing.assert_close(network(blurry, kernel, sigma=estimate_noise(blurry)), estimated)
         assert not torch.allclose(network(blurry, kernel, sigma=torch.tensor([0.2])), estimated, atol=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["newton_prior", "newton"])
+@pytest.mark.parametrize(("size", "kernel_size"), [((1, 1), 1), ((3, 3), 1), ((1, 9), 2), ((4, 12), 3)])
+def test_images_smaller_than_the_filters(solver: str, size: tuple[int, int], kernel_size: int) -> None:
+    """The inverse is that of the same system: zeros beside an image change little, and nothing explodes."""
+    network, k = build_preset("tiny", nb=1, solver=solver), torch.full((1, kernel_size, kernel_size), kernel_size**-2.0)
+    if solver == "newton_prior":
+        nn.init.zeros_(network.solver.denoiser.tail.weight)
+    blurry = torch.rand(1, 3, *size)
+    with torch.no_grad():
+        assert float((network(blurry, k) - network.initial(blurry, k)).abs().max()) < 1.5
+
+
+def test_sigma_that_is_in_vain_or_misshapen(sharp: Tensor, kernel: Tensor) -> None:
+    with pytest.raises(ValueError, match="sigma"):
+        build_preset("tiny", nb=1)(sharp, kernel, sigma=torch.tensor([0.1, 0.1]))
+    with pytest.raises(ValueError, match="sigma"):
+        build_preset("feather", nf_p=2, nf_d=2, nb=1)(sharp, kernel, sigma=torch.tensor([0.1]))
+
+
+def test_shrinkage_that_needs_two_candidates() -> None:
+    with pytest.raises(UserError, match="max_nc 1"):
+        build_preset("tiny", max_nc=1)
 
 
 def test_denoiser_scales_with_its_noise(sharp: Tensor) -> None:

@@ -251,7 +251,7 @@ def test_denoiser_trained_alone_becomes_the_x_steps(data: Path, tmp_path: Path) 
     with torch.no_grad():
         assert torch.equal(network.solver.denoiser(noisy, sigma), alone(noisy, torch.ones(1, 1, 1), sigma=sigma))
     without = build_network(training_recipe.options(data).network_G)
-    with pytest.raises(UserError, match=r"path\.pretrain_denoiser: there is no denoiser in this DSDNet"):
+    with pytest.raises(UserError, match=r"path\.pretrain_denoiser: there is no denoiser in the x-step of this DSDNet"):
         load_denoiser(without, str(tmp_path / "denoiser.safetensors"))
     save_weights(without, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match=r"other\.safetensors does not fit this Denoiser"):

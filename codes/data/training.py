@@ -26,7 +26,7 @@ from codes.utils.errors import UserError
 MOST_DEAD = 0.01
 """Largest share of dead pixels in a masked patch."""
 KEPT_BYTES = 2**30
-"""of decoded images, at most, in each worker: reading one takes longer than all else that a patch needs"""
+"""of decoded images, at most, in each process's workers: reading one takes longer than all else that a patch needs"""
 NAMED = 20
 """so many of the images that are too small are named"""
 
@@ -64,7 +64,7 @@ class TrainingPatches(Dataset):
     def __init__(self, options: TrainSet, folder: Path, seed: int):
         self.options, self.seed = options, seed
         self._kept: dict[int, np.ndarray] = {}
-        self._room = KEPT_BYTES
+        self._room = KEPT_BYTES // max(1, options.n_workers)
         self.paths = list_images(folder)
         largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
         sizes = {path: _size_of(path) for path in self.paths}
@@ -102,7 +102,7 @@ class TrainingPatches(Dataset):
         margin = max(centre(kernel.shape)) if random.uniform() < options.real_border else 0
         above, before = min(margin, top), min(margin, left)
         window = image[top - above : top + size + margin, left - before : left + size + margin]
-        if grey:
+        if grey:  # of masked patches too: highlights are those of the scene, a grey camera adds up its colours
             window = np.broadcast_to(window.mean(2, keepdims=True), window.shape)
         x = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1)))
         k = torch.from_numpy(kernel.astype(np.float32))

@@ -4,6 +4,7 @@ Measured are the rows of Table 2, BSD100 at 1 percent noise; the paper's DSDNets
 and size, are hollow. Methods without parameters are lines in the second panel.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ _SIZES = {"DSDNet-Light": "Light", "DSDNet": "Full"}
 
 LABEL_HEIGHT = 0.5
 """dB: a line this close below another one has its label at the right"""
+LABEL_WIDTH = 1.5
+"""natural logarithm of seconds: of two points this close in both ways one has its label below"""
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,10 @@ def draw(results: Path, target: Path) -> None:
     colour = colours(point.method for point in points)
     with plt.rc_context(STYLE):
         page, (by_time, by_size) = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
-        for point in points:
+        for number, point in enumerate(points):
+            beside = any(_are_close(point, other) for other in points[:number])
             by_time.plot(point.seconds, point.psnr, "o", color=colour[point.method])
-            _label(by_time, point.seconds, point, point.method, colour[point.method])
+            _label(by_time, point.seconds, point, point.method, colour[point.method], under=beside)
             if point.parameters:
                 by_size.plot(point.parameters, point.psnr, "o", color=colour[point.method])
                 _label(by_size, point.parameters, point, point.method, colour[point.method])
@@ -118,8 +122,14 @@ def _kinds() -> list[Line2D]:
     ]
 
 
-def _label(axes: plt.Axes, x: float, point: Point, text: str, colour: str) -> None:
-    axes.annotate(text, (x, point.psnr), (0, 6), textcoords="offset points", ha="center", color=colour, fontsize=8)
+def _are_close(one: Point, other: Point) -> bool:
+    """Whether labels above both would overlap."""
+    return abs(one.psnr - other.psnr) < LABEL_HEIGHT and abs(math.log(one.seconds / other.seconds)) < LABEL_WIDTH
+
+
+def _label(axes: plt.Axes, x: float, point: Point, text: str, colour: str, under: bool = False) -> None:
+    style = {"ha": "center", "va": "top" if under else "baseline", "color": colour, "fontsize": 8}
+    axes.annotate(text, (x, point.psnr), (0, -5 if under else 6), textcoords="offset points", **style)
 
 
 def _line(axes: plt.Axes, psnr: float, text: str, colour: str, at_right: bool = False) -> None:

@@ -43,7 +43,7 @@ def load_denoiser(network: nn.Module, path: str) -> None:
     """Load `path.pretrain_denoiser` into the network's x-step. Raises UserError where that has no denoiser."""
     denoiser = getattr(getattr(network, "solver", None), "denoiser", None)
     if denoiser is None:
-        raise UserError(f"path.pretrain_denoiser: there is no denoiser in this {type(network).__name__}")
+        raise UserError(f"path.pretrain_denoiser: there is no denoiser in the x-step of this {type(network).__name__}")
     alone = Denoiser(network.in_nc)
     load_weights(alone, from_root(path))
     denoiser.load_state_dict(alone.unet.state_dict())

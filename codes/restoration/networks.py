@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from codes.models.archs.dsdnet import DSDNet
 from codes.models.factory import build_network
 from codes.models.registry import PRESETS
 from codes.models.weights import load_weights
@@ -35,7 +36,8 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
 
     The configuration is that of the card beside the file (<name>.yml, key options.network_G), of
     the training that wrote it (experiments/<name>/options.yml), or `preset`.
-    Raises UserError for an unknown name, a missing file or configuration, and as `load_weights` does.
+    Raises UserError for an unknown name, a missing file or configuration, a network of another kind, and as
+    `load_weights` does.
     """
     path = _path_of(str(weights))
     options = _training_of(path)
@@ -52,6 +54,8 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
             f"({', '.join(PRESETS)})"
         )
     network = build_network(network_options(content, where))
+    if not isinstance(network, DSDNet):
+        raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
     load_weights(network, path)
     return Trained(network, path, options is not None and _knows_masks(options[1]))
 

@@ -84,11 +84,11 @@ class Trainer:
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
     def _told(self, batch: Sample) -> dict[str, Tensor]:
-        """The network's further arguments: the noise level for one that asks for it, or the masks.
+        """The network's further arguments: the noise level for one that is told it, or the masks.
 
-        x0 is then that of the image without gaps, as in codes/deblur.py.
+        With masks x0 is that of the image without gaps, as in codes/deblur.py.
         """
-        if getattr(self.network, "takes_sigma", False):
+        if getattr(self.network, "told_sigma", False):
             return {"sigma": batch.sigma}
         if batch.mask is None:
             return {}

@@ -40,7 +40,7 @@ class System:
     H: Blur
     mask: Tensor | None = None
     sigma: Tensor | None = None
-    """(B,), standard deviation of the blurry image's noise, for a solver that `takes_sigma`"""
+    """(B,), standard deviation of the blurry image's noise in the image's units, for a solver that `takes_sigma`"""
 
     def residual(self, m: "Weights") -> Tensor:
         """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).

@@ -18,7 +18,9 @@ from codes.models.archs.noise import estimate_noise
 from codes.models.registry import NetworkOptions, register_network
 
 WIDTHS = (48, 96, 192)
+"""channels at 1/2, 1/4 and 1/8 of the resolution"""
 BLOCKS = 2
+"""residual blocks at each, on the way down and up"""
 SHUFFLE = 2
 """pixels a side that become channels of one"""
 
@@ -43,26 +45,26 @@ class Block(nn.Module):
 
 
 def blocks(channels: int, count: int) -> nn.Sequential:
+    """(B, channels, H, W) -> (B, channels, H, W)."""
     return nn.Sequential(*(Block(channels) for _ in range(count)))
 
 
 class DenoisingUNet(nn.Module):
     """D(x, sigma): x less the white noise of standard deviation sigma in it.
 
-    widths: channels at 1/2, 1/4, ... of the resolution. count: residual blocks at each, on the way down and up.
     Without biases D(a x, a sigma) = a D(x, sigma) for a > 0: what is learned at one noise level helps at the others.
     """
 
-    def __init__(self, in_nc: int = 3, widths: tuple[int, ...] = WIDTHS, count: int = BLOCKS):
+    def __init__(self, in_nc: int = 3):
         super().__init__()
-        steps = list(pairwise(widths))
-        self.head = nn.Conv2d(SHUFFLE**2 * in_nc + 1, widths[0], 3, padding=1, bias=False)
-        self.down = nn.ModuleList(blocks(width, count) for width in widths[:-1])
+        steps = list(pairwise(WIDTHS))
+        self.head = nn.Conv2d(SHUFFLE**2 * in_nc + 1, WIDTHS[0], 3, padding=1, bias=False)
+        self.down = nn.ModuleList(blocks(width, BLOCKS) for width in WIDTHS[:-1])
         self.halvings = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2, bias=False) for a, b in steps)
-        self.bottom = blocks(widths[-1], count)
+        self.bottom = blocks(WIDTHS[-1], BLOCKS)
         self.doublings = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2, bias=False) for a, b in steps)
-        self.up = nn.ModuleList(blocks(width, count) for width in widths[:-1])
-        self.tail = nn.Conv2d(widths[0], SHUFFLE**2 * in_nc, 3, padding=1, bias=False)
+        self.up = nn.ModuleList(blocks(width, BLOCKS) for width in WIDTHS[:-1])
+        self.tail = nn.Conv2d(WIDTHS[0], SHUFFLE**2 * in_nc, 3, padding=1, bias=False)
         self.multiple = SHUFFLE * 2 ** len(steps)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class DenoiserOptions(NetworkOptions):
 class Denoiser(nn.Module):
     """DenoisingUNet behind the networks' interface, to be trained with kernels of one pixel: it heeds no kernel."""
 
-    takes_sigma = True
+    told_sigma = True
     """in training it is told the noise level"""
 
     def __init__(self, in_nc: int = 3, n_iter: int = 1):
@@ -109,6 +111,9 @@ class Denoiser(nn.Module):
     def forward(
         self, blurry: Tensor, kernel: Tensor, stages: bool = False, sigma: Tensor | None = None
     ) -> Tensor | list[Tensor]:
-        """blurry (B, C, H, W), values in [0, 1], sigma (B,) or None for an estimate -> (B, C, H, W), not clamped."""
+        """blurry (B, C, H, W), values in [0, 1], less its noise, not clamped; with `stages` a list of this one image.
+
+        kernel: not used. sigma: (B,), standard deviation of the noise, or None for an estimate.
+        """
         restored = self.unet(blurry, estimate_noise(blurry) if sigma is None else sigma)
         return [restored] if stages else restored

@@ -150,7 +150,7 @@ class DSDNet(nn.Module):
         better, such as a tile's part of the whole image's. sigma: None, or the standard deviation (B,) of the
         noise, for an x-step that heeds it, which else takes an estimate. All are brought to the weights' precision.
         Returns x_T (B, C, H, W), not clamped; with `stages` the list x_1 ... x_T.
-        Raises ValueError for a mask where the x-step has no use for one.
+        Raises ValueError for a mask or sigma where the x-step has no use for one, or a sigma of another shape.
         """
         if mask is not None and not self.takes_mask:
             raise ValueError(f"the x-step of this {type(self).__name__} takes no mask")
@@ -160,6 +160,8 @@ class DSDNet(nn.Module):
         kernel = odd_sized(kernel)
         H = Blur(kernel, y.shape[-2:], border=self.padding_mode)
         state = State(self.initialise(y, kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
+        if sigma is not None and not (self.solver.takes_sigma and sigma.shape == blurry.shape[:1]):
+            raise ValueError(f"sigma: (B,) is needed, and an x-step that heeds it, not {type(self.solver).__name__}")
         if self.solver.takes_sigma:
             sigma = estimate_noise(blurry, m) if sigma is None else sigma.to(y.dtype)
         restored = []

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from codes.models.archs.blur import Blur, centre, pad, transfer_function
 from codes.models.archs.layout import laid_out_as
-from codes.models.archs.noise import estimate_noise
+from codes.models.archs.noise import LEAST_SIGMA, estimate_noise
 from codes.utils.registry import Registry
 
 INITIALISATIONS: Registry[type[nn.Module]] = Registry("initialisation")
@@ -113,12 +113,10 @@ class AdaptiveInitialisation(nn.Module):
 
     weight_at_1_percent = 0.0129
     exponent = 1.73
-    least_sigma = 0.002
-    """what rounding to 8 bit leaves of the noise even in a clean image"""
 
     def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
-        sigma = estimate_noise(blurry).clamp(min=self.least_sigma)
+        sigma = estimate_noise(blurry).clamp(min=LEAST_SIGMA)
         return self.inverse(blurry, kernel, self.weight_at_1_percent * (sigma / 0.01) ** self.exponent)
 
     def inverse(self, blurry: Tensor, kernel: Tensor, weight: Tensor) -> Tensor:

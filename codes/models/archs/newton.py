@@ -10,6 +10,7 @@ from torch import Tensor
 from codes.models.archs.blur import transfer_function
 from codes.models.archs.cgnet import SOLVERS, System, WeightedSolver
 from codes.models.archs.denoised_solver import Denoised
+from codes.models.archs.filters import SIDE
 from codes.models.archs.layout import laid_out_as
 
 
@@ -44,7 +45,9 @@ class Newton(WeightedSolver):
     def inverse(self, s: System, prior: Tensor, data: Tensor, r: Tensor) -> Tensor:
         """P r (B, C, H, W) for the weights' averages m_n p (B, N) and d (B, M)."""
         kernel = s.H.kernel
-        size = tuple(next_fast_len(a + b - 1, real=True) for a, b in zip(r.shape[-2:], kernel.shape[-2:], strict=True))
+        reaches = (a + b - 1 for a, b in zip(r.shape[-2:], kernel.shape[-2:], strict=True))
+        # Of small images enough for the filters' correlations.
+        size = tuple(next_fast_len(max(length, 2 * SIDE - 1), real=True) for length in reaches)
         K = transfer_function(kernel, size).movedim(1, -1)
         blurred = K.conj()[..., :, None] * K[..., None, :]
         system = weighted_power(s.F.weight, prior, size) + blurred * weighted_power(s.G.weight, data, size)

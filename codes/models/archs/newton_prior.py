@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from codes.models.archs.blur import centre, fast_length, pad, transfer_function
 from codes.models.archs.cgnet import SOLVERS, System
 from codes.models.archs.denoiser import DenoisingUNet
+from codes.models.archs.filters import SIDE
 from codes.models.archs.initialisation import inner
 from codes.models.archs.layout import laid_out_as
 from codes.models.archs.newton import Newton, weighted_power
+from codes.models.archs.noise import LEAST_SIGMA
 
 
 @SOLVERS.register("newton_prior")
@@ -29,11 +31,11 @@ class NewtonPrior(Newton):
 
     takes_sigma = True
     usual_sigma = 0.02
-    least_sigma = 0.002
-    """what rounding to 8 bit leaves of the noise even in a clean image"""
+    """at which exp(a_t) is what counts"""
     first_sigma = 0.05
     """of D at the first stage, at first"""
     strength = 0.2
+    """of w_t where sigma_t is sigma, at first"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
@@ -48,8 +50,8 @@ class NewtonPrior(Newton):
         self.log_data = nn.Parameter(torch.full((n_iter, nf_d), math.log(1 / 4)))
 
     def forward(self, t: int, s: System) -> Tensor:
-        """The next x (B, C, H, W) of stage `t`."""
-        level = (s.sigma.clamp(min=self.least_sigma) / self.usual_sigma).log()
+        """The next x (B, C, H, W) of stage `t`, for a system with its sigma."""
+        level = (s.sigma.clamp(min=LEAST_SIGMA) / self.usual_sigma).log()
         sigma_t, w = ((of[t, 0] + of[t, 1] * level).exp() for of in (self.of_denoiser, self.of_prior))
         m = self.weights(t, s)
         of_prior = m.image * s.F.adjoint(w[:, None, None, None] * m.prior.square() * (s.prior_target - s.Fx))
@@ -61,12 +63,13 @@ class NewtonPrior(Newton):
     def step(self, t: int, s: System, w: Tensor, of_prior: Tensor, of_data: Tensor) -> Tensor:
         """P (of_prior + H' of_data), both (B, C, H, W), for w (B,)."""
         kernel, image_size = s.H.kernel, s.H.size
-        faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size).to(of_data)
-        size = tuple(map(fast_length, faded.shape[-2:]))
+        faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
+        # Of small images enough for the filters' correlations.
+        size = tuple(fast_length(max(length, 2 * SIDE - 1)) for length in faded.shape[-2:])
         K = transfer_function(kernel, size)[..., None]
         r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]
         r = r + torch.fft.rfft2(pad(of_prior, s.H.kernel_size, "zero"), s=size)[..., None]
-        # For every frequency C equations: (B, H, W, C, C) and (B, H, W, C, 1).
+        # For every frequency C equations: (B, H', W'//2+1, C, C) and (B, H', W'//2+1, C, 1).
         K = K.movedim(1, -2)
         system = w[:, None, None, None, None] * weighted_power(s.F.weight, self.log_prior[t : t + 1].exp(), size)
         system = system + K.conj() * K.mT * weighted_power(s.G.weight, self.log_data[t : t + 1].exp(), size)
@@ -75,12 +78,15 @@ class NewtonPrior(Newton):
         return inner(torch.fft.irfft2(solution, s=size), image_size, s.H.kernel_size)
 
 
-def fading(kernel_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:
-    """1 on an image, falling linearly to 0 over what a kernel reaches beyond it: (H+h-1, W+w-1)."""
+def fading(kernel_size: tuple[int, int], image_size: tuple[int, int], like: Tensor) -> Tensor:
+    """1 on an image, falling linearly to 0 over what a kernel reaches beyond it: (H+h-1, W+w-1).
+
+    On the device and in the precision of `like`.
+    """
     ramps = []
     for length, before, size in zip(kernel_size, centre(kernel_size), image_size, strict=True):
         after = length - 1 - before
-        place = torch.arange(size + length - 1) - before
+        place = torch.arange(size + length - 1, device=like.device, dtype=like.dtype) - before
         outside = torch.where(place < 0, -place / (before + 1), (place - size + 1) / (after + 1)).clamp(min=0)
         ramps.append(1 - outside)
     return ramps[0][:, None] * ramps[1]

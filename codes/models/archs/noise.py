@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LEAST_SIGMA = 0.002
+"""what rounding to 8 bit leaves of the noise even in a clean image"""
+
 
 def estimate_noise(image: Tensor, mask: Tensor | None = None) -> Tensor:
     """Standard deviation of white noise in a blurred image, one value an image.

@@ -14,6 +14,8 @@ class DifferenceOfReLUs(SoftMaxout):
     Starts as soft thresholding, as SoftMaxout does, on values magnified alike.
     """
 
+    least_nc = 1
+
     def __init__(self, channels: int, max_nc: int = 4, dropout_rate: float = 0.0):
         super().__init__(channels, max_nc=1, dropout_rate=dropout_rate)
 

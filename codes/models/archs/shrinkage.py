@@ -51,6 +51,7 @@ class SoftMaxout(Maxout):
 
     max(a - threshold, 0, ...) - max(-a - threshold, 0, ...), the proximal operator of the L1 norm.
     Torch's own start has biases of up to 1/3, far beyond the filter responses of a residual.
+    Raises ValueError for a max_nc of 1.
     """
 
     gain = 20.0
@@ -59,8 +60,12 @@ class SoftMaxout(Maxout):
     """after magnification"""
     spread = 0.02
     """standard deviation of what the weights have beside"""
+    least_nc = 2
+    """candidates that soft thresholding takes"""
 
     def __init__(self, channels: int, max_nc: int = 4, dropout_rate: float = 0.0):
+        if max_nc < self.least_nc:
+            raise ValueError(f"max_nc {max_nc}: this shrinkage begins with {self.least_nc} candidates at least")
         super().__init__(channels, max_nc, dropout_rate)
         for sign, conv in ((1.0, self.conv1), (-1.0, self.conv2)):
             nn.init.normal_(conv.weight, std=self.spread)

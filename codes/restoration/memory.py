@@ -9,7 +9,7 @@ from torch import nn
 
 SPARE = 0.8
 """Share of the free memory that is planned with."""
-X0_BYTES = 200
+X0_BYTES = 250
 """A pixel, for x0 of an image of three channels at once."""
 _HELD_BYTES = 80
 """A pixel of the whole image: its values, x0 and the result, while tiles are restored."""

@@ -33,7 +33,7 @@ PRESETS = {
 OWN = "DSDNet-Tiny (ours)"
 BASELINE = "Hyper-Laplacian"
 SMALL_TRAINING = (
-    "a far smaller network with parts that are not the paper's, trained for hours on a CPU; another pairing and noise "
+    "a far smaller network with parts that are not the paper's, trained briefly on a CPU; another pairing and noise "
     "draw but for Lai"
 )
 TOLERANCE = 0.1

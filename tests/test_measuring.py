@@ -5,6 +5,7 @@ import ast
 import numpy as np
 import pytest
 import torch
+from skimage import data as skimage_data
 
 from codes.data import preparation
 from codes.metrics.complexity import flop_by_part
@@ -240,20 +241,26 @@ def test_large(tmp_path):
 
 
 def test_masks(tmp_path, random):
-    """Goes on where it was; other classes are left out."""
+    """Goes on where it was; other classes are left out, dead pixels drawn alike."""
     sharp = [
         preparation.Sharp(name, (64 * random.randint(0, 5, (40, 48, 3))).clip(0, 255).astype(np.uint8), np.eye(5) / 5)
         for name in ("natural_1", "saturated_1")
     ]
     preparation.build_shared(tmp_path / "Lai", sharp, iter)
     (tmp_path / "Lai" / "Noise_01").rename(tmp_path / "Lai" / "BL")
-    arguments = ["--data", tmp_path / "Lai", "--results", tmp_path / "each", "--output", tmp_path / "masks.csv"]
+    photograph = preparation.Sharp("photograph", skimage_data.astronaut()[100:164, 200:272], np.eye(5) / 5)
+    preparation.build_shared(tmp_path / "Validation", [photograph], iter)
+    arguments = ["--data", tmp_path, "--results", tmp_path / "each", "--output", tmp_path / "masks.csv"]
     for _ in range(2):
         assert run_command_line(measure_masks.main, list(map(str, arguments))) == 0
     rows = read_csv(tmp_path / "masks.csv")
-    assert [(row["mask"], row["images"]) for row in rows] == [("none", "1"), ("auto", "1")]
-    assert len(read_csv(tmp_path / "each" / "dsdnet_tiny.csv")) == 2
-    assert run_command_line(measure_masks.main, ["--data", str(tmp_path)]) == 1
+    assert [(row["what"], row["mask"], row["images"]) for row in rows] == [
+        (what, mask, "1") for what in ("clipped highlights", "dead pixels") for mask in ("no", "yes")
+    ]
+    assert float(rows[3]["psnr"]) > float(rows[2]["psnr"]) + 1
+    each = read_csv(tmp_path / "each" / "dsdnet_tiny.csv")
+    assert [row["image"] for row in each] == ["saturated_1"] * 2 + ["photograph"] * 2
+    assert run_command_line(measure_masks.main, ["--data", str(tmp_path / "Validation")]) == 1
 
 
 def test_precision_is_compared_image_by_image(tmp_path, capsys):

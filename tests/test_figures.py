@@ -21,7 +21,7 @@ from codes.utils.yaml_files import read_yaml
 @pytest.fixture
 def small(tmp_path, monkeypatch, random):
     """A small random network of three stages in place of the shipped one, and a small set of images."""
-    network = build_preset("tiny", nf_p=4, nf_d=5, nb=3, nf_n=4)
+    network = build_preset("tiny", nf_p=4, nf_d=5, nb=3, nf_n=4, solver="cgnet_fft")
     sharp = [
         Sharp(name, random.randint(0, 256, (48, 64, 3)).astype(np.uint8), camera_shake(random, 7))
         for name in ("astronaut", "coffee")

@@ -227,7 +227,10 @@ def test_identity(tmp_path):
     output = tmp_path / "identity.csv"
     assert run_command_line(measure_identity.main, ["--sets", "Quickstart", "--output", str(output)]) == 0
     (row,) = read_csv(output)
-    assert float(row["least_psnr"]) > 40
+    published = read_csv(measure_identity.OUTPUT)[0]
+    assert row["set"] == published["set"]
+    assert float(row["mean_psnr"]) == pytest.approx(float(published["mean_psnr"]), abs=0.05)
+    assert float(row["least_psnr"]) == pytest.approx(float(published["least_psnr"]), abs=0.05)
 
 
 def test_large(tmp_path):

@@ -258,6 +258,14 @@ def test_denoiser_trained_alone_becomes_the_x_steps(data: Path, tmp_path: Path) 
         load_denoiser(network, str(tmp_path / "other.safetensors"))
 
 
+def test_the_denoiser_that_comes_with_the_repository_fits_tiny() -> None:
+    network = build_preset("tiny")
+    load_denoiser(network, "Models/tiny_denoiser.safetensors")
+    noisy = 0.5 + 0.05 * torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert network.solver.denoiser(noisy, torch.tensor([0.05])).std() < 0.01
+
+
 def test_zero_padding_keeps_the_blur() -> None:
     x, kernel = torch.rand(1, 3, 20, 20), torch.rand(5, 5)
     torch.testing.assert_close(Blur(kernel[None], (20, 20))(x), Blur(zero_padded(kernel, 11)[None], (20, 20))(x))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
+from skimage import data as skimage_data
 
 from codes.data.degradation import blurred, with_noise
 from codes.data.kernel_generator import camera_shake, motion
@@ -28,6 +29,7 @@ from codes.restoration.metadata import Metadata
 from codes.restoration.networks import load_network, shipped_knows_masks
 from codes.restoration.orientation import SURE, Evidence, certainty, explains, gather, is_symmetric, judge, rotated
 from codes.restoration.pixels import pixels_of, values_of
+from codes.restoration.restoring import restore
 from codes.utils.errors import UserError
 from codes.utils.files import read_csv
 from tests.conftest import ROOT
@@ -730,6 +732,19 @@ def test_masked_pixels_do_not_matter(random):
 
 
 # --- orientation
+
+
+def test_dead_pixels_under_a_mask_do_not_mislead_the_orientation():
+    random = np.random.RandomState(0)
+    kernel = camera_shake(random, 15)
+    blurry = with_noise(blurred(skimage_data.coffee()[:256, :256] / 255, kernel), 0.01, seed=1) / np.float32(255)
+    dead, hot = random.uniform(size=(2, 256, 256)) < np.array([0.005, 0.5])[:, None, None]
+    damaged = np.where(dead[..., None], hot[..., None], blurry).astype(np.float32)
+    assert not judge(damaged, kernel).explains
+    network = small_network(nb=1)
+    for shaken, expected in ((kernel, "taken as it is"), (rotated(kernel), "rotated by 180 degrees")):
+        (note,) = restore(Deblurrer(network), damaged, shaken, "auto", (~dead).astype(np.float32)).notes
+        assert expected in note
 
 
 def test_the_right_way_round_is_found(photograph):

@@ -160,8 +160,10 @@ class DSDNet(nn.Module):
         kernel = odd_sized(kernel)
         H = Blur(kernel, y.shape[-2:], border=self.padding_mode)
         state = State(self.initialise(y, kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
-        if sigma is not None and not (self.solver.takes_sigma and sigma.shape == blurry.shape[:1]):
-            raise ValueError(f"sigma: (B,) is needed, and an x-step that heeds it, not {type(self.solver).__name__}")
+        if sigma is not None and not self.solver.takes_sigma:
+            raise ValueError(f"sigma: the x-step {type(self.solver).__name__} does not heed it")
+        if sigma is not None and sigma.shape != blurry.shape[:1]:
+            raise ValueError(f"sigma: a tensor (B,) is needed, not of shape {tuple(sigma.shape)}")
         if self.solver.takes_sigma:
             sigma = estimate_noise(blurry, m) if sigma is None else sigma.to(y.dtype)
         restored = []

@@ -233,6 +233,11 @@ def test_identity(tmp_path):
     assert float(row["least_psnr"]) == pytest.approx(float(published["least_psnr"]), abs=0.05)
 
 
+@pytest.mark.xfail(reason="the shipped network takes the grain of an image without blur for noise", strict=True)
+def test_the_network_alone_keeps_an_image_without_blur():
+    assert float(read_csv(measure_identity.OUTPUT)[0]["least_psnr"]) > 40
+
+
 def test_large(tmp_path):
     if not (ROOT / "Datasets" / "Train").is_dir():
         pytest.skip("Datasets/Train is not there: prepare_datasets.py --source ../shared/data makes it")

@@ -30,7 +30,7 @@ _SIZES = {"DSDNet-Light": "Light", "DSDNet": "Full"}
 LABEL_HEIGHT = 0.5
 """dB: a line this close below another one has its label at the right"""
 LABEL_WIDTH = 1.5
-"""natural logarithm of seconds: of two points this close in both ways one has its label below"""
+"""difference of the logarithms of seconds: of two points this close in both ways one has its label below"""
 
 
 @dataclass(frozen=True)

@@ -71,3 +71,14 @@ def filled(image: Tensor, mask: Tensor) -> Tensor:
             break
         values, known = values + reached * mean, known + reached
     return values
+
+
+def without_gaps(blurry: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """An image (H, W, C), from 0 to 1, with the pixels where `valid` (H, W) is 0 filled from those about them.
+
+    For the judgement of a kernel, to which dead pixels would be edges. Unlike `filled` it leaves no clipped value.
+    """
+    if valid is None:
+        return blurry
+    y, m = torch.from_numpy(blurry).permute(2, 0, 1)[None], torch.from_numpy(valid).to(torch.float32)[None, None]
+    return filled(m * y, m)[0].permute(1, 2, 0).numpy()

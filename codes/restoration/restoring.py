@@ -4,12 +4,11 @@ import sys
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from codes.data.kernels import check_fits
 from codes.restoration.deblurring import Deblurrer
-from codes.restoration.masks import checked_mask, clipped_highlights, filled
+from codes.restoration.masks import checked_mask, clipped_highlights, without_gaps
 from codes.restoration.orientation import SURE, Verdict, judge, rotated
 from codes.restoration.pixels import Values, as_float, pixels_of, values_of
 from codes.utils.errors import UserError, warn
@@ -81,14 +80,6 @@ def restore(
         raise UserError(f"{where}: the restored image holds values that are not finite")
     stages = [pixels_of(values._replace(colours=image), pixels.dtype) for image in images]
     return Outcome(stages[-1], stages if every else [], kernel, notes)
-
-
-def without_gaps(blurry: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """The image (H, W, C) with its masked pixels filled from those around them: dead ones would look like edges."""
-    if valid is None:
-        return blurry
-    y, m = torch.from_numpy(blurry).permute(2, 0, 1)[None], torch.from_numpy(valid).to(torch.float32)[None, None]
-    return filled(m * y, m)[0].permute(1, 2, 0).numpy()
 
 
 def is_delta(kernel: np.ndarray) -> bool:

@@ -78,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def key_of(row: Mapping[str, object]) -> tuple[object, ...]:
+    """What tells a row of PER_IMAGE_COLUMNS from the others."""
     return row["what"], row["image"], row["mask"]
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -239,6 +240,15 @@ def browser():
         running.close()
 
 
+def wait_until(page, condition: str, seconds: float = 30) -> None:
+    """Until a JavaScript expression is true. Playwright's own wait_for_function is refused, by the page's security
+    policy, where it is not true at once."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
+
+
 class Tab:
     """A page of the browser with everything that it complained of or asked for."""
 
@@ -251,7 +261,7 @@ class Tab:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
-        self.page.wait_for_function("[...document.querySelectorAll('.layer img')].every((image) => image.naturalWidth)")
+        wait_until(self.page, "[...document.querySelectorAll('.layer img')].every((image) => image.naturalWidth)")
 
     def clips(self) -> list[str]:
         return self.page.eval_on_selector_all(".layer", "layers => layers.map((layer) => layer.style.clipPath)")
@@ -324,7 +334,7 @@ def test_either_side_shows_its_version(tab):
         for side, end in (("left", "100"), ("right", "0")):
             page.locator(f"#{side}").select_option(label)
             slider.fill(end)
-            page.wait_for_function("[...document.querySelectorAll('.layer img')].every((image) => image.complete)")
+            wait_until(page, "[...document.querySelectorAll('.layer img')].every((image) => image.complete)")
             box = page.locator("#stage").bounding_box()
             inner = {"x": box["x"] + 40, "y": box["y"], "width": box["width"] - 80, "height": box["height"]}
             shots[label, side] = page.screenshot(clip=inner)
@@ -339,7 +349,7 @@ def test_zoom_and_pan(tab):
     assert whole == ["translate(0%, 0%) scale(1)"] * 2
     page.locator("#stage").hover()
     page.mouse.wheel(0, -300)
-    page.wait_for_function("document.getElementById('zoom').textContent !== '1.0\u00d7'")
+    wait_until(page, "document.getElementById('zoom').textContent !== '1.0\u00d7'")
     zoomed = tab.transforms()
     assert zoomed[0] == zoomed[1] != whole[0]
     box = page.locator("#stage").bounding_box()
@@ -405,7 +415,7 @@ def test_from_the_list_to_the_viewer(tab):
     assert page.locator("#image option:checked").text_content() == ENTITY
     assert page.locator("#set option:checked").text_content() == SETS[1]
     assert page.locator("#list tr.chosen").count() == 1
-    page.wait_for_function("document.querySelector('#kernel figcaption').textContent")
+    wait_until(page, "document.querySelector('#kernel figcaption').textContent")
     assert page.locator("#kernel img").evaluate("image => image.naturalWidth") == 9
     assert page.locator("#kernel figcaption").text_content() == "kernel, 9 \u00d7 9"
 
@@ -426,7 +436,7 @@ def test_full_size_files(browser, report, tmp_path):
     beside = Tab(browser, report)
     beside.choose(SETS[1], ENTITY)
     beside.page.get_by_label("Full-size files").check()
-    beside.page.wait_for_function("document.querySelectorAll('.layer img[data-full=yes]').length === 2")
+    wait_until(beside.page, "document.querySelectorAll('.layer img[data-full=yes]').length === 2")
     sources = beside.page.eval_on_selector_all(".layer img", "images => images.map((image) => image.src)")
     assert all(source.startswith("file:") and source.endswith(".png") for source in sources)
     assert beside.complaints == []
@@ -435,8 +445,8 @@ def test_full_size_files(browser, report, tmp_path):
     shutil.copyfile(report, tmp_path / "alone.html")
     alone = Tab(browser, tmp_path / "alone.html")
     alone.page.locator("#full").check()
-    alone.page.wait_for_function("document.getElementById('resolution').textContent.includes('cannot be shown')")
-    alone.page.wait_for_function("[...document.querySelectorAll('.layer img')].every((image) => image.naturalWidth)")
+    wait_until(alone.page, "document.getElementById('resolution').textContent.includes('cannot be shown')")
+    wait_until(alone.page, "[...document.querySelectorAll('.layer img')].every((image) => image.naturalWidth)")
     alone.page.close()
 
 

@@ -3,12 +3,13 @@
     python codes/train.py -opt options/train/light.yml
     torchrun --nproc_per_node 8 codes/train.py -opt options/train/light.yml
 
-Writes experiments/<name>/: models/ (best.safetensors and last.safetensors, the averaged
-weights), training_state/ (checkpoints), val_images/, validation.csv and options.yml; and
+Writes experiments/<name>/: models/ (the averaged weights: last.safetensors and, where there are
+validation sets, best.safetensors), training_state/ (checkpoints), val_images/, validation.csv and options.yml; and
 tb_logger/<name>. Interrupted at any time, the same command goes on from the last checkpoint.
 """
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -129,10 +130,10 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
             averaged = trainer.average.network
             outcome = validation.run(averaged, device, folder / "val_images")
             if monitor:
-                monitor.validated(trainer.iteration, outcome, lines)
                 notes = {"iteration": str(trainer.iteration)}
                 save_weights(averaged, folder / "models" / "last.safetensors", notes=notes)
-                reached = fmean(score.psnr for score in outcome.scores.values()) if outcome.scores else best
+                monitor.validated(trainer.iteration, outcome, lines)
+                reached = fmean(score.psnr for score in outcome.scores.values()) if outcome.scores else -math.inf
                 if reached >= best:
                     best = reached
                     save_weights(averaged, folder / "models" / "best.safetensors", notes=notes)

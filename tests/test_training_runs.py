@@ -178,6 +178,14 @@ def test_no_checkpoint_within_a_run_of_skipped_steps(
     assert written == [2, 9]
 
 
+def test_without_validation_sets_nothing_is_best(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    option_file = training_recipe.write(tmp_path / "test.yml", data, datasets__val={}, baselines={})
+    assert run_command_line(train.main, ["-opt", str(option_file), "--root", str(tmp_path)]) == 0
+    assert [path.name for path in (tmp_path / "experiments" / "test" / "models").iterdir()] == ["last.safetensors"]
+    assert not (tmp_path / "experiments" / "test" / "validation.csv").exists()
+    assert " validation  " not in capsys.readouterr().out
+
+
 def test_exported_weights_know_their_iteration(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
     """The card tells the iteration of best.safetensors, whatever the curve tells of other validation sets."""
     experiment = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")

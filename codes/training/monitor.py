@@ -62,7 +62,13 @@ class Monitor:
         self._forget()
 
     def validated(self, iteration: int, outcome: Outcome, baselines: Mapping[str, Outcome]) -> None:
-        """Report the network's scores, and in tensorboard beside them the baselines', with the panels."""
+        """Report the network's scores, and in tensorboard beside them the baselines', with the panels.
+
+        Nothing without validation sets.
+        """
+        if not outcome.scores:
+            self._forget()
+            return
         scores = outcome.scores
         for name, score in scores.items():
             values = (iteration, name, f"{score.psnr:.4f}", f"{score.ssim:.6f}", f"{self.hours():.4f}")

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from codes.data.degradation import blurred
 from codes.data.images import read_image
+from codes.data.text_pages import text_page
 from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collate, draw_kernel, zero_padded
 from codes.models.archs import shrinkage
 from codes.models.archs.blur import Blur
@@ -73,6 +74,24 @@ def test_grey_patches_have_the_same_noise_in_all_channels(data: Path) -> None:
     half = patches_of(data, grey=0.5)
     kinds = {torch.equal(sample.sharp[0], sample.sharp[1]) for sample in (half[Ticket(n, 24)] for n in range(12))}
     assert kinds == {True, False}
+
+
+def test_text_patches_are_of_no_image(data: Path) -> None:
+    """One colour, the paper's or the ink's, recurs, as it does in no photograph."""
+    text, none = (patches_of(data, text=share) for share in (1.0, 0.0))
+    for number in range(4):
+        patch = text[Ticket(number, 24)].sharp
+        photograph = none[Ticket(number, 24)].sharp
+        commonest = [part.flatten(1).unique(dim=1, return_counts=True)[1].max() for part in (patch, photograph)]
+        assert commonest[0] > 24 > commonest[1]
+        assert torch.equal(text[Ticket(number, 24)].sharp, patch)
+    drawn = [text_page(np.random.RandomState(seed), 60, 80) for seed in range(40)]
+    for page in drawn:
+        assert (page.shape, page.dtype) == ((60, 80, 3), np.float32)
+        assert 0 <= page.min() <= page.max() <= 1
+        # Every page has its ink on it: fonts without letters would leave plain paper.
+        assert np.ptp(page.mean(2)) > 0.3
+    assert np.array_equal(drawn[7], text_page(np.random.RandomState(7), 60, 80))
 
 
 def test_real_border_sees_the_pixels_beyond_the_patch(data: Path) -> None:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from codes.data.degradation import seed_of
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
+from codes.data.text_pages import text_page
 from codes.models.archs.blur import Blur, centre
 from codes.restoration.masks import clipped_highlights
 from codes.training.options import KernelShares, TrainSet
@@ -92,6 +93,8 @@ class TrainingPatches(Dataset):
         random = np.random.RandomState(seed_of("sample", number, seed=self.seed))
         image = self._image(self._image_of(number))
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
+        if options.text > 0 and random.uniform() < options.text:
+            image = text_page(random, *image.shape[:2])
         image, kernel = self._turned(random, image, kernel)
         grey = options.grey > 0 and random.uniform() < options.grey
         masked = options.masks > 0 and random.uniform() < options.masks

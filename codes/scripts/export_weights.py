@@ -1,6 +1,6 @@
 """Turn a training into weights to ship: float16 safetensors, a card and the validation curve.
 
-    python codes/scripts/export_weights.py -opt options/train/tiny.yml --out Models/dsdnet_tiny
+    python codes/scripts/export_weights.py -opt options/train/tiny_on.yml --out Models/dsdnet_tiny
 
 Takes the best averaged weights of experiments/<name>, scores them, as stored, on all images of
 the validation sets beside the option file's baselines, and writes <out>.safetensors, <out>.yml

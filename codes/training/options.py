@@ -64,6 +64,8 @@ class TrainSet(Options):
     """share of patches whose blur sees real pixels beyond the patch; the others' border is replicated"""
     grey: Fraction = 0.0
     """share of patches made grey, with the same noise in all channels, as grey photographs have"""
+    text: Fraction = 0.0
+    """share of patches that are of a page of random text in place of an image"""
     masks: Fraction = 0.0
     """share of patches with clipped highlights and dead pixels, which a mask leaves out; the network gets masks then"""
     round_8bit: bool = False

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codes import train
@@ -201,6 +202,19 @@ def test_exported_weights_know_their_iteration(uninterrupted: Path, data: Path, 
     assert card["iterations"] == best
     assert "decay 0.9" in card["stored_as"]
     assert read_notes(tmp_path / "weights.safetensors") == {"iteration": str(best)}
+
+
+def test_exported_blend_lies_between(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    own = read_weights(uninterrupted / "models" / "best.safetensors")
+    other = {key: tensor + 1 for key, tensor in own.items()}
+    save_file(other, tmp_path / "other.safetensors")
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--root", str(uninterrupted.parents[1]), "--out", str(tmp_path / "weights")]
+    arguments += ["--blend", str(tmp_path / "other.safetensors"), "--share", "0.25"]
+    assert run_command_line(export_weights.main, arguments) == 0
+    for key, tensor in read_weights(tmp_path / "weights.safetensors").items():
+        torch.testing.assert_close(tensor.float(), own[key] + 0.75, atol=2e-3, rtol=1e-3)
+    assert read_yaml(tmp_path / "weights.yml")["blend"] == "0.25 of these, the rest other.safetensors"
 
 
 def test_export_without_validation_sets_is_one_line(

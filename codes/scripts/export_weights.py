@@ -5,6 +5,8 @@
 Takes the best averaged weights of experiments/<name>, scores them, as stored, on all images of
 the validation sets beside the option file's baselines, and writes <out>.safetensors, <out>.yml
 (option file, data, steps, seed, wall-clock, machine, scores), <out>.csv and <out>.png (the curve).
+With --blend FILE they are a share of the best ones and the rest those in FILE, which the training went on
+from: what was learned of other images then costs less of what was known (Wortsman et al., CVPR 2022).
 """
 
 import argparse
@@ -28,6 +30,7 @@ from codes.options import dump_options, load_options
 from codes.training.monitor import CURVE_COLUMNS
 from codes.training.options import TrainOptions
 from codes.training.validation import Scores, Validation
+from codes.utils.arguments import fraction
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
 from codes.utils.processes import Processes
@@ -41,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="where experiments/ lies; default: here")
     parser.add_argument("--out", type=from_root, required=True, help="path of the four files, without a suffix")
     parser.add_argument("--machine", default=machine(), help="the machine it was trained on; default: this one")
+    parser.add_argument("--blend", type=Path, metavar="FILE", help="weights to blend the best ones with")
+    parser.add_argument("--share", type=fraction, default=0.5, help="of the best ones in the blend; default: 0.5")
     parser.add_argument("--note", help="what the option file does not tell of the training")
     arguments = parser.parse_args(argv)
     options = load_options(TrainOptions, arguments.opt, arguments.set)
@@ -56,6 +61,8 @@ def main(argv: Sequence[str]) -> int:
     curve = read_csv(experiment / "validation.csv")
     network = build_network(options.network_G)
     load_weights(network, best)
+    if arguments.blend:
+        blend(network, arguments.blend, arguments.share)
     suffixes = (".safetensors", ".yml", ".csv", ".png")
     weights, card, table, plot = (arguments.out.with_name(arguments.out.name + suffix) for suffix in suffixes)
     save_weights(network, weights, torch.float16, {"iteration": iteration})
@@ -71,6 +78,13 @@ def main(argv: Sequence[str]) -> int:
     training.draw(curve, plot, options.train.val_images)
     print(card.read_text(encoding="utf-8"))
     return 0
+
+
+def blend(network: nn.Module, path: Path, share: float) -> None:
+    """Make the weights `share` of the network's own and the rest those of `path`. Raises UserError as load_weights."""
+    own = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    load_weights(network, path)
+    network.load_state_dict({key: other.lerp(own[key], share) for key, other in network.state_dict().items()})
 
 
 def describe(
@@ -96,6 +110,7 @@ def describe(
         "wall_clock_hours": round(hours, 2),
         "machine": arguments.machine,
         "torch": str(torch.__version__),
+        **({"blend": f"{arguments.share:g} of these, the rest {arguments.blend.name}"} if arguments.blend else {}),
         **({"note": arguments.note} if arguments.note else {}),
         "validation_images": {name: len(dataset) for name, (_, dataset) in validation.sets.items()},
         "validation": {

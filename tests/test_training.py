@@ -580,6 +580,16 @@ def test_changed_option_file(data: Path) -> None:
         checkpoint.check_options(training_recipe.options(data, train__lr_G=2e-3), saved)
 
 
+def test_option_newer_than_the_checkpoint(data: Path) -> None:
+    """A key that a later version of the program brought counts as not set then."""
+    saved = checkpoint.dump_options(training_recipe.options(data))
+    older = "".join(line for line in saved.splitlines(keepends=True) if line.strip() != "text: 0.0")
+    assert older != saved
+    checkpoint.check_options(training_recipe.options(data), older)
+    with pytest.raises(UserError, match=r"datasets\.train\.text was 0.0, is 0.5"):
+        checkpoint.check_options(training_recipe.options(data, datasets__train__text=0.5), older)
+
+
 def test_changed_start_weights_are_not_ignored(data: Path) -> None:
     saved = checkpoint.dump_options(training_recipe.options(data))
     with pytest.raises(UserError, match=r"path\.pretrain_model_G was not set, is Models/b.pth"):

@@ -185,6 +185,10 @@ def test_without_validation_sets_nothing_is_best(data: Path, tmp_path: Path, cap
     assert [path.name for path in (tmp_path / "experiments" / "test" / "models").iterdir()] == ["last.safetensors"]
     assert not (tmp_path / "experiments" / "test" / "validation.csv").exists()
     assert " validation  " not in capsys.readouterr().out
+    with_a_set = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(with_a_set), "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
+    assert run_command_line(export_weights.main, arguments) == 1
+    assert "it was trained without validation sets" in capsys.readouterr().err
 
 
 def test_exported_weights_know_their_iteration(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
@@ -214,7 +218,16 @@ def test_exported_blend_lies_between(uninterrupted: Path, data: Path, tmp_path: 
     assert run_command_line(export_weights.main, arguments) == 0
     for key, tensor in read_weights(tmp_path / "weights.safetensors").items():
         torch.testing.assert_close(tensor.float(), own[key] + 0.75, atol=2e-3, rtol=1e-3)
-    assert read_yaml(tmp_path / "weights.yml")["blend"] == "0.25 of these, the rest other.safetensors"
+    told = f"0.25 of these weights, the rest {tmp_path / 'other.safetensors'}"
+    assert read_yaml(tmp_path / "weights.yml")["blend"] == told
+    assert read_notes(tmp_path / "weights.safetensors")["blend"] == told
+
+
+def test_share_without_a_blend_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--out", str(tmp_path / "weights"), "--share", "0.5"]
+    assert run_command_line(export_weights.main, arguments) == 1
+    assert "--blend" in capsys.readouterr().err
 
 
 def test_export_without_validation_sets_is_one_line(

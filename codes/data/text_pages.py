@@ -1,4 +1,4 @@
-"""Pages of random text, for networks that are to restore documents, signs and captions too."""
+"""Pages of random text, so that a network sees lines of print too. They depend on the fonts of matplotlib, too."""
 
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,8 @@ FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "cmr10", 
 LETTERS = "etaoinshrdlcumwfgypbvkjxqzETAOINSHRDLC0123456789.,:;-"
 SMALLEST, LARGEST = 8, 40
 """height of a font in pixels"""
+LONGEST = 512
+"""longest side of a page in pixels: drawing more than a patch shows takes time"""
 LEAST_CONTRAST = 0.35
 """between the means of ink and paper"""
 

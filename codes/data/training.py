@@ -1,7 +1,7 @@
 """Training data: patches of sharp images, blurred and made noisy on the fly.
 
 Everything random in a sample depends on (seed, its number) alone, so any number of worker
-processes, started anew at any sample, gives the same data.
+processes, started anew at any sample, gives the same data; that of text depends on the fonts, too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from codes.data.degradation import seed_of
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
-from codes.data.text_pages import text_page
+from codes.data.text_pages import LONGEST, text_page
 from codes.models.archs.blur import Blur, centre
 from codes.restoration.masks import clipped_highlights
 from codes.training.options import KernelShares, TrainSet
@@ -94,7 +94,7 @@ class TrainingPatches(Dataset):
         image = self._image(self._image_of(number))
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
         if options.text > 0 and random.uniform() < options.text:
-            image = text_page(random, *image.shape[:2])
+            image = text_page(random, *(min(length, max(LONGEST, size)) for length in image.shape[:2]))
         image, kernel = self._turned(random, image, kernel)
         grey = options.grey > 0 and random.uniform() < options.grey
         masked = options.masks > 0 and random.uniform() < options.masks

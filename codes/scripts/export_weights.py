@@ -1,12 +1,12 @@
 """Turn a training into weights to ship: float16 safetensors, a card and the validation curve.
 
-    python codes/scripts/export_weights.py -opt options/train/tiny_on.yml --out Models/dsdnet_tiny
+    python codes/scripts/export_weights.py -opt options/train/own.yml --out Models/own
 
 Takes the best averaged weights of experiments/<name>, scores them, as stored, on all images of
 the validation sets beside the option file's baselines, and writes <out>.safetensors, <out>.yml
 (option file, data, steps, seed, wall-clock, machine, scores), <out>.csv and <out>.png (the curve).
-With --blend FILE they are a share of the best ones and the rest those in FILE, which the training went on
-from: what was learned of other images then costs less of what was known (Wortsman et al., CVPR 2022).
+With --blend FILE the weights written are a mean of the best ones and of those in FILE, which the training went
+on from: what was learned of other images then costs less of what was known (Wortsman et al., CVPR 2022).
 """
 
 import argparse
@@ -44,28 +44,34 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="where experiments/ lies; default: here")
     parser.add_argument("--out", type=from_root, required=True, help="path of the four files, without a suffix")
     parser.add_argument("--machine", default=machine(), help="the machine it was trained on; default: this one")
-    parser.add_argument("--blend", type=Path, metavar="FILE", help="weights to blend the best ones with")
-    parser.add_argument("--share", type=fraction, default=0.5, help="of the best ones in the blend; default: 0.5")
+    parser.add_argument("--blend", type=from_root, metavar="FILE", help="weights to blend the best ones with")
+    parser.add_argument("--share", type=fraction, help="of the best ones in the blend; default: 0.5")
     parser.add_argument("--note", help="what the option file does not tell of the training")
     arguments = parser.parse_args(argv)
     options = load_options(TrainOptions, arguments.opt, arguments.set)
     experiment = arguments.root / "experiments" / options.name
-    best = experiment / "models" / "best.safetensors"
-    if not best.is_file():
-        raise UserError(f"{best}: no such weight file; train {arguments.opt} first")
+    if arguments.share and not arguments.blend:
+        raise UserError("--share: there is nothing to share with; name a file with --blend, too")
     if not options.datasets.val:
         raise UserError(f"{arguments.opt}: datasets.val: a validation set is needed to score the weights on")
+    best = experiment / "models" / "best.safetensors"
+    if not best.is_file():
+        why = "; it was trained without validation sets" if best.with_name("last.safetensors").is_file() else ""
+        raise UserError(f"{best}: no such weight file{why or f'; train {arguments.opt} first'}")
     iteration = read_notes(best).get("iteration")
     if iteration is None:
         raise UserError(f"{best}: does not say of which iteration it is; train.py did not write it")
     curve = read_csv(experiment / "validation.csv")
     network = build_network(options.network_G)
     load_weights(network, best)
+    notes = {"iteration": iteration}
     if arguments.blend:
-        blend(network, arguments.blend, arguments.share)
+        share = arguments.share or 0.5
+        blend(network, arguments.blend, share)
+        notes["blend"] = f"{share:g} of these weights, the rest {named(arguments.blend)}"
     suffixes = (".safetensors", ".yml", ".csv", ".png")
     weights, card, table, plot = (arguments.out.with_name(arguments.out.name + suffix) for suffix in suffixes)
-    save_weights(network, weights, torch.float16, {"iteration": iteration})
+    save_weights(network, weights, torch.float16, notes)
     load_weights(network, weights)
     validation = Validation(options.datasets.val, None, Processes())
     scores = {"network": validation.run(network, torch.device("cpu")).scores}
@@ -73,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
         baseline = build_network(method.network_G)
         load_pretrained(baseline, method.path.pretrain_model_G, method.path.strict_load)
         scores[name] = validation.run(baseline, torch.device("cpu")).scores
-    write_text(card, to_yaml(describe(options, arguments, network, curve, int(iteration), validation, scores)))
+    write_text(card, to_yaml(describe(options, arguments, network, curve, notes, validation, scores)))
     write_csv(table, curve, CURVE_COLUMNS)
     training.draw(curve, plot, options.train.val_images)
     print(card.read_text(encoding="utf-8"))
@@ -87,17 +93,25 @@ def blend(network: nn.Module, path: Path, share: float) -> None:
     network.load_state_dict({key: other.lerp(own[key], share) for key, other in network.state_dict().items()})
 
 
+def named(weights: Path) -> str:
+    """A weight file by its path below the project, where it lies there, and its iteration, where it knows that."""
+    path = weights.relative_to(ROOT) if weights.is_relative_to(ROOT) else weights
+    iteration = read_notes(weights).get("iteration") if weights.suffix == ".safetensors" else None
+    return str(path) + (f" (iteration {iteration})" if iteration else "")
+
+
 def describe(
     options: TrainOptions,
     arguments: argparse.Namespace,
     network: nn.Module,
     curve: Sequence[Mapping[str, str]],
-    iteration: int,
+    notes: Mapping[str, str],
     validation: Validation,
     scores: Mapping[str, Mapping[str, Scores]],
 ) -> dict[str, Any]:
     """The card's content."""
     train_set = options.datasets.train
+    iteration = int(notes["iteration"])
     averaged = f"their exponential moving average with decay {options.train.ema_decay}"
     hours = max(float(row["hours"]) for row in curve if int(row["iteration"]) == iteration)
     return {
@@ -110,7 +124,7 @@ def describe(
         "wall_clock_hours": round(hours, 2),
         "machine": arguments.machine,
         "torch": str(torch.__version__),
-        **({"blend": f"{arguments.share:g} of these, the rest {arguments.blend.name}"} if arguments.blend else {}),
+        **({"blend": notes["blend"]} if "blend" in notes else {}),
         **({"note": arguments.note} if arguments.note else {}),
         "validation_images": {name: len(dataset) for name, (_, dataset) in validation.sets.items()},
         "validation": {

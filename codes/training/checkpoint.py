@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from codes.options import dump_options
 from codes.training.options import TrainOptions
@@ -107,13 +108,24 @@ def check_images(folder: str, now: str, saved: str) -> None:
 
 
 def differing_options(options: TrainOptions, saved: str) -> list[str]:
-    """The options that differ from dumped ones in a way that matters: `key was this, is that`."""
-    now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), saved))
+    """The options that differ from dumped ones in a way that matters: `key was this, is that`.
+
+    Keys that were not known when those were dumped count as not set.
+    """
+    now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), _complete(saved)))
     return [
         f"{key} was {then.get(key, 'not set')}, is {now.get(key, 'not set')}"
         for key in dict.fromkeys([*then, *now])
         if then.get(key) != now.get(key) and not key.startswith(WITHOUT_EFFECT)
     ]
+
+
+def _complete(saved: str) -> str:
+    """Dumped options with the defaults of keys that are newer than they; as they are where a key is not known now."""
+    try:
+        return dump_options(TrainOptions.model_validate(parse_yaml(saved, "checkpoint")))
+    except ValidationError:
+        return saved
 
 
 def _existing(folder: Path) -> list[Path]:

@@ -67,7 +67,6 @@ class Monitor:
         Nothing without validation sets.
         """
         if not outcome.scores:
-            self._forget()
             return
         scores = outcome.scores
         for name, score in scores.items():

@@ -1,13 +1,13 @@
 """The x-step as one step of Newton's method: the system's exact residual, solved for in the Fourier domain."""
 
-from collections.abc import Iterable
 from functools import partial
 
 import torch
 import torch.nn.functional as nnf
+from scipy.fft import next_fast_len
 from torch import Tensor
 
-from codes.models.archs.blur import fast_length, transfer_function
+from codes.models.archs.blur import transfer_function
 from codes.models.archs.cgnet import SOLVERS, System, WeightedSolver
 from codes.models.archs.denoised_solver import Denoised
 from codes.models.archs.filters import SIDE
@@ -45,7 +45,9 @@ class Newton(WeightedSolver):
     def inverse(self, s: System, prior: Tensor, data: Tensor, r: Tensor) -> Tensor:
         """P r (B, C, H, W) for the weights' averages m_n p (B, N) and d (B, M)."""
         kernel = s.H.kernel
-        size = transform_size(a + b - 1 for a, b in zip(r.shape[-2:], kernel.shape[-2:], strict=True))
+        reaches = (a + b - 1 for a, b in zip(r.shape[-2:], kernel.shape[-2:], strict=True))
+        # Of small images enough for the filters' correlations.
+        size = tuple(next_fast_len(max(length, 2 * SIDE - 1), real=True) for length in reaches)
         K = transfer_function(kernel, size).movedim(1, -1)
         blurred = K.conj()[..., :, None] * K[..., None, :]
         system = weighted_power(s.F.weight, prior, size) + blurred * weighted_power(s.G.weight, data, size)
@@ -54,11 +56,6 @@ class Newton(WeightedSolver):
         solution = torch.linalg.solve(system, torch.fft.rfft2(r, s=size).movedim(1, -1)[..., None])
         step = torch.fft.irfft2(solution[..., 0].movedim(-1, 1), s=size)
         return step[..., : r.shape[-2], : r.shape[-1]]
-
-
-def transform_size(lengths: Iterable[int]) -> tuple[int, ...]:
-    """Of fast transforms of at least `lengths`; of small images enough for the filters' correlations."""
-    return tuple(fast_length(max(length, 2 * SIDE - 1)) for length in lengths)
 
 
 def weighted_power(bank: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:

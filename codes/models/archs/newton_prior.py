@@ -5,12 +5,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from codes.models.archs.blur import centre, pad, transfer_function
+from codes.models.archs.blur import centre, fast_length, pad, transfer_function
 from codes.models.archs.cgnet import SOLVERS, System
 from codes.models.archs.denoiser import DenoisingUNet
+from codes.models.archs.filters import SIDE
 from codes.models.archs.initialisation import inner
 from codes.models.archs.layout import laid_out_as
-from codes.models.archs.newton import Newton, transform_size, weighted_power
+from codes.models.archs.newton import Newton, weighted_power
 from codes.models.archs.noise import LEAST_SIGMA
 
 
@@ -63,7 +64,8 @@ class NewtonPrior(Newton):
         """P (of_prior + H' of_data), both (B, C, H, W), for w (B,)."""
         kernel, image_size = s.H.kernel, s.H.size
         faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
-        size = transform_size(faded.shape[-2:])
+        # Of small images enough for the filters' correlations.
+        size = tuple(fast_length(max(length, 2 * SIDE - 1)) for length in faded.shape[-2:])
         K = transfer_function(kernel, size)[..., None]
         r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]
         r = r + torch.fft.rfft2(pad(of_prior, s.H.kernel_size, "zero"), s=size)[..., None]

@@ -1,4 +1,4 @@
-"""Pages of random text, so that a network sees lines of print too. They depend on the fonts of matplotlib, too."""
+"""Pages of random text, so that a network sees lines of print too; drawn with the fonts that matplotlib brings."""
 
 from functools import cache
 from pathlib import Path

@@ -46,7 +46,7 @@ CPU = torch.device("cpu")
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=positive, nargs=2, default=(736, 1040), help="of the mosaic, default 736 1040")
-    parser.add_argument("--kernels", type=positive, nargs="+", default=(15, 75), help="default 15 75")
+    parser.add_argument("--kernels", type=positive, nargs="+", default=(9, 15, 75), help="default 9 15 75")
     parser.add_argument(
         "--sides", type=positive, nargs=2, default=(256, 448), help="of images for memory, default 256 448"
     )

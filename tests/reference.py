@@ -84,7 +84,8 @@ class LiteralDSDNet(nn.Module):
             extended[:, :, [row, -1 - row]] *= (row + 1) / (top + 1)
         for column in range(left):
             extended[..., [column, -1 - column]] *= (column + 1) / (left + 1)
-        size = [4 * next_fast_len(-(-length // 4)) for length in extended.shape[-2:]]
+        lengths = [max(a, b + 32) for a, b in zip(extended.shape[-2:], (height, width), strict=True)]
+        size = [4 * next_fast_len(-(-length // 4)) for length in lengths]
 
         def powers(bank: Tensor, weights: Tensor) -> Tensor:
             T = torch.fft.fft2(bank, s=size)

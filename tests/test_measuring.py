@@ -212,15 +212,30 @@ def test_wrong_kernels(tmp_path):
     assert len(read_csv(tmp_path / "wrong.csv")) == 3 + 3 + 9 + 7 + 7
 
 
-def test_tiling(tmp_path):
-    if not (ROOT / "Datasets" / "Train").is_dir():
-        pytest.skip("Datasets/Train is not there: prepare_datasets.py --source ../shared/data makes it")
-    arguments = ["--size", "160", "176", "--kernels", "1", "--sides", "48", "64", "--output", str(tmp_path)]
-    assert run_command_line(measure_tiling.main, arguments) == 0
-    (row,) = read_csv(tmp_path / "tiling.csv")
-    assert row["kernel"] == "1x1"
-    assert float(row["max_difference"]) < 3
+@pytest.fixture
+def photographs():
+    """The scikit-image package's, as the measuring scripts take a folder of images."""
+    preparation.ensure_quickstart(ROOT / "Datasets" / "Quickstart")
+    return ["--images", str(ROOT / "Datasets" / "Quickstart" / "GT")]
+
+
+def test_tiling(tmp_path, photographs):
+    """Small kernels are the hard ones: between the sides of an image lies no more than the step's own room."""
+    arguments = ["--size", "160", "176", "--kernels", "1", "5", "--sides", "48", "64", "--output", str(tmp_path)]
+    assert run_command_line(measure_tiling.main, [*arguments, *photographs]) == 0
+    rows = read_csv(tmp_path / "tiling.csv")
+    assert [row["kernel"] for row in rows] == ["1x1", "5x5"]
+    assert all(float(row["max_difference"]) < 1 for row in rows)
     assert {row["what"] for row in read_csv(tmp_path / "tiling_memory.csv")} == {"x0", "network"}
+
+
+@pytest.mark.parametrize("script", [measure_tiling, measure_large])
+def test_too_few_images_for_a_mosaic(script, tmp_path, photographs, capsys):
+    """Five pieces of 320 columns, of four photographs."""
+    arguments = ["--size", "64", "1500", "--output", str(tmp_path / "x"), *photographs]
+    assert run_command_line(script.main, arguments) == 1
+    assert "5 colour images of 320x256 or more are needed" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_identity(tmp_path):
@@ -238,11 +253,10 @@ def test_the_network_alone_keeps_an_image_without_blur():
     assert float(read_csv(measure_identity.OUTPUT)[0]["least_psnr"]) > 40
 
 
-def test_large(tmp_path):
-    if not (ROOT / "Datasets" / "Train").is_dir():
-        pytest.skip("Datasets/Train is not there: prepare_datasets.py --source ../shared/data makes it")
+def test_large(tmp_path, photographs):
     output = tmp_path / "large.csv"
-    assert run_command_line(measure_large.main, ["--size", "64", "80", "--kernel", "5", "--output", str(output)]) == 0
+    arguments = ["--size", "64", "80", "--kernel", "5", "--output", str(output), *photographs]
+    assert run_command_line(measure_large.main, arguments) == 0
     (row,) = read_csv(output)
     assert float(row["psnr"]) > float(row["psnr_blurry"])
     assert 0.1 < float(row["peak_gb"]) < 8

@@ -30,7 +30,7 @@ from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernels import write_kernel
 from codes.metrics.quality import psnr
 from codes.models.archs.blur import Blur
-from codes.scripts.measure_tiling import NOISE, kernel_of_size, mosaic
+from codes.scripts.measure_tiling import IMAGES, NOISE, kernel_of_size, mosaic
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, write_csv
@@ -55,18 +55,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--size", type=positive, nargs=2, default=(4000, 6000), help="rows, columns; default 4000 6000")
     parser.add_argument("--kernel", type=positive, default=75, help="side of the kernel, default 75")
     parser.add_argument("--memory", type=positive_number, default=8.0, help="GB, default 8")
+    parser.add_argument("--images", type=Path, default=IMAGES, help=f"default: {IMAGES.relative_to(ROOT)}")
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
     with TemporaryDirectory() as folder:
-        row = measured(Path(folder), *arguments.size, arguments.kernel, arguments.memory)
+        sharp = mosaic(*arguments.size, arguments.images)
+        row = measured(Path(folder), sharp, arguments.kernel, arguments.memory)
     write_csv(arguments.output, [row], COLUMNS)
     print(tabulate([row], headers="keys", tablefmt="github"))
     return 0
 
 
-def measured(folder: Path, height: int, width: int, size: int, gigabytes: float) -> dict[str, object]:
-    """A row of COLUMNS."""
-    sharp = mosaic(height, width)
+def measured(folder: Path, sharp: np.ndarray, size: int, gigabytes: float) -> dict[str, object]:
+    """A row of COLUMNS for `sharp` (H, W, 3), a kernel of `size` pixels and a limit of memory."""
+    height, width = sharp.shape[:2]
     kernel = write_kernel(folder / "kernel.png", kernel_of_size(size))
     x, k = torch.from_numpy(sharp).permute(2, 0, 1)[None], torch.from_numpy(kernel)[None].float()
     blurry = with_noise(Blur(k, x.shape[-2:])(x)[0].permute(1, 2, 0).numpy(), NOISE, seed=size)

@@ -11,6 +11,7 @@ results/published/tiling_memory.csv.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,9 @@ from codes.utils.memory import peak_memory
 
 PUBLISHED = ROOT / "results" / "published"
 NOISE = 0.003
+IMAGES = ROOT / "Datasets" / "Train" / "GT"
+PIECE = 256, 320
+"""rows and columns that the mosaic takes of an image"""
 NETWORKS = (SHIPPED, "light")
 COLUMNS = ("kernel", "tile", "overlap", "image", "max_difference", "mean_difference", "share_above_1", "psnr")
 MEMORY_COLUMNS = ("network", "what", "pixels", "bytes_a_pixel", "planned")
@@ -50,9 +54,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--sides", type=positive, nargs=2, default=(256, 448), help="of images for memory, default 256 448"
     )
+    parser.add_argument("--images", type=Path, default=IMAGES, help=f"default: {IMAGES.relative_to(ROOT)}")
     parser.add_argument("--output", type=Path, default=PUBLISHED, help=f"default: {PUBLISHED.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
-    sharp = mosaic(*arguments.size)
+    sharp = mosaic(*arguments.size, arguments.images)
     network = load_network().network
     rows = [differences(network, sharp, size) for size in tqdm(arguments.kernels, unit=" kernels")]
     write_csv(arguments.output / "tiling.csv", rows, COLUMNS)
@@ -63,12 +68,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def mosaic(height: int, width: int) -> np.ndarray:
-    """Training images side by side, (height, width, 3)."""
-    images = (read_image(path) for path in list_images(ROOT / "Datasets" / "Train" / "GT"))
-    pieces = (image[:320, :320] for image in images if min(image.shape[:2]) >= 320)
-    rows = [np.concatenate([next(pieces) for _ in range(-(-width // 320))], 1) for _ in range(-(-height // 320))]
-    return np.concatenate(rows)[:height, :width]
+def mosaic(height: int, width: int, folder: Path = IMAGES) -> np.ndarray:
+    """The images of a folder side by side, (height, width, 3); UserError where they are too few."""
+    rows, columns = (-(-length // side) for length, side in zip((height, width), PIECE, strict=True))
+    images = (read_image(path)[: PIECE[0], : PIECE[1]] for path in list_images(folder))
+    pieces = list(islice((image for image in images if image.shape == (*PIECE, 3)), rows * columns))
+    if len(pieces) < rows * columns:
+        raise UserError(f"{folder}: {rows * columns} colour images of {PIECE[1]}x{PIECE[0]} or more are needed")
+    lines = [np.concatenate(pieces[row * columns : (row + 1) * columns], 1) for row in range(rows)]
+    return np.concatenate(lines)[:height, :width]
 
 
 def kernel_of_size(size: int) -> np.ndarray:

@@ -36,6 +36,8 @@ class NewtonPrior(Newton):
     """of D at the first stage, at first"""
     strength = 0.2
     """of w_t where sigma_t is sigma, at first"""
+    room = 32
+    """pixels between one side of the image and the other in the cyclic transforms of `step`, at least"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
@@ -64,8 +66,12 @@ class NewtonPrior(Newton):
         """P (of_prior + H' of_data), both (B, C, H, W), for w (B,)."""
         kernel, image_size = s.H.kernel, s.H.size
         faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
-        # Of small images enough for the filters' correlations.
-        size = tuple(fast_length(max(length, 2 * SIDE - 1)) for length in faded.shape[-2:])
+        # Room enough that the step at one side of the image does not reach the other; of small images enough for the
+        # filters' correlations.
+        size = tuple(
+            fast_length(max(length, image_length + self.room, 2 * SIDE - 1))
+            for length, image_length in zip(faded.shape[-2:], image_size, strict=True)
+        )
         K = transfer_function(kernel, size)[..., None]
         r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]
         r = r + torch.fft.rfft2(pad(of_prior, s.H.kernel_size, "zero"), s=size)[..., None]

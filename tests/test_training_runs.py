@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codes import train
@@ -21,7 +21,8 @@ from codes.restoration.networks import load_network
 from codes.scripts import export_weights, preview_training_data
 from codes.training import checkpoint
 from codes.utils.errors import run_command_line
-from codes.utils.yaml_files import read_yaml
+from codes.utils.files import read_csv
+from codes.utils.yaml_files import read_yaml, to_yaml
 from tests import training_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -221,6 +222,26 @@ def test_exported_blend_lies_between(uninterrupted: Path, data: Path, tmp_path: 
     told = f"0.25 of these weights, the rest {tmp_path / 'other.safetensors'}"
     assert read_yaml(tmp_path / "weights.yml")["blend"] == told
     assert read_notes(tmp_path / "weights.safetensors")["blend"] == told
+
+
+def test_the_card_tells_of_the_trainings_before(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    """A blend of a training's weights, which began with weights that no experiment holds."""
+    first = tmp_path / "experiments" / "first"
+    shutil.copytree(uninterrupted, first)
+    stray = shutil.copy(first / "models" / "last.safetensors", tmp_path / "stray.safetensors")
+    told = read_yaml(first / "options.yml") | {"name": "first", "path": {"pretrain_model_G": str(stray)}}
+    (first / "options.yml").write_text(to_yaml(told))
+    blend = first / "models" / "blend.safetensors"
+    save_file(load_file(stray), blend, {"iteration": "9", "blend": "half and half"})
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--root", str(uninterrupted.parents[1]), "--out", str(tmp_path / "weights")]
+    arguments += ["--set", f"path.pretrain_model_G={blend}"]
+    assert run_command_line(export_weights.main, arguments) == 0
+    latest, earliest = read_yaml(tmp_path / "weights.yml")["begun_with"]
+    assert latest.pop("wall_clock_hours") == round(float(read_csv(first / "validation.csv")[-1]["hours"]), 2)
+    seed = told["train"]["manual_seed"]
+    assert latest == {"weights": str(blend), "iteration": "9", "blend": "half and half", "name": "first", "seed": seed}
+    assert earliest == {"weights": str(stray), "iteration": "9"}
 
 
 def test_share_without_a_blend_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -4,7 +4,8 @@
 
 Takes the best averaged weights of experiments/<name>, scores them, as stored, on all images of
 the validation sets beside the option file's baselines, and writes <out>.safetensors, <out>.yml
-(option file, data, steps, seed, wall-clock, machine, scores), <out>.csv and <out>.png (the curve).
+(option file, data, steps, seed, wall-clock, machine, the trainings before it, scores), <out>.csv and
+<out>.png (the curve).
 With --blend FILE the weights written are a mean of the best ones and of those in FILE, which the training went
 on from: what was learned of other images then costs less of what was known (Wortsman et al., CVPR 2022).
 """
@@ -27,6 +28,7 @@ from codes.figures import training
 from codes.models.factory import build_network, load_pretrained
 from codes.models.weights import load_weights, read_notes, save_weights
 from codes.options import dump_options, load_options
+from codes.training.lineage import trainings_before
 from codes.training.monitor import CURVE_COLUMNS
 from codes.training.options import TrainOptions
 from codes.training.validation import Scores, Validation
@@ -125,6 +127,7 @@ def describe(
         "machine": arguments.machine,
         "torch": str(torch.__version__),
         **({"blend": notes["blend"]} if "blend" in notes else {}),
+        **({"begun_with": before} if (before := trainings_before(options)) else {}),
         **({"note": arguments.note} if arguments.note else {}),
         "validation_images": {name: len(dataset) for name, (_, dataset) in validation.sets.items()},
         "validation": {

@@ -15,7 +15,7 @@ _HELD_BYTES = 80
 """A pixel of the whole image: its values, x0 and the result, while tiles are restored."""
 _STAGE_BYTES = 12
 """A pixel of every further image of three channels in float32."""
-_BASE_BYTES, _BYTES_PER_FILTER = 200, 95
+_BASE_BYTES, _BYTES_PER_FILTER = 400, 95
 """A pixel, for the network: a part of its own and one for each of its filters."""
 
 

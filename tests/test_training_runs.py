@@ -20,6 +20,7 @@ from codes.models.weights import read_notes, read_weights
 from codes.restoration.networks import load_network
 from codes.scripts import export_weights, preview_training_data
 from codes.training import checkpoint
+from codes.training.lineage import trainings_before
 from codes.utils.errors import run_command_line
 from codes.utils.files import read_csv
 from codes.utils.yaml_files import read_yaml, to_yaml
@@ -242,6 +243,17 @@ def test_the_card_tells_of_the_trainings_before(uninterrupted: Path, data: Path,
     seed = told["train"]["manual_seed"]
     assert latest == {"weights": str(blend), "iteration": "9", "blend": "half and half", "name": "first", "seed": seed}
     assert earliest == {"weights": str(stray), "iteration": "9"}
+
+
+def test_trainings_before_end(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    """With weights that are gone, and where a training went on from its own."""
+    gone = training_recipe.options(data, path={"pretrain_model_G": str(tmp_path / "gone.safetensors")})
+    assert trainings_before(gone) == [{"weights": str(tmp_path / "gone.safetensors")}]
+    own = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test") / "models" / "last.safetensors"
+    again = training_recipe.options(data, name="other", path={"pretrain_model_G": str(own)})
+    told = read_yaml(own.parent.parent / "options.yml") | {"path": {"pretrain_model_G": str(own)}}
+    (own.parent.parent / "options.yml").write_text(to_yaml(told))
+    assert [row.get("name") for row in trainings_before(again)] == ["test", None]
 
 
 def test_share_without_a_blend_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -13,20 +13,24 @@ def trainings_before(options: TrainOptions) -> list[dict[str, Any]]:
     """For each training that `options` goes on from, the latest first: its weights, name, iteration, seed and hours.
 
     The weights' path is that in the option file, `blend` what export_weights.py noted in them. Of weights that lie in
-    no experiment's `models` folder only the path is known. Raises UserError for a weight file that is missing or
-    damaged.
+    no experiment's `models` folder, or are gone, only the path is known; where a training went on from its own weights
+    the list ends. Raises UserError for a damaged weight file, or an experiment's option file that is none.
     """
     rows: list[dict[str, Any]] = []
+    seen = {options.name}
     while path := options.path.pretrain_model_G or options.path.pretrain_denoiser:
         weights = from_root(path)
         row: dict[str, Any] = {"weights": path}
-        if weights.suffix == ".safetensors":
+        if weights.suffix == ".safetensors" and weights.is_file():
             row |= {key: value for key, value in read_notes(weights).items() if key in ("iteration", "blend")}
         rows.append(row)
         experiment = weights.parent.parent
         if not (experiment / "options.yml").is_file():
             break
         options = load_options(TrainOptions, experiment / "options.yml")
+        if options.name in seen:
+            break
+        seen.add(options.name)
         row |= {"name": options.name, "seed": options.train.manual_seed}
         hours = _hours(experiment / "validation.csv", row.get("iteration"))
         if hours is not None:

@@ -84,7 +84,7 @@ class LiteralDSDNet(nn.Module):
             extended[:, :, [row, -1 - row]] *= (row + 1) / (top + 1)
         for column in range(left):
             extended[..., [column, -1 - column]] *= (column + 1) / (left + 1)
-        lengths = [max(a, b + 32) for a, b in zip(extended.shape[-2:], (height, width), strict=True)]
+        lengths = [height + 2 * (h - 1) + 64, width + 2 * (w_ - 1) + 64]
         size = [4 * next_fast_len(-(-length // 4)) for length in lengths]
 
         def powers(bank: Tensor, weights: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ import torch
 from skimage import data as skimage_data
 
 from codes.data import preparation
+from codes.data.images import write_8bit
 from codes.metrics.complexity import flop_by_part
 from codes.metrics.evaluation import COLUMNS as SCORE_COLUMNS
 from codes.models.archs.blur import Blur
 from codes.models.factory import build_preset
 from codes.restoration import orientation
+from codes.restoration.memory import network_bytes
 from codes.scripts import (
     benchmark,
     benchmark_training,
@@ -220,22 +222,39 @@ def photographs():
 
 
 def test_tiling(tmp_path, photographs):
-    """Small kernels are the hard ones: between the sides of an image lies no more than the step's own room."""
-    arguments = ["--size", "160", "176", "--kernels", "1", "5", "--sides", "48", "64", "--output", str(tmp_path)]
+    arguments = ["--size", "200", "320", "--kernels", "1", "9", "--sides", "48", "64", "--output", str(tmp_path)]
     assert run_command_line(measure_tiling.main, [*arguments, *photographs]) == 0
     rows = read_csv(tmp_path / "tiling.csv")
-    assert [row["kernel"] for row in rows] == ["1x1", "5x5"]
+    assert [row["kernel"] for row in rows] == ["1x1", "9x9"]
     assert all(float(row["max_difference"]) < 1 for row in rows)
     assert {row["what"] for row in read_csv(tmp_path / "tiling_memory.csv")} == {"x0", "network"}
 
 
 @pytest.mark.parametrize("script", [measure_tiling, measure_large])
 def test_too_few_images_for_a_mosaic(script, tmp_path, photographs, capsys):
-    """Five pieces of 320 columns, of four photographs."""
+    """Of five pieces of 320 columns there are four photographs."""
     arguments = ["--size", "64", "1500", "--output", str(tmp_path / "x"), *photographs]
     assert run_command_line(script.main, arguments) == 1
-    assert "5 colour images of 320x256 or more are needed" in capsys.readouterr().err
+    assert "holds 4 of the colour images that the mosaic takes, 5 of 256 rows and 320 columns or more" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / "x").exists()
+
+
+def test_mosaic(tmp_path):
+    """The corners of four colour images, row by row; a grey and a narrow one are left out."""
+    shapes = {"0": (256, 320, 1), "1": (300, 300, 3)} | {str(i): (260, 330 + i, 3) for i in range(2, 6)}
+    for name, shape in shapes.items():
+        write_8bit(tmp_path / f"{name}.png", np.full(shape, 40 * int(name), np.uint8))
+    corners = measure_tiling.mosaic(300, 330, tmp_path)[[0, 0, -1, -1], [0, -1, 0, -1], 0]
+    assert np.round(255 * corners).tolist() == [80, 120, 160, 200]
+
+
+def test_memory_keeps_to_the_plan():
+    for row in read_csv(measure_tiling.PUBLISHED / "tiling_memory.csv"):
+        assert int(row["bytes_a_pixel"]) <= int(row["planned"])
+        if row["what"] == "network":
+            assert int(row["planned"]) == network_bytes(build_preset(row["network"]))
 
 
 def test_identity(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codes import train
@@ -225,35 +225,64 @@ def test_exported_blend_lies_between(uninterrupted: Path, data: Path, tmp_path: 
     assert read_notes(tmp_path / "weights.safetensors")["blend"] == told
 
 
+def began_with(experiment: Path, **paths: str) -> Path:
+    """Have the experiment's options tell of weights that its training began with."""
+    options = experiment / "options.yml"
+    options.write_text(to_yaml(read_yaml(options) | {"name": experiment.name, "path": paths}))
+    return experiment
+
+
 def test_the_card_tells_of_the_trainings_before(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
-    """A blend of a training's weights, which began with weights that no experiment holds."""
-    first = tmp_path / "experiments" / "first"
-    shutil.copytree(uninterrupted, first)
-    stray = shutil.copy(first / "models" / "last.safetensors", tmp_path / "stray.safetensors")
-    told = read_yaml(first / "options.yml") | {"name": "first", "path": {"pretrain_model_G": str(stray)}}
-    (first / "options.yml").write_text(to_yaml(told))
-    blend = first / "models" / "blend.safetensors"
-    save_file(load_file(stray), blend, {"iteration": "9", "blend": "half and half"})
+    """One of an experiment, which began with exported weights, whose card tells of one before."""
+    exported, card = tmp_path / "exported.safetensors", tmp_path / "exported.yml"
+    shutil.copy(uninterrupted / "models" / "last.safetensors", exported)
+    earliest = {"weights": "denoiser.pth", "seed": 3}
+    card.write_text(to_yaml({"seed": 4, "blend": "half and half", "parameters": 1, "begun_with": [earliest]}))
+    first, test = (shutil.copytree(uninterrupted, tmp_path / "experiments" / name) for name in ("first", "test"))
+    began_with(first, pretrain_denoiser=str(exported))
+    weights = first / "models" / "last.safetensors"
+    began_with(test, pretrain_model_G=str(weights))
     option_file = training_recipe.write(tmp_path / "test.yml", data)
-    arguments = ["-opt", str(option_file), "--root", str(uninterrupted.parents[1]), "--out", str(tmp_path / "weights")]
-    arguments += ["--set", f"path.pretrain_model_G={blend}"]
+    arguments = ["-opt", str(option_file), "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
     assert run_command_line(export_weights.main, arguments) == 0
-    latest, earliest = read_yaml(tmp_path / "weights.yml")["begun_with"]
-    assert latest.pop("wall_clock_hours") == round(float(read_csv(first / "validation.csv")[-1]["hours"]), 2)
-    seed = told["train"]["manual_seed"]
-    assert latest == {"weights": str(blend), "iteration": "9", "blend": "half and half", "name": "first", "seed": seed}
-    assert earliest == {"weights": str(stray), "iteration": "9"}
+    hours = round(float(read_csv(first / "validation.csv")[-1]["hours"]), 2)
+    seed = read_yaml(first / "options.yml")["train"]["manual_seed"]
+    assert read_yaml(tmp_path / "weights.yml")["begun_with"] == [
+        {"weights": str(weights), "iterations": 9, "name": "first", "seed": seed, "wall_clock_hours": hours},
+        {"weights": str(exported), "seed": 4, "blend": "half and half"},
+        earliest,
+    ]
 
 
-def test_trainings_before_end(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
-    """With weights that are gone, and where a training went on from its own."""
-    gone = training_recipe.options(data, path={"pretrain_model_G": str(tmp_path / "gone.safetensors")})
-    assert trainings_before(gone) == [{"weights": str(tmp_path / "gone.safetensors")}]
-    own = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test") / "models" / "last.safetensors"
-    again = training_recipe.options(data, name="other", path={"pretrain_model_G": str(own)})
-    told = read_yaml(own.parent.parent / "options.yml") | {"path": {"pretrain_model_G": str(own)}}
-    (own.parent.parent / "options.yml").write_text(to_yaml(told))
-    assert [row.get("name") for row in trainings_before(again)] == ["test", None]
+def test_trainings_before_as_far_as_they_are_known(uninterrupted: Path, tmp_path: Path) -> None:
+    """Weights that are gone, a damaged curve, and a training that went on from its own."""
+    experiment = shutil.copytree(uninterrupted, tmp_path / "own")
+    began_with(experiment, pretrain_model_G=str(tmp_path / "gone.safetensors"), pretrain_denoiser="gone.pth")
+    gone = [{"weights": str(tmp_path / "gone.safetensors")}, {"weights": "gone.pth"}]
+    assert trainings_before(experiment) == gone
+    own = experiment / "models" / "last.safetensors"
+    began_with(experiment, pretrain_model_G=str(own))
+    assert trainings_before(experiment) == [{"weights": str(own), "iterations": 9}]
+    (experiment / "validation.csv").write_text("iteration,hours\n9,\n")
+    other = began_with(shutil.copytree(uninterrupted, tmp_path / "other"), pretrain_model_G=str(own))
+    row, last = trainings_before(other)
+    assert row["name"] == "own"
+    assert "wall_clock_hours" not in row
+    assert last == {"weights": str(own), "iterations": 9}
+
+
+def test_a_damaged_card_of_earlier_weights_is_one_line(
+    uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """And nothing is written."""
+    (tmp_path / "earlier.yml").write_text("damaged")
+    experiment = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
+    began_with(experiment, pretrain_model_G=str(tmp_path / "earlier.safetensors"))
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
+    assert run_command_line(export_weights.main, arguments) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'earlier.yml'}: is not made of `key: value` lines\n"
+    assert not list(tmp_path.glob("weights*"))
 
 
 def test_share_without_a_blend_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
     iteration = read_notes(best).get("iteration")
     if iteration is None:
         raise UserError(f"{best}: does not say of which iteration it is; train.py did not write it")
+    before = trainings_before(experiment)
     curve = read_csv(experiment / "validation.csv")
     network = build_network(options.network_G)
     load_weights(network, best)
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
         baseline = build_network(method.network_G)
         load_pretrained(baseline, method.path.pretrain_model_G, method.path.strict_load)
         scores[name] = validation.run(baseline, torch.device("cpu")).scores
-    write_text(card, to_yaml(describe(options, arguments, network, curve, notes, validation, scores)))
+    write_text(card, to_yaml(describe(options, arguments, network, curve, notes, before, validation, scores)))
     write_csv(table, curve, CURVE_COLUMNS)
     training.draw(curve, plot, options.train.val_images)
     print(card.read_text(encoding="utf-8"))
@@ -108,6 +109,7 @@ def describe(
     network: nn.Module,
     curve: Sequence[Mapping[str, str]],
     notes: Mapping[str, str],
+    before: Sequence[Mapping[str, Any]],
     validation: Validation,
     scores: Mapping[str, Mapping[str, Scores]],
 ) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def describe(
         "machine": arguments.machine,
         "torch": str(torch.__version__),
         **({"blend": notes["blend"]} if "blend" in notes else {}),
-        **({"begun_with": before} if (before := trainings_before(options)) else {}),
+        **({"begun_with": before} if before else {}),
         **({"note": arguments.note} if arguments.note else {}),
         "validation_images": {name: len(dataset) for name, (_, dataset) in validation.sets.items()},
         "validation": {

@@ -2,9 +2,9 @@
 
     python codes/scripts/measure_large.py
 
-Blurs a mosaic of training images, 6000x4000 pixels, with a kernel of 75 pixels and little noise, has
-codes/deblur.py restore it in at most 8 GB, and writes the process's peak memory, its time
-(by the clock, and of the processor, which other work does not change) and PSNR (dB) before and after to
+Blurs a mosaic of the training images (--images: of those in another folder), 6000x4000 pixels, with a kernel of
+75 pixels and little noise, has codes/deblur.py restore it in at most 8 GB, and writes the process's peak memory, its
+time (by the clock, and of the processor, which other work does not change) and PSNR (dB) before and after to
 results/published/large.csv.
 """
 
@@ -30,7 +30,7 @@ from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernels import write_kernel
 from codes.metrics.quality import psnr
 from codes.models.archs.blur import Blur
-from codes.scripts.measure_tiling import IMAGES, NOISE, kernel_of_size, mosaic
+from codes.scripts.measure_tiling import IMAGES, IMAGES_HELP, NOISE, kernel_of_size, mosaic
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, write_csv
@@ -55,11 +55,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--size", type=positive, nargs=2, default=(4000, 6000), help="rows, columns; default 4000 6000")
     parser.add_argument("--kernel", type=positive, default=75, help="side of the kernel, default 75")
     parser.add_argument("--memory", type=positive_number, default=8.0, help="GB, default 8")
-    parser.add_argument("--images", type=Path, default=IMAGES, help=f"default: {IMAGES.relative_to(ROOT)}")
+    parser.add_argument("--images", type=Path, default=IMAGES, help=IMAGES_HELP)
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
+    sharp = mosaic(*arguments.size, arguments.images)
     with TemporaryDirectory() as folder:
-        sharp = mosaic(*arguments.size, arguments.images)
         row = measured(Path(folder), sharp, arguments.kernel, arguments.memory)
     write_csv(arguments.output, [row], COLUMNS)
     print(tabulate([row], headers="keys", tablefmt="github"))

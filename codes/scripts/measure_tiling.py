@@ -2,9 +2,9 @@
 
     python codes/scripts/measure_tiling.py
 
-Blurs a mosaic of training images with kernels of several sizes and little noise, restores it at once
-and in the smallest tiles that each kernel allows, and writes the differences, in steps of an 8-bit
-image, and the PSNR of one against the other to results/published/tiling.csv; and bytes a pixel to
+Blurs a mosaic of the training images (--images: of those in another folder) with kernels of several sizes and little
+noise, restores it at once and in the smallest tiles that each kernel allows, and writes the differences, in steps of
+an 8-bit image, and the PSNR of one against the other to results/published/tiling.csv; and bytes a pixel to
 results/published/tiling_memory.csv.
 """
 
@@ -41,6 +41,8 @@ NOISE = 0.003
 IMAGES = ROOT / "Datasets" / "Train" / "GT"
 PIECE = 256, 320
 """rows and columns that the mosaic takes of an image"""
+IMAGES_HELP = f"folder of colour images for the mosaic, 256 rows and 320 columns or more; {IMAGES.relative_to(ROOT)}"
+KERNELS = (9, 15, 25, 45, 75)
 NETWORKS = (SHIPPED, "light")
 COLUMNS = ("kernel", "tile", "overlap", "image", "max_difference", "mean_difference", "share_above_1", "psnr")
 MEMORY_COLUMNS = ("network", "what", "pixels", "bytes_a_pixel", "planned")
@@ -50,11 +52,11 @@ CPU = torch.device("cpu")
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=positive, nargs=2, default=(736, 1040), help="of the mosaic, default 736 1040")
-    parser.add_argument("--kernels", type=positive, nargs="+", default=(9, 15, 75), help="default 9 15 75")
+    parser.add_argument("--kernels", type=positive, nargs="+", default=KERNELS, help=f"sides; default {KERNELS}")
     parser.add_argument(
         "--sides", type=positive, nargs=2, default=(256, 448), help="of images for memory, default 256 448"
     )
-    parser.add_argument("--images", type=Path, default=IMAGES, help=f"default: {IMAGES.relative_to(ROOT)}")
+    parser.add_argument("--images", type=Path, default=IMAGES, help=IMAGES_HELP)
     parser.add_argument("--output", type=Path, default=PUBLISHED, help=f"default: {PUBLISHED.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
     sharp = mosaic(*arguments.size, arguments.images)
@@ -68,13 +70,18 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def mosaic(height: int, width: int, folder: Path = IMAGES) -> np.ndarray:
-    """The images of a folder side by side, (height, width, 3); UserError where they are too few."""
+def mosaic(height: int, width: int, folder: Path) -> np.ndarray:
+    """The upper left corners of a folder's images side by side: (height, width, 3), float32 from 0 to 1.
+
+    Grey images and those smaller than PIECE are left out. Raises UserError where too few remain, the folder is
+    missing or an image can't be read.
+    """
     rows, columns = (-(-length // side) for length, side in zip((height, width), PIECE, strict=True))
     images = (read_image(path)[: PIECE[0], : PIECE[1]] for path in list_images(folder))
     pieces = list(islice((image for image in images if image.shape == (*PIECE, 3)), rows * columns))
     if len(pieces) < rows * columns:
-        raise UserError(f"{folder}: {rows * columns} colour images of {PIECE[1]}x{PIECE[0]} or more are needed")
+        needed = f"{rows * columns} of {PIECE[0]} rows and {PIECE[1]} columns or more"
+        raise UserError(f"{folder}: holds {len(pieces)} of the colour images that the mosaic takes, {needed}")
     lines = [np.concatenate(pieces[row * columns : (row + 1) * columns], 1) for row in range(rows)]
     return np.concatenate(lines)[:height, :width]
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from codes.models.archs.blur import centre, fast_length, pad, transfer_function
 from codes.models.archs.cgnet import SOLVERS, System
 from codes.models.archs.denoiser import DenoisingUNet
-from codes.models.archs.filters import SIDE
 from codes.models.archs.initialisation import inner
 from codes.models.archs.layout import laid_out_as
 from codes.models.archs.newton import Newton, weighted_power
@@ -36,8 +35,9 @@ class NewtonPrior(Newton):
     """of D at the first stage, at first"""
     strength = 0.2
     """of w_t where sigma_t is sigma, at first"""
-    room = 32
-    """pixels between one side of the image and the other in the cyclic transforms of `step`, at least"""
+    room = 64
+    """pixels that the cyclic transforms of `step` have beyond the image and twice a kernel's reach: what happens at one
+    side of the image does not come in at the other, and the filters' correlations fit"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
@@ -66,11 +66,10 @@ class NewtonPrior(Newton):
         """P (of_prior + H' of_data), both (B, C, H, W), for w (B,)."""
         kernel, image_size = s.H.kernel, s.H.size
         faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
-        # Room enough that the step at one side of the image does not reach the other; of small images enough for the
-        # filters' correlations.
+        # What the kernel reaches lies between the image's sides already; the inverse reaches about as far again.
         size = tuple(
-            fast_length(max(length, image_length + self.room, 2 * SIDE - 1))
-            for length, image_length in zip(faded.shape[-2:], image_size, strict=True)
+            fast_length(length + reach - 1 + self.room)
+            for length, reach in zip(faded.shape[-2:], s.H.kernel_size, strict=True)
         )
         K = transfer_function(kernel, size)[..., None]
         r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]

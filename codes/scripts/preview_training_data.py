@@ -1,6 +1,6 @@
 """Draw what a training file trains on: a sheet of kernels and of blurry and sharp patches.
 
-    python codes/scripts/preview_training_data.py -opt options/train/tiny_on.yml --out preview.png
+    python codes/scripts/preview_training_data.py -opt options/train/tiny_further.yml --out preview.png
 
 The first samples of the training are shown, the kernels scaled to their maximum.
 """

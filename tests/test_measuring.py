@@ -14,7 +14,7 @@ from codes.metrics.evaluation import COLUMNS as SCORE_COLUMNS
 from codes.models.archs.blur import Blur
 from codes.models.factory import build_preset
 from codes.restoration import orientation
-from codes.restoration.memory import network_bytes
+from codes.restoration.memory import X0_BYTES, network_bytes
 from codes.scripts import (
     benchmark,
     benchmark_training,
@@ -253,8 +253,8 @@ def test_mosaic(tmp_path):
 def test_memory_keeps_to_the_plan():
     for row in read_csv(measure_tiling.PUBLISHED / "tiling_memory.csv"):
         assert int(row["bytes_a_pixel"]) <= int(row["planned"])
-        if row["what"] == "network":
-            assert int(row["planned"]) == network_bytes(build_preset(row["network"]))
+        planned = X0_BYTES if row["what"] == "x0" else network_bytes(build_preset(row["network"]))
+        assert int(row["planned"]) == planned
 
 
 def test_identity(tmp_path):

@@ -254,6 +254,44 @@ def test_the_card_tells_of_the_trainings_before(uninterrupted: Path, data: Path,
     ]
 
 
+def test_a_training_exported_to_what_it_began_with(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
+    """The card beside is then its own, and no training before."""
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(uninterrupted / "models" / "last.safetensors", weights)
+    began_with(shutil.copytree(uninterrupted, tmp_path / "experiments" / "test"), pretrain_model_G=str(weights))
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
+    for _ in range(2):
+        assert run_command_line(export_weights.main, arguments) == 0
+        (before,) = read_yaml(tmp_path / "weights.yml")["begun_with"]
+        assert before["weights"] == str(weights)
+        assert "seed" not in before
+
+
+def test_trainings_before_of_a_resumed_state(uninterrupted: Path, tmp_path: Path) -> None:
+    """With it the weights that the options name are not loaded; without options nothing is known."""
+    first, second = (shutil.copytree(uninterrupted, tmp_path / name) for name in ("first", "second"))
+    began_with(first)
+    state = str(first / "training_state" / "00000009.state")
+    began_with(second, pretrain_model_G="gone.pth", resume_state=state)
+    (row,) = trainings_before(second)
+    assert (row["weights"], row["name"]) == (state, "first")
+    (second / "options.yml").unlink()
+    assert trainings_before(second) == []
+
+
+def test_a_curve_without_the_best_iteration_is_one_line(
+    uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    experiment = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
+    (experiment / "validation.csv").write_text("iteration,set,psnr,ssim,hours\n4,n01,20,0.5,0.1\n")
+    option_file = training_recipe.write(tmp_path / "test.yml", data)
+    arguments = ["-opt", str(option_file), "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
+    assert run_command_line(export_weights.main, arguments) == 1
+    assert "has no line of iteration" in capsys.readouterr().err
+    assert not list(tmp_path.glob("weights*"))
+
+
 def test_trainings_before_as_far_as_they_are_known(uninterrupted: Path, tmp_path: Path) -> None:
     """Weights that are gone, a damaged curve, and a training that went on from its own."""
     experiment = shutil.copytree(uninterrupted, tmp_path / "own")
@@ -271,17 +309,25 @@ def test_trainings_before_as_far_as_they_are_known(uninterrupted: Path, tmp_path
     assert last == {"weights": str(own), "iterations": 9}
 
 
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ("damaged", "does not tell of a training"),
+        ("begun_with: 3", "does not tell of a training, see its key begun_with"),
+        ("options: {path: [a]}", "does not tell of a training, see its key options.path"),
+    ],
+)
 def test_a_damaged_card_of_earlier_weights_is_one_line(
-    uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    card: str, message: str, uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """And nothing is written."""
-    (tmp_path / "earlier.yml").write_text("damaged")
+    (tmp_path / "earlier.yml").write_text(card)
     experiment = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
     began_with(experiment, pretrain_model_G=str(tmp_path / "earlier.safetensors"))
     option_file = training_recipe.write(tmp_path / "test.yml", data)
     arguments = ["-opt", str(option_file), "--root", str(tmp_path), "--out", str(tmp_path / "weights")]
     assert run_command_line(export_weights.main, arguments) == 1
-    assert capsys.readouterr().err == f"error: {tmp_path / 'earlier.yml'}: is not made of `key: value` lines\n"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'earlier.yml'}: {message}\n"
     assert not list(tmp_path.glob("weights*"))
 
 

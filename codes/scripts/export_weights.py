@@ -61,10 +61,12 @@ def main(argv: Sequence[str]) -> int:
         why = "; it was trained without validation sets" if best.with_name("last.safetensors").is_file() else ""
         raise UserError(f"{best}: no such weight file{why or f'; train {arguments.opt} first'}")
     iteration = read_notes(best).get("iteration")
-    if iteration is None:
+    if iteration is None or not iteration.isdecimal():
         raise UserError(f"{best}: does not say of which iteration it is; train.py did not write it")
     before = trainings_before(experiment)
     curve = read_csv(experiment / "validation.csv")
+    if all(row.get("iteration") != iteration for row in curve):
+        raise UserError(f"{experiment / 'validation.csv'}: has no line of iteration {iteration}, the best one's")
     network = build_network(options.network_G)
     load_weights(network, best)
     notes = {"iteration": iteration}
@@ -74,14 +76,14 @@ def main(argv: Sequence[str]) -> int:
         notes["blend"] = f"{share:g} of these weights, the rest {named(arguments.blend)}"
     suffixes = (".safetensors", ".yml", ".csv", ".png")
     weights, card, table, plot = (arguments.out.with_name(arguments.out.name + suffix) for suffix in suffixes)
-    save_weights(network, weights, torch.float16, notes)
-    load_weights(network, weights)
+    network.half().float()  # as they will be stored
     validation = Validation(options.datasets.val, None, Processes())
     scores = {"network": validation.run(network, torch.device("cpu")).scores}
     for name, method in options.baselines.items():
         baseline = build_network(method.network_G)
         load_pretrained(baseline, method.path.pretrain_model_G, method.path.strict_load)
         scores[name] = validation.run(baseline, torch.device("cpu")).scores
+    save_weights(network, weights, torch.float16, notes)
     write_text(card, to_yaml(describe(options, arguments, network, curve, notes, before, validation, scores)))
     write_csv(table, curve, CURVE_COLUMNS)
     training.draw(curve, plot, options.train.val_images)

@@ -41,8 +41,9 @@ NOISE = 0.003
 IMAGES = ROOT / "Datasets" / "Train" / "GT"
 PIECE = 256, 320
 """rows and columns that the mosaic takes of an image"""
-IMAGES_HELP = f"folder of colour images for the mosaic, 256 rows and 320 columns or more; {IMAGES.relative_to(ROOT)}"
-KERNELS = (9, 15, 25, 45, 75)
+IMAGES_HELP = (
+    f"folder of colour images for the mosaic, 256 rows and 320 columns or more; default: {IMAGES.relative_to(ROOT)}"
+)
 NETWORKS = (SHIPPED, "light")
 COLUMNS = ("kernel", "tile", "overlap", "image", "max_difference", "mean_difference", "share_above_1", "psnr")
 MEMORY_COLUMNS = ("network", "what", "pixels", "bytes_a_pixel", "planned")
@@ -52,7 +53,8 @@ CPU = torch.device("cpu")
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=positive, nargs=2, default=(736, 1040), help="of the mosaic, default 736 1040")
-    parser.add_argument("--kernels", type=positive, nargs="+", default=KERNELS, help=f"sides; default {KERNELS}")
+    kernels = (9, 15, 25, 45, 75)
+    parser.add_argument("--kernels", type=positive, nargs="+", default=kernels, help="sides; default 9 15 25 45 75")
     parser.add_argument(
         "--sides", type=positive, nargs=2, default=(256, 448), help="of images for memory, default 256 448"
     )

@@ -36,8 +36,8 @@ class NewtonPrior(Newton):
     strength = 0.2
     """of w_t where sigma_t is sigma, at first"""
     room = 64
-    """pixels that the cyclic transforms of `step` have beyond the image and twice a kernel's reach: what happens at one
-    side of the image does not come in at the other, and the filters' correlations fit"""
+    """pixels that the cyclic transforms of `step` have beyond H + 2 (h - 1) and W + 2 (w - 1): of what happens at one
+    side of the image hardly anything comes in at the other, and the filters' correlations fit"""
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
@@ -66,10 +66,10 @@ class NewtonPrior(Newton):
         """P (of_prior + H' of_data), both (B, C, H, W), for w (B,)."""
         kernel, image_size = s.H.kernel, s.H.size
         faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
-        # What the kernel reaches lies between the image's sides already; the inverse reaches about as far again.
+        # Between the image's sides lies the kernel's reach already; the inverse reaches about as far again.
         size = tuple(
-            fast_length(length + reach - 1 + self.room)
-            for length, reach in zip(faded.shape[-2:], s.H.kernel_size, strict=True)
+            fast_length(length + side - 1 + self.room)
+            for length, side in zip(faded.shape[-2:], s.H.kernel_size, strict=True)
         )
         K = transfer_function(kernel, size)[..., None]
         r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]

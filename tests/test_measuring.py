@@ -226,7 +226,7 @@ def test_tiling(tmp_path, photographs):
     assert run_command_line(measure_tiling.main, [*arguments, *photographs]) == 0
     rows = read_csv(tmp_path / "tiling.csv")
     assert [row["kernel"] for row in rows] == ["1x1", "9x9"]
-    assert all(float(row["max_difference"]) < 1 for row in rows)
+    assert all(float(row["max_difference"]) < 3 for row in rows)
     assert {row["what"] for row in read_csv(tmp_path / "tiling_memory.csv")} == {"x0", "network"}
 
 

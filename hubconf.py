@@ -24,7 +24,7 @@ from os import PathLike
 import numpy as np
 from torch import Tensor, nn
 
-import codes.models.archs as _archs  # noqa: F401  registers networks and presets
+import codes.models.all_networks as _networks  # noqa: F401  registers networks and presets
 from codes.models.factory import build_preset as _build_preset
 from codes.models.registry import NETWORKS as _NETWORKS
 from codes.models.weights import load_weights as _load_weights

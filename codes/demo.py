@@ -25,7 +25,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from codes.data.images import to_8bit
 from codes.data.kernels import normalised, read_kernel
 from codes.data.preparation import ensure_quickstart
-from codes.models.archs.noise import estimate_noise
+from codes.models.tiny.noise import estimate_noise
 from codes.restoration.call import open_deblurrer
 from codes.restoration.deblurring import Deblurrer, Settings
 from codes.restoration.drawn import CANVAS, kernel_drawn

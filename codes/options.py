@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-import codes.models.archs  # noqa: F401  registers the networks whose options are accepted
+import codes.models.all_networks  # noqa: F401  registers the networks whose options are accepted
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.models.restorer import Precision
 from codes.utils.errors import UserError, nearest

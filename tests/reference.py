@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from codes.models.archs.cgnet_fft import CGNetFFT
 from codes.models.archs.cgnet_zero import CGNetZero
-from codes.models.archs.denoised_solver import Denoised
-from codes.models.archs.dsdnet import DSDNet
-from codes.models.archs.newton_prior import NewtonPrior
-from codes.models.archs.noise import estimate_noise
-from codes.models.archs.shrinkage import SoftMaxout
+from codes.models.ablation.denoised_solver import Denoised
+from codes.models.paper.dsdnet import DSDNet
+from codes.models.tiny.newton_prior import NewtonPrior
+from codes.models.tiny.noise import estimate_noise
+from codes.models.paper.shrinkage import SoftMaxout
 
 
 def blur(x: Tensor, kernel: Tensor, border: str) -> Tensor:

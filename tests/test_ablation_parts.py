@@ -5,15 +5,15 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from codes.models.archs.blur import Blur, transfer_function
-from codes.models.archs.cgnet import SOLVERS, System, Weights
-from codes.models.archs.conjugate_gradients import ConjugateGradients
-from codes.models.archs.denoised_solver import Denoised
-from codes.models.archs.dsdnet import DSDNet
-from codes.models.archs.filters import Filters
-from codes.models.archs.fourier_solver import FourierSolver, Scalars, circular_solution
-from codes.models.archs.newton import Newton, weighted_power
-from codes.models.archs.shrinkage import SHRINKAGES, SoftMaxout
+from codes.models.paper.blur import Blur, transfer_function
+from codes.models.paper.cgnet import SOLVERS, System, Weights
+from codes.models.ablation.conjugate_gradients import ConjugateGradients
+from codes.models.ablation.denoised_solver import Denoised
+from codes.models.paper.dsdnet import DSDNet
+from codes.models.paper.filters import Filters
+from codes.models.ablation.fourier_solver import FourierSolver, Scalars, circular_solution
+from codes.models.tiny.newton import Newton, weighted_power
+from codes.models.paper.shrinkage import SHRINKAGES, SoftMaxout
 from codes.models.factory import build_preset
 from codes.utils.errors import UserError
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 import torch
 
-from codes.models.archs.blur import BORDERS, Blur, fast_length, odd_sized, transfer_function
+from codes.models.paper.blur import BORDERS, Blur, fast_length, odd_sized, transfer_function
 
 KERNEL_SIZES = [(5, 5), (7, 3), (4, 4), (6, 3), (1, 9), (8, 1), (1, 1), (13, 12)]
 SCIPY_MODES = {"replicate": "nearest", "circular": "wrap", "zero": "constant"}

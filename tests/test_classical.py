@@ -9,8 +9,8 @@ from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import to_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.metrics.quality import quality
-from codes.models.archs.classical import shrink
-from codes.models.archs.noise import at_noise_level, estimate_noise
+from codes.models.classical import shrink
+from codes.models.tiny.noise import at_noise_level, estimate_noise
 from codes.models.factory import build_network, needs_weights
 from codes.models.restorer import Restorer
 from codes.options import TestOptions, load_options

@@ -18,7 +18,7 @@ from codes.data.degradation import blurred, with_noise
 from codes.data.kernel_generator import camera_shake, motion
 from codes.data.kernels import read_kernel
 from codes.data.preparation import quickstart
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 from codes.models.factory import build_preset
 from codes.models.weights import save_weights
 from codes.restoration import ensemble, masks, memory, tiling

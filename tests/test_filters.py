@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as nnf
 
-from codes.models.archs.filters import Filters
+from codes.models.paper.filters import Filters
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

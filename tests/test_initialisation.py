@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from codes.models.archs.initialisation import INITIALISATIONS, crop, extend
+from codes.models.paper.initialisation import INITIALISATIONS, crop, extend
 
 paper = INITIALISATIONS["paper"]()
 

@@ -11,7 +11,7 @@ from codes.data import preparation
 from codes.data.images import write_8bit
 from codes.metrics.complexity import flop_by_part
 from codes.metrics.evaluation import COLUMNS as SCORE_COLUMNS
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 from codes.models.factory import build_preset
 from codes.restoration import orientation
 from codes.restoration.memory import X0_BYTES, network_bytes

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hubconf
-from codes.models.archs.dsdnet import DSDNet
+from codes.models.paper.dsdnet import DSDNet
 from codes.models.factory import build_network, build_preset
 from codes.models.registry import NETWORKS, PRESETS
 from codes.utils.errors import UserError

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 import hubconf
 from codes.data.kernel_generator import camera_shake
-from codes.models.archs.blur import Blur
-from codes.models.archs.cgnet import System
-from codes.models.archs.denoiser import DenoisingUNet
-from codes.models.archs.filters import Filters
-from codes.models.archs.initialisation import AdaptiveInitialisation, PaperInitialisation
-from codes.models.archs.newton_prior import fading
-from codes.models.archs.noise import estimate_noise
-from codes.models.archs.shrinkage import SoftMaxout
+from codes.models.paper.blur import Blur
+from codes.models.paper.cgnet import System
+from codes.models.tiny.denoiser import DenoisingUNet
+from codes.models.paper.filters import Filters
+from codes.models.paper.initialisation import AdaptiveInitialisation, PaperInitialisation
+from codes.models.tiny.newton_prior import fading
+from codes.models.tiny.noise import estimate_noise
+from codes.models.paper.shrinkage import SoftMaxout
 from codes.models.factory import build_preset
 from codes.models.registry import PRESETS
 from codes.models.weights import load_weights

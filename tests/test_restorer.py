@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 from codes.models.factory import build_preset
 from codes.models.restorer import Restorer
 from codes.models.weights import load_weights

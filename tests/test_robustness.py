@@ -12,7 +12,7 @@ from codes.data.kernels import write_kernel
 from codes.figures import robustness as figure
 from codes.metrics import robustness
 from codes.metrics.robustness import BORDERS, Point, RobustnessOptions, Scene, trial
-from codes.models.archs.classical import Blurry
+from codes.models.classical import Blurry
 from codes.models.factory import build_network, build_preset
 from codes.models.restorer import Restorer
 from codes.models.weights import save_weights

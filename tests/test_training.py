@@ -13,8 +13,8 @@ from codes.data.degradation import blurred
 from codes.data.images import read_image
 from codes.data.text_pages import text_page
 from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collate, draw_kernel, zero_padded
-from codes.models.archs import shrinkage
-from codes.models.archs.blur import Blur
+from codes.models.paper import shrinkage
+from codes.models.paper.blur import Blur
 from codes.models.factory import build_network, build_preset, load_denoiser
 from codes.models.weights import save_weights
 from codes.restoration.masks import filled

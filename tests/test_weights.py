@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 import hubconf
-from codes.models.archs.released_names import our_name
+from codes.models.paper.released_names import our_name
 from codes.models.factory import load_pretrained
 from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights, read_weights, save_weights

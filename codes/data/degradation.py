@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from codes.data.images import to_8bit
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 
 
 def blurred(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:

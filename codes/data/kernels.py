@@ -13,7 +13,7 @@ import scipy.io
 import torch
 
 from codes.data.images import IMAGE_SUFFIXES, decode, write_8bit
-from codes.models.archs.blur import odd_sized
+from codes.models.paper.blur import odd_sized
 from codes.utils.errors import UserError
 
 KERNEL_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".mat")

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from codes.figures.page import save
-from codes.models.archs.dsdnet import DSDNet
+from codes.models.paper.dsdnet import DSDNet
 
 COLUMNS = 16
 """filters a row of a sheet"""

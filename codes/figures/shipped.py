@@ -5,7 +5,7 @@ from pathlib import Path
 from codes.data.preparation import ensure_quickstart, noise_folder
 from codes.data.triples import TripleDataset
 from codes.figures.page import NothingToDrawError
-from codes.models.archs.dsdnet import DSDNet
+from codes.models.paper.dsdnet import DSDNet
 from codes.models.factory import build_network
 from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights

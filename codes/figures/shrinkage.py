@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from codes.data.triples import TripleDataset
 from codes.figures import shipped
 from codes.figures.page import GREY, SEQUENCE, STYLE, save
-from codes.models.archs.dsdnet import DSDNet
+from codes.models.paper.dsdnet import DSDNet
 
 PERCENT = 3
 CHANNELS = 3

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.models.archs import filters
+from codes.models.paper import filters
 
 SIDE = 256
 KERNEL = 25

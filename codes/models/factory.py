@@ -2,9 +2,9 @@
 
 from torch import nn
 
-import codes.models.archs  # noqa: F401  registers the networks
-from codes.models.archs.classical import ClassicalMethod
-from codes.models.archs.denoiser import Denoiser
+import codes.models.all_networks  # noqa: F401  registers the networks
+from codes.models.classical import ClassicalMethod
+from codes.models.tiny.denoiser import Denoiser
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from codes.models.archs.classical import ClassicalMethod
+from codes.models.classical import ClassicalMethod
 from codes.utils.errors import UserError, warn
 from codes.utils.memory import peak_memory
 

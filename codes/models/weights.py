@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from codes.models.archs.released_names import our_name, translate
+from codes.models.paper.released_names import our_name, translate
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 

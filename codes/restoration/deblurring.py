@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from codes.models.archs.blur import Blur, odd_sized
-from codes.models.archs.noise import estimate_noise
+from codes.models.paper.blur import Blur, odd_sized
+from codes.models.tiny.noise import estimate_noise
 from codes.models.restorer import as_batch, as_image
 from codes.restoration.ensemble import TRANSFORMS, averaged
 from codes.restoration.masks import filled

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from codes.models.archs.dsdnet import DSDNet
+from codes.models.paper.dsdnet import DSDNet
 from codes.models.factory import build_network
 from codes.models.registry import PRESETS
 from codes.models.weights import load_weights

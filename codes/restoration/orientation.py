@@ -15,7 +15,7 @@ import torch
 from scipy.ndimage import minimum_filter
 from torch import Tensor
 
-from codes.models.archs.classical import HyperLaplacian
+from codes.models.classical import HyperLaplacian
 
 LARGEST_SIDE = 1024
 """Of the part of an image that is looked at: the one with the most edges."""

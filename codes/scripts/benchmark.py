@@ -35,14 +35,14 @@ from tqdm import tqdm
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.metrics.complexity import flop_by_part
-from codes.models.archs.cgnet import CGNet
+from codes.models.paper.cgnet import CGNet
 from codes.models.archs.cgnet_fft import CGNetFFT
 from codes.models.archs.cgnet_zero import CGNetZero
-from codes.models.archs.denoised_solver import Denoised
-from codes.models.archs.dsdnet import DSDNet
-from codes.models.archs.newton import Newton
-from codes.models.archs.newton_prior import NewtonPrior
-from codes.models.archs.shrinkage import IdentityMaxout, Maxout, OutlierMaxout, SoftMaxout
+from codes.models.ablation.denoised_solver import Denoised
+from codes.models.paper.dsdnet import DSDNet
+from codes.models.tiny.newton import Newton
+from codes.models.tiny.newton_prior import NewtonPrior
+from codes.models.paper.shrinkage import IdentityMaxout, Maxout, OutlierMaxout, SoftMaxout
 from codes.models.factory import build_network
 from codes.models.registry import PRESETS, NetworkOptions
 from codes.models.restorer import Restorer

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-import codes.models.archs  # noqa: F401  registers the networks
+import codes.models.all_networks  # noqa: F401  registers the networks
 from codes.data.images import read_image, to_8bit
 from codes.metrics.quality import quality
 from codes.models.registry import NETWORKS

@@ -29,7 +29,7 @@ from codes.data.degradation import with_noise
 from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernels import write_kernel
 from codes.metrics.quality import psnr
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 from codes.scripts.measure_tiling import IMAGES, IMAGES_HELP, NOISE, kernel_of_size, mosaic
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, run_command_line

@@ -25,7 +25,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from codes.data.degradation import with_noise
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 from codes.models.factory import build_preset
 from codes.restoration.deblurring import Deblurrer, Settings, overlap_of
 from codes.restoration.memory import X0_BYTES, network_bytes

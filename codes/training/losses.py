@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from codes.data.training import Sample
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 from codes.training.options import Recipe
 
 CHARBONNIER_EPSILON = 1e-3

@@ -14,7 +14,7 @@ from codes.data.degradation import seed_of
 from codes.data.images import to_8bit, write_8bit
 from codes.data.kernels import write_kernel
 from codes.data.training import Sample
-from codes.models.archs.blur import Blur
+from codes.models.paper.blur import Blur
 from codes.restoration.masks import filled
 from codes.training.ema import Average
 from codes.training.losses import Loss

@@ -1,16 +1,16 @@
 """The U-Net of the released CGNet: four halvings of the resolution, plain convolutions."""
 
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.archs.layout import autocasted
-from codes.models.archs.winograd import Conv3x3, conv3x3
+from codes.models.paper.layout import autocasted
 
 
 def _convolutions(in_nc: int, out_nc: int) -> list[nn.Module]:
     return [
-        Conv3x3(in_nc, out_nc),
+        nn.Conv2d(in_nc, out_nc, 3, padding=1),
         nn.ReLU(inplace=True),
-        Conv3x3(out_nc, out_nc),
+        nn.Conv2d(out_nc, out_nc, 3, padding=1),
         nn.ReLU(inplace=True),
     ]
 
@@ -40,8 +40,8 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         first, *others = self.m
         of_up, of_skip = first.weight.chunk(2, 1)
-        x = conv3x3(self.u(x, output_size=skip.shape[-2:]), of_up, first.bias)
-        x += conv3x3(skip, of_skip)
+        x = nnf.conv2d(self.u(x, output_size=skip.shape[-2:]), of_up, first.bias, padding=1)
+        x += nnf.conv2d(skip, of_skip, padding=1)
         for layer in others:
             x = layer(x)
         return x

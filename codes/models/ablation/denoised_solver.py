@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from codes.models.archs.cgnet import System
-from codes.models.archs.unet import UNet
+from codes.models.paper.cgnet import System
+from codes.models.paper.unet import UNet
 
 
 class Denoised(nn.Module):

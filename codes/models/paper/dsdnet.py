@@ -13,14 +13,14 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from codes.models.archs.blur import BORDERS, Blur, Border, odd_sized
-from codes.models.archs.cgnet import SOLVERS, System
-from codes.models.archs.filters import Filters
-from codes.models.archs.initialisation import INITIALISATIONS
-from codes.models.archs.layout import laid_out_as
-from codes.models.archs.noise import estimate_noise
-from codes.models.archs.released_names import translate_in_place
-from codes.models.archs.shrinkage import SHRINKAGES
+from codes.models.paper.blur import BORDERS, Blur, Border, odd_sized
+from codes.models.paper.cgnet import SOLVERS, System
+from codes.models.paper.filters import Filters
+from codes.models.paper.initialisation import INITIALISATIONS
+from codes.models.paper.layout import laid_out_as
+from codes.models.tiny.noise import estimate_noise
+from codes.models.paper.released_names import translate_in_place
+from codes.models.paper.shrinkage import SHRINKAGES
 from codes.models.registry import NetworkOptions, register_network, register_preset
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as nnf
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from codes.models.archs.layout import laid_out_as
+from codes.models.paper.layout import laid_out_as
 
 Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")

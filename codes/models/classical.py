@@ -16,9 +16,9 @@ from pydantic import Field
 from skimage import restoration
 from torch import Tensor, nn
 
-from codes.models.archs.blur import odd_sized, transfer_function
-from codes.models.archs.initialisation import INITIALISATIONS, crop, extend, gradient_power
-from codes.models.archs.noise import at_noise_level, noise_of
+from codes.models.paper.blur import odd_sized, transfer_function
+from codes.models.paper.initialisation import INITIALISATIONS, crop, extend, gradient_power
+from codes.models.tiny.noise import at_noise_level, noise_of
 from codes.models.registry import NetworkOptions, register_network
 
 Positive = Annotated[float, Field(gt=0)]

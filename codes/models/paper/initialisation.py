@@ -7,9 +7,9 @@ import torch.nn.functional as nnf
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from codes.models.archs.blur import Blur, centre, pad, transfer_function
-from codes.models.archs.layout import laid_out_as
-from codes.models.archs.noise import LEAST_SIGMA, estimate_noise
+from codes.models.paper.blur import Blur, centre, pad, transfer_function
+from codes.models.paper.layout import laid_out_as
+from codes.models.tiny.noise import LEAST_SIGMA, estimate_noise
 from codes.utils.registry import Registry
 
 INITIALISATIONS: Registry[type[nn.Module]] = Registry("initialisation")

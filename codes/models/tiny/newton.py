@@ -7,11 +7,11 @@ import torch.nn.functional as nnf
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from codes.models.archs.blur import transfer_function
-from codes.models.archs.cgnet import SOLVERS, System, WeightedSolver
-from codes.models.archs.denoised_solver import Denoised
-from codes.models.archs.filters import SIDE
-from codes.models.archs.layout import laid_out_as
+from codes.models.paper.blur import transfer_function
+from codes.models.paper.cgnet import SOLVERS, System, WeightedSolver
+from codes.models.ablation.denoised_solver import Denoised
+from codes.models.paper.filters import SIDE
+from codes.models.paper.layout import laid_out_as
 
 
 @SOLVERS.register("newton")

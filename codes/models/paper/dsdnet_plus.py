@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.archs.cgnet import SOLVERS, System, local_average
-from codes.models.archs.dsdnet import DSDNet, DSDNetOptions
+from codes.models.paper.cgnet import SOLVERS, System, local_average
+from codes.models.paper.dsdnet import DSDNet, DSDNetOptions
 from codes.models.registry import register_network, register_preset
 
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.archs.blur import Blur
-from codes.models.archs.filters import Filters
-from codes.models.archs.unet import UNet
+from codes.models.paper.blur import Blur
+from codes.models.paper.filters import Filters
+from codes.models.paper.unet import UNet
 from codes.utils.registry import Registry
 
 SOLVERS: Registry[Callable[..., nn.Module]] = Registry("solver")

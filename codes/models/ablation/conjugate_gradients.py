@@ -5,9 +5,9 @@ from functools import partial
 
 from torch import Tensor
 
-from codes.models.archs.blur import Blur
-from codes.models.archs.cgnet import SOLVERS, System, WeightedSolver
-from codes.models.archs.denoised_solver import Denoised
+from codes.models.paper.blur import Blur
+from codes.models.paper.cgnet import SOLVERS, System, WeightedSolver
+from codes.models.ablation.denoised_solver import Denoised
 
 ITERATIONS = (1, 2, 3, 5, 10, 20)
 """Solvers of these numbers are registered: cg1, cg2, ..., and with a denoiser cg1_denoise, ..."""

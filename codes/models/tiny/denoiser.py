@@ -13,8 +13,8 @@ import torch.nn.functional as nnf
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from codes.models.archs.layout import autocasted, laid_out_as
-from codes.models.archs.noise import estimate_noise
+from codes.models.paper.layout import autocasted, laid_out_as
+from codes.models.tiny.noise import estimate_noise
 from codes.models.registry import NetworkOptions, register_network
 
 WIDTHS = (48, 96, 192)

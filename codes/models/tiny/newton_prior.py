@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from codes.models.archs.blur import centre, fast_length, pad, transfer_function
-from codes.models.archs.cgnet import SOLVERS, System
-from codes.models.archs.denoiser import DenoisingUNet
-from codes.models.archs.initialisation import inner
-from codes.models.archs.layout import laid_out_as
-from codes.models.archs.newton import Newton, weighted_power
-from codes.models.archs.noise import LEAST_SIGMA
+from codes.models.paper.blur import centre, fast_length, pad, transfer_function
+from codes.models.paper.cgnet import SOLVERS, System
+from codes.models.tiny.denoiser import DenoisingUNet
+from codes.models.paper.initialisation import inner
+from codes.models.paper.layout import laid_out_as
+from codes.models.tiny.newton import Newton, weighted_power
+from codes.models.tiny.noise import LEAST_SIGMA
 
 
 @SOLVERS.register("newton_prior")

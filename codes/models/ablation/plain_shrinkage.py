@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.archs.shrinkage import SHRINKAGES, SoftMaxout
+from codes.models.paper.shrinkage import SHRINKAGES, SoftMaxout
 
 
 @SHRINKAGES.register("relu")

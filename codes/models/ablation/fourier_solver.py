@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from codes.models.archs.blur import transfer_function
-from codes.models.archs.cgnet import SOLVERS, System, WeightedSolver
-from codes.models.archs.denoised_solver import Denoised
-from codes.models.archs.initialisation import edge_taper, inner, pad_to_fast_size
+from codes.models.paper.blur import transfer_function
+from codes.models.paper.cgnet import SOLVERS, System, WeightedSolver
+from codes.models.ablation.denoised_solver import Denoised
+from codes.models.paper.initialisation import edge_taper, inner, pad_to_fast_size
 
 
 class Scalars(NamedTuple):

@@ -11,7 +11,7 @@ from codes.data.kernel_generator import camera_shake
 from codes.metrics.quality import quality
 from codes.models.classical import shrink
 from codes.models.tiny.noise import at_noise_level, estimate_noise
-from codes.models.factory import build_network, needs_weights
+from codes.models.factory import build_network
 from codes.models.restorer import Restorer
 from codes.options import TestOptions, load_options
 from tests.conftest import ROOT
@@ -54,13 +54,13 @@ def test_the_blurry_input_and_x0(example):
 @pytest.mark.parametrize("kernel_size", [(9, 9), (8, 6), (1, 7), (1, 1)])
 def test_every_kernel_shape_and_batch(method, kernel_size):
     network = build_network(METHODS[method].network_G)
-    assert not needs_weights(network)
+    assert not network.needs_weights
     y, k = torch.rand(2, 3, 33, 40), torch.rand(2, *kernel_size) + 0.1
     k /= k.sum((1, 2), keepdim=True)
-    restored = network(y, k, noise_sigma=0.01)
+    restored = network(y, k, sigma=torch.tensor([0.01]))
     assert restored.shape == y.shape
     assert restored.isfinite().all()
-    torch.testing.assert_close(restored[1:], network(y[1:], k[1:], noise_sigma=0.01), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(restored[1:], network(y[1:], k[1:], sigma=torch.tensor([0.01])), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["x0", "Wiener", "Richardson-Lucy", "Hyper-Laplacian"])

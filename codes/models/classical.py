@@ -1,7 +1,7 @@
 """Classical methods behind the networks' interface, so that a table can hold them.
 
-`net(blurry, kernel, noise_sigma=None)`: (B, C, H, W), (B, h, w) -> (B, C, H, W). They know the
-noise level where the data set states it and estimate it otherwise; a network never gets it.
+`net(blurry, kernel, sigma=None)`: (B, C, H, W), (B, h, w) -> (B, C, H, W). They use the noise level
+that the data set states, and estimate it otherwise; a network never gets it.
 Parameters are tables {noise sigma: value}, fixed in the option file and tuned on training
 images by codes/scripts/tune_baselines.py.
 """
@@ -19,17 +19,19 @@ from torch import Tensor, nn
 from codes.models.paper.blur import odd_sized, transfer_function
 from codes.models.paper.initialisation import INITIALISATIONS, crop, extend, gradient_power
 from codes.models.tiny.noise import at_noise_level, noise_of
+from codes.models.network import Network
 from codes.models.registry import NetworkOptions, register_network
 
 Positive = Annotated[float, Field(gt=0)]
 NoiseTable = Annotated[dict[Positive, Positive], Field(min_length=1)]
 
 
-class ClassicalMethod(nn.Module):
-    """Base of the methods that have no weights and may be told the noise level."""
+class ClassicalMethod(Network):
+    """Base class of the methods without weights. They use the true noise level if it is known, else an estimate."""
 
-    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
-        raise NotImplementedError
+    in_nc = None
+    takes_sigma = told_sigma = True
+    needs_weights = False
 
 
 class BlurryOptions(NetworkOptions):
@@ -40,7 +42,7 @@ class BlurryOptions(NetworkOptions):
 class Blurry(ClassicalMethod):
     """The blurry input itself: what a method has to improve on."""
 
-    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+    def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
         return blurry
 
 
@@ -60,7 +62,7 @@ class Initial(ClassicalMethod):
         super().__init__()
         self.initialise = INITIALISATIONS[init]()
 
-    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
+    def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
         return self.initialise(blurry, odd_sized(kernel))
 
 
@@ -78,8 +80,8 @@ class Wiener(ClassicalMethod):
         super().__init__()
         self.balance = balance
 
-    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
-        balance = at_noise_level(self.balance, noise_of(blurry, noise_sigma))
+    def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
+        balance = at_noise_level(self.balance, noise_of(blurry, sigma))
         kernel = odd_sized(kernel)
 
         def restore(channel: np.ndarray, psf: np.ndarray) -> np.ndarray:
@@ -105,8 +107,8 @@ class RichardsonLucy(ClassicalMethod):
         super().__init__()
         self.iterations = iterations
 
-    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
-        iterations = max(1, round(at_noise_level(self.iterations, noise_of(blurry, noise_sigma))))
+    def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
+        iterations = max(1, round(at_noise_level(self.iterations, noise_of(blurry, sigma))))
         height, width = kernel.shape[-2:]
         extended = nn.functional.pad(blurry, (width, width, height, height), mode="replicate")
 
@@ -138,8 +140,8 @@ class HyperLaplacian(ClassicalMethod):
         super().__init__()
         self.data_weight, self.exponent = data_weight, exponent
 
-    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: float | None = None) -> Tensor:
-        weight = at_noise_level(self.data_weight, noise_of(blurry, noise_sigma))
+    def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
+        weight = at_noise_level(self.data_weight, noise_of(blurry, sigma))
         kernel = odd_sized(kernel)
         x = extend(blurry, kernel)
         size = x.shape[-2:]

@@ -1,17 +1,15 @@
 """From the options of `network_G` and `path` to a network with its weights."""
 
-from torch import nn
-
 import codes.models.all_networks  # noqa: F401  registers the networks
-from codes.models.classical import ClassicalMethod
 from codes.models.tiny.denoiser import Denoiser
+from codes.models.network import Network
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
 
 
-def build_network(options: NetworkOptions) -> nn.Module:
+def build_network(options: NetworkOptions) -> Network:
     """The network that `network_G` describes, in eval mode, with its first random weights.
 
     Raises UserError where the options contradict each other or name an unknown part.
@@ -28,18 +26,13 @@ def build_network(options: NetworkOptions) -> nn.Module:
         raise UserError(f"network_G: such a network cannot be built ({reason})") from None
 
 
-def build_preset(name: str, **overrides: object) -> nn.Module:
+def build_preset(name: str, **overrides: object) -> Network:
     """The network of a named configuration, single option-file keys overridden; eval mode."""
     keys = {**PRESETS[name], **overrides}
     return build_network(NETWORKS[keys["which_model_G"]].options(**keys))
 
 
-def needs_weights(network: nn.Module) -> bool:
-    """False for the classical methods."""
-    return not isinstance(network, ClassicalMethod)
-
-
-def load_denoiser(network: nn.Module, path: str) -> None:
+def load_denoiser(network: Network, path: str) -> None:
     """Load `path.pretrain_denoiser` into the network's x-step. Raises UserError where that has no denoiser."""
     denoiser = getattr(getattr(network, "solver", None), "denoiser", None)
     if denoiser is None:
@@ -49,10 +42,10 @@ def load_denoiser(network: nn.Module, path: str) -> None:
     denoiser.load_state_dict(alone.unet.state_dict())
 
 
-def load_pretrained(network: nn.Module, path: str | None, strict: bool = True) -> None:
+def load_pretrained(network: Network, path: str | None, strict: bool = True) -> None:
     """Load `path.pretrain_model_G`. Raises UserError where it is missing or given in vain."""
     name = type(network).__name__
-    if not needs_weights(network):
+    if not network.needs_weights:
         if path is not None:
             raise UserError(f"path.pretrain_model_G: {name} has no weights; remove the key")
     elif path is None:

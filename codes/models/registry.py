@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from torch import nn
 
+from codes.models.network import Network
 from codes.utils.registry import Registry
 
 
@@ -25,22 +25,22 @@ class NetworkOptions(BaseModel):
     which_model_G: str
 
 
-class Network(NamedTuple):
+class Entry(NamedTuple):
     """A registered network: its class and the schema of its options."""
 
-    build: Callable[..., nn.Module]
+    build: type[Network]
     options: type[NetworkOptions]
 
 
-NETWORKS: Registry[Network] = Registry("network")
+NETWORKS: Registry[Entry] = Registry("network")
 PRESETS: Registry[dict[str, Any]] = Registry("preset")
 
 
-def register_network(name: str, options: type[NetworkOptions]) -> Callable[[type[nn.Module]], type[nn.Module]]:
+def register_network(name: str, options: type[NetworkOptions]) -> Callable[[type[Network]], type[Network]]:
     """Class decorator: enters a network as `which_model_G: name`."""
 
-    def enter(network: type[nn.Module]) -> type[nn.Module]:
-        NETWORKS.register(name)(Network(network, options))
+    def enter(network: type[Network]) -> type[Network]:
+        NETWORKS.register(name)(Entry(network, options))
         return network
 
     return enter

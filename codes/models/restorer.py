@@ -5,9 +5,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from codes.models.classical import ClassicalMethod
+from codes.models.network import Network
 from codes.utils.errors import UserError, warn
 from codes.utils.memory import peak_memory
 
@@ -45,7 +45,7 @@ class Restorer:
     stay in float32. Raises UserError for float16 on a CPU.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device | str = "cpu", precision: Precision = "float32"):
+    def __init__(self, network: Network, device: torch.device | str = "cpu", precision: Precision = "float32"):
         self.device = torch.device(device)
         if precision == "float16" and self.device.type == "cpu":
             raise UserError("precision float16 is for GPUs; on a CPU take bfloat16")
@@ -66,7 +66,9 @@ class Restorer:
         """
         y, k = (tensor.to(self.device) for tensor in as_batch(self.network, blurry, kernel))
         y = y.contiguous(memory_format=torch.channels_last if self.device.type == "cpu" else torch.contiguous_format)
-        arguments = {"noise_sigma": noise_sigma} if isinstance(self.network, ClassicalMethod) else {}
+        known = noise_sigma is not None and self.network.told_sigma
+        sigma = y.new_full((len(y),), noise_sigma, dtype=torch.float64) if known else None
+        arguments = self.network.accepted(sigma=sigma)
         self._finish()
         with peak_memory(self.device) as peak:
             start = time.perf_counter()
@@ -81,13 +83,13 @@ class Restorer:
             torch.cuda.synchronize(self.device)
 
 
-def as_batch(network: nn.Module, image: np.ndarray, kernel: np.ndarray) -> tuple[Tensor, Tensor]:
+def as_batch(network: Network, image: np.ndarray, kernel: np.ndarray) -> tuple[Tensor, Tensor]:
     """An image (H, W, C) and its kernel (h, w) or (h, w, 3) as `network` takes them, float32.
 
     Grey is repeated for a network of three channels; a network of one gets a batch of C images.
     """
     channels = image.shape[2]
-    in_nc = getattr(network, "in_nc", channels)
+    in_nc = network.in_nc or channels
     y, k = (torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for array in (image, kernel))
     y = y.permute(2, 0, 1)
     if k.dim() == 2:

@@ -19,6 +19,7 @@ from codes.models.paper.filters import Filters
 from codes.models.paper.initialisation import INITIALISATIONS
 from codes.models.paper.layout import laid_out_as
 from codes.models.tiny.noise import estimate_noise
+from codes.models.network import Network
 from codes.models.paper.released_names import translate_in_place
 from codes.models.paper.shrinkage import SHRINKAGES
 from codes.models.registry import NetworkOptions, register_network, register_preset
@@ -65,7 +66,7 @@ class State:
 
 
 @register_network("DSDNet", DSDNetOptions)
-class DSDNet(nn.Module):
+class DSDNet(Network):
     """The network: `net(blurry, kernel)` restores, `net.initial(blurry, kernel)` gives x0.
 
     in_nc, out_nc: channels of the image, equal. nf_p, nf_d: N prior and M data filters.
@@ -80,10 +81,7 @@ class DSDNet(nn.Module):
     UserError for an unknown name.
     """
 
-    reads_released_names = True
-    """weight files may use the authors' key names"""
-    checkpoint_stages = False
-    """in training, keep each stage's input only and compute the stage again for its gradient"""
+    takes_x0 = gives_stages = reads_released_names = True
 
     def __init__(
         self,
@@ -126,8 +124,13 @@ class DSDNet(nn.Module):
 
     @property
     def takes_mask(self) -> bool:
-        """Whether the x-step heeds a mask."""
+        """True if the x-step uses a mask."""
         return self.solver.takes_mask
+
+    @property
+    def takes_sigma(self) -> bool:
+        """True if the x-step uses the noise level."""
+        return self.solver.takes_sigma
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """x0 (B, C, H, W), before any stage; not clamped. The kernel as for `forward`."""

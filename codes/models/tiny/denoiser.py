@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from codes.models.paper.layout import autocasted, laid_out_as
 from codes.models.tiny.noise import estimate_noise
+from codes.models.network import Network
 from codes.models.registry import NetworkOptions, register_network
 
 WIDTHS = (48, 96, 192)
@@ -97,11 +98,10 @@ class DenoiserOptions(NetworkOptions):
 
 
 @register_network("Denoiser", DenoiserOptions)
-class Denoiser(nn.Module):
+class Denoiser(Network):
     """DenoisingUNet behind the networks' interface, to be trained with kernels of one pixel: it heeds no kernel."""
 
-    told_sigma = True
-    """in training it is told the noise level"""
+    takes_sigma = told_sigma = gives_stages = True
 
     def __init__(self, in_nc: int = 3, n_iter: int = 1):
         super().__init__()

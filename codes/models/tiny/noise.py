@@ -41,6 +41,6 @@ def at_noise_level(table: Mapping[float, float], sigma: float) -> float:
     return math.exp(np.interp(math.log(max(sigma, 1e-6)), np.log(levels), logs))
 
 
-def noise_of(image: Tensor, noise_sigma: float | None) -> float:
-    """`noise_sigma` where it is known, else the estimate for the batch."""
-    return float(estimate_noise(image).mean()) if noise_sigma is None else noise_sigma
+def noise_of(image: Tensor, sigma: Tensor | None) -> float:
+    """The mean of `sigma` (B,) if it is known, else of the estimates for the batch (B, C, H, W)."""
+    return float((estimate_noise(image) if sigma is None else sigma).mean())

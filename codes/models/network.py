@@ -1,0 +1,70 @@
+"""Network: what test.py, train.py and deblur.py need of a network."""
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Base class of all networks. A subclass has to define `forward(blurry, kernel)` only.
+
+    `forward` gets blurry images (B, C, H, W) with values in [0, 1] and kernels (B, h, w) or (B, C, h, w), which sum
+    to 1 and are applied as a cross-correlation. It returns the restored images (B, C, H, W), not clamped. The flags
+    below say which further keyword arguments it accepts; without them it is never given any.
+    """
+
+    # Channels of the image. None: any number (classical methods).
+    in_nc: int | None = 3
+    # Number of stages.
+    n_iter: int = 1
+    # forward accepts mask= (B, 1 or C, H, W), 1 at valid pixels.
+    takes_mask = False
+    # forward accepts sigma= (B,), the standard deviation of the noise; None: the network estimates it.
+    takes_sigma = False
+    # forward accepts x0= (B, C, H, W), a start that the caller knows better.
+    takes_x0 = False
+    # forward accepts stages=True and then returns the list x_1 ... x_T.
+    gives_stages = False
+    # In training and testing the network gets the true noise level (denoisers, classical methods).
+    told_sigma = False
+    # False for the classical methods.
+    needs_weights = True
+    # Weight files may use the key names of the authors' release.
+    reads_released_names = False
+    # In training, keep only the input of each stage and compute the stage again for its gradient.
+    checkpoint_stages = False
+
+    def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
+        """x0 (B, C, H, W), the start of the iteration; here the blurry image."""
+        return blurry
+
+    def accepted(
+        self,
+        *,
+        mask: Tensor | None = None,
+        sigma: Tensor | None = None,
+        x0: Tensor | None = None,
+        stages: bool = False,
+    ) -> dict[str, Tensor | bool]:
+        """The keyword arguments that `forward` accepts, without those that it has no use for.
+
+        Raises ValueError for a mask if the network does not use masks.
+        """
+        if mask is not None and not self.takes_mask:
+            raise ValueError(f"{type(self).__name__} does not use masks")
+        arguments: dict[str, Tensor | bool] = {}
+        if mask is not None:
+            arguments["mask"] = mask
+        if sigma is not None and self.takes_sigma:
+            arguments["sigma"] = sigma
+        if x0 is not None and self.takes_x0:
+            arguments["x0"] = x0
+        if stages and self.gives_stages:
+            arguments["stages"] = True
+        return arguments
+
+    def images(self, blurry: Tensor, kernel: Tensor, **arguments: Tensor | None) -> list[Tensor]:
+        """The images of all stages, x_1 ... x_T; a list of one image if the network does not give stages.
+
+        arguments: mask, sigma, x0 as for `accepted`.
+        """
+        result = self(blurry, kernel, **self.accepted(**arguments, stages=True))
+        return result if self.gives_stages else [result]

@@ -321,7 +321,7 @@ def test_grey_images_are_scored_as_grey(project, random):
 def test_an_absent_gpu_is_one_warning(project, capsys):
     assert call(project, "--set", "gpu_ids=[0]", "--set", "max_images=1") == 0
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert warnings == ["warning: gpu_ids asks for GPU 0, which is not there; running on the CPU"]
+    assert warnings == ["warning: gpu_ids: this machine has no GPU 0; running on the CPU"]
 
 
 def test_torchrun_with_two_processes_gives_the_table_of_one(project):

@@ -8,7 +8,7 @@ import torch
 
 from codes.models.paper.blur import Blur
 from codes.models.factory import build_preset
-from codes.models.restorer import Restorer
+from codes.models.restorer import Restorer, choose_device
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError
 from codes.utils.files import ROOT
@@ -54,3 +54,25 @@ def test_bfloat16_is_close_to_float32_but_not_the_same(tiny, blurry_and_kernel):
 def test_float16_on_a_cpu_is_refused(tiny):
     with pytest.raises(UserError, match="float16 is for GPUs"):
         Restorer(tiny, precision="float16")
+
+
+@pytest.mark.parametrize(
+    ("gpu_ids", "there", "devices"),
+    [
+        ("auto", 0, ["cpu", "cpu"]),
+        ("auto", 1, ["cuda:0", "cuda:0"]),
+        ("auto", 2, ["cuda:0", "cuda:1"]),
+        ([], 2, ["cpu", "cpu"]),
+        ([1, 0], 2, ["cuda:1", "cuda:0"]),
+    ],
+)
+def test_the_device_of_each_process(monkeypatch, capsys, gpu_ids, there, devices):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    assert [str(choose_device(gpu_ids, rank)) for rank in (0, 1)] == devices
+    assert capsys.readouterr().err == ""
+
+
+def test_a_missing_gpu_is_warned_of_once(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [str(choose_device([2], rank)) for rank in (0, 1)] == ["cpu", "cpu"]
+    assert capsys.readouterr().err == "warning: gpu_ids: this machine has no GPU 2; running on the CPU\n"

@@ -20,18 +20,21 @@ class Restored(NamedTuple):
     memory: float | None
 
 
-def choose_device(gpu_ids: list[int], local_rank: int = 0) -> torch.device:
-    """The device for `gpu_ids`: [] is the CPU; process `local_rank` takes one GPU of the list in turn.
+def choose_device(gpu_ids: list[int] | Literal["auto"], local_rank: int = 0) -> torch.device:
+    """Choose the device of process `local_rank` for the option `gpu_ids`.
 
-    A GPU that is asked for and not there gives one warning and the CPU.
+    `auto`: all GPUs that are there, one for each process in turn, else the CPU, without a warning. []: the CPU.
+    A list of numbers: these GPUs in turn. If a listed GPU is missing, there is one warning and the CPU is used.
     """
+    if gpu_ids == "auto":
+        gpu_ids = list(range(torch.cuda.device_count()))
     if not gpu_ids:
         return torch.device("cpu")
     gpu = gpu_ids[local_rank % len(gpu_ids)]
     if gpu < torch.cuda.device_count():
         return torch.device("cuda", gpu)
     if local_rank == 0 or gpu_ids[0] < torch.cuda.device_count():
-        warn(f"gpu_ids asks for GPU {gpu}, which is not there; running on the CPU")
+        warn(f"gpu_ids: this machine has no GPU {gpu}; running on the CPU")
     return torch.device("cpu")
 
 

@@ -9,20 +9,14 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 import codes.models.all_networks  # noqa: F401  registers the networks whose options are accepted
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.models.restorer import Precision
 from codes.utils.errors import UserError, nearest
+from codes.utils.schema import Options
 from codes.utils.yaml_files import parse_yaml, read_yaml, to_yaml
-
-
-class Options(BaseModel):
-    """Base of all option groups: unknown keys are rejected, nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
 
 AnyNetwork = Annotated[
     Union[tuple(NETWORKS[name].options for name in NETWORKS)],  # noqa: UP007

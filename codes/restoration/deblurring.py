@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from codes.data.masks import filled
 from codes.models.paper.blur import Blur, odd_sized
-from codes.models.tiny.noise import estimate_noise
 from codes.models.restorer import as_batch, as_image
+from codes.models.tiny.noise import estimate_noise
 from codes.restoration.ensemble import TRANSFORMS, averaged
-from codes.restoration.masks import filled
 from codes.restoration.memory import X0_BYTES, budget, held_bytes, network_bytes, taken
 from codes.restoration.tiling import MULTIPLE, Tile, blended, plan, smallest_side
 from codes.utils.errors import UserError

@@ -4,18 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
-from scipy.ndimage import minimum_filter
-from torch import Tensor
 
+from codes.data.masks import filled
 from codes.restoration.image_files import read_photo
 from codes.restoration.pixels import values_of
 from codes.utils.errors import UserError
-
-CLIPPED = 254.5 / 255
-"""From here on a value is taken to be clipped by the sensor."""
-_REACH = 4
-"""Pixels about a masked one whose mean replaces it; a wider gap is filled from its rim inwards."""
 
 
 def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
@@ -46,31 +39,6 @@ def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str = "the mask
     if not valid.any():
         raise UserError(f"{where}: leaves out every pixel; white (or 1) are the valid ones")
     return valid
-
-
-def clipped_highlights(image: np.ndarray) -> np.ndarray:
-    """The mask (H, W) of an image (H, W, C) that leaves out clipped pixels and their neighbours."""
-    valid = image.max(2) < CLIPPED
-    return minimum_filter(valid, 3).astype(np.float32) if valid.any() else np.ones(valid.shape, np.float32)
-
-
-def filled(image: Tensor, mask: Tensor) -> Tensor:
-    """The image (B, C, H, W) with what the mask (B or 1, 1, H, W) leaves out replaced by what is about it.
-
-    For the start x0, an inverse filter, to which black gaps would be edges. Clipped values stay: what
-    they hide is brighter still.
-    """
-    keep = torch.maximum(mask.expand_as(image), (image >= CLIPPED).to(image.dtype))
-    known, values = keep.clone(), image * keep
-    side = 2 * _REACH + 1
-    while not known.all():
-        weight = nnf.avg_pool2d(known, side, 1, _REACH)
-        mean = nnf.avg_pool2d(values * known, side, 1, _REACH) / weight.clamp(min=1e-6)
-        reached = ((weight > 1e-6) & (known == 0)).to(image.dtype)
-        if not reached.any():
-            break
-        values, known = values + reached * mean, known + reached
-    return values
 
 
 def without_gaps(blurry: np.ndarray, valid: np.ndarray | None) -> np.ndarray:

@@ -7,8 +7,9 @@ import numpy as np
 from tqdm import tqdm
 
 from codes.data.kernels import check_fits
+from codes.data.masks import clipped_highlights
 from codes.restoration.deblurring import Deblurrer
-from codes.restoration.masks import checked_mask, clipped_highlights, without_gaps
+from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.orientation import SURE, Verdict, judge, rotated
 from codes.restoration.pixels import Values, as_float, pixels_of, values_of
 from codes.utils.errors import UserError, warn

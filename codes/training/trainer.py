@@ -13,9 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 from codes.data.degradation import seed_of
 from codes.data.images import to_8bit, write_8bit
 from codes.data.kernels import write_kernel
+from codes.data.masks import filled
 from codes.data.training import Sample
 from codes.models.paper.blur import Blur
-from codes.restoration.masks import filled
 from codes.training.ema import Average
 from codes.training.losses import Loss
 from codes.training.options import Recipe

@@ -1,17 +1,17 @@
-"""Sharpen one's own images, given the kernel that blurred them.
+"""Sharpen blurred images whose kernel is known.
 
     python codes/deblur.py --input photo.jpg --kernel kernel.png --output sharp.png
     python codes/deblur.py --input photos/ --kernel motion:15,30 --output sharp/
 
-The output keeps size, bit depth (8 or 16 bit, float TIFF), grey or colour, alpha channel, EXIF
-orientation and ICC profile; its suffix names the format. What exists is replaced only with
---overwrite, an input never. Of a folder, what is missing is made, so that an interrupted run goes
-on; an image that fails is reported, and the others are done. An image whose maximum is below half
-of full scale or above 1 is restored with its own white level (its maximum, without hot pixels) as
-1 and scaled back; values beyond that or below 0 are cut off; stderr says so.
+The output has the size, bit depth (8 or 16 bit, float TIFF), grey or colour, alpha channel, EXIF orientation, ICC
+profile and resolution of the input; its suffix names the format. Existing files are replaced only with --overwrite,
+inputs never. In a folder only missing results are made, so that an interrupted run continues; an image that fails is
+reported, and the others are restored. An image whose maximum is below half of full scale or above 1 is restored with
+its own white level (its maximum, without hot pixels) as 1 and scaled back; values beyond that or below 0 are cut off,
+and stderr says so.
 
-The kernel is a PNG, TIFF, .npy or .mat file (its sum and even sides are taken care of; three
-channels that differ are a kernel for each colour), or, in pixels and degrees,
+The kernel is a PNG, TIFF, .npy or .mat file (any sum, any size; three channels that differ are a kernel for each
+colour), or, in pixels and degrees,
     motion:LENGTH,ANGLE   a straight motion, the angle counter-clockwise from the horizontal
     gaussian:SIGMA        a Gaussian blur
     disk:RADIUS           out of focus
@@ -22,10 +22,11 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Waiting threads that spin take the cores away from other processes.
+# Threads that wait should sleep: spinning takes the cores away from other processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
@@ -35,9 +36,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import ensure_quickstart
 from codes.models.registry import PRESETS
-from codes.restoration.call import open_deblurrer
+from codes.models.restorer import PRECISIONS, Restorer
+from codes.restoration.call import open_restorer
 from codes.restoration.compare import sheet
-from codes.restoration.deblurring import PRECISIONS, Deblurrer, Settings
 from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
@@ -55,6 +56,7 @@ from codes.restoration.restoring import ORIENTATIONS, restore
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, in_one_line, run_command_line
 from codes.utils.files import ROOT
+from codes.utils.progress import Progress
 
 UNTRAINED = "The shipped weights were not trained with masks: compare the result with that without one."
 
@@ -62,49 +64,73 @@ EXAMPLES = ROOT / "Datasets" / "Quickstart"
 
 
 def main(argv: Sequence[str]) -> int:
-    arguments = parse(argv)
+    start, arguments = time.perf_counter(), parse(argv)
     if any(Path(os.path.abspath(path)).is_relative_to(EXAMPLES) for path in (arguments.input, arguments.kernel)):
         ensure_quickstart(EXAMPLES)
-    paths = output_paths(arguments.input, arguments.output)
+    targets = output_paths(arguments.input, arguments.output)
     kernel = kernel_of(arguments.kernel)
-    settings = Settings(arguments.precision, arguments.tile, arguments.ensemble, arguments.memory)
-    deblurrer = open_deblurrer(
-        arguments.weights, arguments.preset, arguments.device, settings, arguments.mask is not None, progress=True
+    restorer = open_restorer(
+        arguments.weights,
+        arguments.preset,
+        arguments.device,
+        masked=arguments.mask is not None,
+        precision=arguments.precision,
+        tile=arguments.tile,
+        gigabytes=arguments.memory,
+        ensemble=arguments.ensemble,
+        progress=not arguments.input.is_dir() or sys.stderr.isatty(),
     )
-    stages = deblurrer.network.n_iter + 1 if arguments.trace else 0
-    written = {source: written_for(target, arguments.compare, stages) for source, target in paths.items()}
+    stages = restorer.stages + 1 if arguments.trace else 0
+    written = {source: written_for(target, arguments.compare, stages) for source, target in targets.items()}
     given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
-    refuse_conflicts([path for files in written.values() for path in files], [*paths, *given])
+    refuse_conflicts([path for files in written.values() for path in files], [*targets, *given])
     missing = {
-        source: files if arguments.overwrite else [path for path in files if not path.is_file()]
+        source: [path for path in files if arguments.overwrite or not path.is_file()]
         for source, files in written.items()
     }
-    if not arguments.input.is_dir():
-        ((source, target),) = paths.items()
+    if arguments.input.is_dir():
+        failed = restore_folder(restorer, targets, missing, kernel, arguments)
+    else:
+        ((source, target),) = targets.items()
         for path in written[source]:
             if path not in missing[source]:
                 raise UserError(f"{path}: exists already; choose another --output, or --overwrite")
         check_folders(written[source])
-        restore_file(deblurrer, source, target, written[source], kernel, arguments)
-        return 0
-    wanted = {source: files for source, files in missing.items() if files}
-    if len(wanted) < len(paths):
-        print(f"{len(paths) - len(wanted)} of {len(paths)} images are done already; --overwrite restores them again")
-    check_folders(path for files in wanted.values() for path in files)
-    failed = 0
-    for source, files in tqdm(wanted.items(), unit=" images"):
-        try:
-            restore_file(deblurrer, source, paths[source], files, kernel, arguments)
-        except (UserError, OSError) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # the others would not fit either
-                raise
-            failed += 1
-            tqdm.write(f"error: {in_one_line(error)}", file=sys.stderr)
+        restore_file(restorer, source, target, written[source], kernel, arguments)
+        failed = 0
+    print(f"{arguments.output if arguments.input.is_dir() else target} ({time.perf_counter() - start:.1f} s)")
     return 1 if failed else 0
 
 
+def restore_folder(
+    restorer: Restorer,
+    targets: Mapping[Path, Path],
+    missing: Mapping[Path, Sequence[Path]],
+    kernel: np.ndarray,
+    arguments: argparse.Namespace,
+) -> int:
+    """Restore the images of a folder that have `missing` files; returns the number of those that failed."""
+    wanted = {source: files for source, files in missing.items() if files}
+    if len(wanted) < len(targets):
+        done = len(targets) - len(wanted)
+        print(f"{done} of {len(targets)} images are done already; --overwrite restores them again")
+    check_folders(path for files in wanted.values() for path in files)
+    failed = 0
+    with Progress(len(wanted), "images") as progress:
+        for source, files in wanted.items():
+            try:
+                restore_file(restorer, source, targets[source], files, kernel, arguments)
+            except (UserError, OSError) as error:
+                if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # the others would not fit either
+                    raise
+                failed += 1
+                tqdm.write(f"error: {in_one_line(error)}", file=sys.stderr)
+            progress.update()
+    return failed
+
+
 def restore_file(
-    deblurrer: Deblurrer,
+    restorer: Restorer,
     source: Path,
     target: Path,
     wanted: Sequence[Path],
@@ -114,13 +140,13 @@ def restore_file(
     """Restore one image file and write those of its files that are wanted, the result last."""
     for path in wanted:
         if path.is_dir():
-            raise UserError(f"{path}: is a folder; the image can't be written there")
+            raise UserError(f"{path}: is a folder; the image cannot be written there")
     photo = read_photo(source)
     mask = arguments.mask
     if mask not in (None, "auto"):
         mask = read_mask(mask, photo.pixels.shape[:2])
     outcome = restore(
-        deblurrer, photo.pixels, kernel, arguments.kernel_orientation, mask, every=arguments.trace, where=str(source)
+        restorer, photo.pixels, kernel, arguments.kernel_orientation, mask, every=arguments.trace, where=str(source)
     )
     photos = {stage_path(target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
     if arguments.compare:
@@ -132,15 +158,15 @@ def restore_file(
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line's arguments."""
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--input", type=Path, required=True, metavar="IMAGE|FOLDER", help="PNG, JPEG, TIFF or BMP, or a folder of them")
     add("--kernel", required=True, metavar="FILE|SPEC", help="see above")
-    add("--output", type=Path, required=True, metavar="PATH", help="an image file, or a folder, made if need be")
+    add("--output", type=Path, required=True, metavar="PATH", help="an image file, or a folder, made if needed")
     add("--overwrite", action="store_true", help="replace results that exist")
-    add("--trace", action="store_true", help="save every stage beside the output: <output>_x0, <output>_stage1, ...")
-    add("--compare", action="store_true", help="save a sheet, before | after, beside it: <output>_compare.png")
+    add("--trace", action="store_true", help="also save every stage: <output>_x0, <output>_stage1, ...")
+    add("--compare", action="store_true", help="also save before and after side by side: <output>_compare.png")
 
     add = parser.add_argument_group("blur").add_argument
     add(
@@ -161,13 +187,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add(
         "--weights",
         default=SHIPPED,
-        metavar="NAME|FILE",
-        help=f"a preset whose weights lie in Models/ (default: {SHIPPED}, which come with this repository), or a file "
-        "with its card <name>.yml beside it, or of a training, in experiments/<name>/models",
+        metavar="NAME|FILE|FOLDER",
+        help=f"a preset with weights in Models/ (default: {SHIPPED}, which come with this repository), a weight file "
+        "with its card <name>.yml next to it, or the folder of a training, experiments/<name>",
     )
     add("--preset", choices=sorted(PRESETS), help="the network of a weight file that has no card")
     add("--ensemble", action="store_true", help="mean over the eight flips and turns of the image: 8 times the time")
-    add("--precision", choices=PRECISIONS, default="float32", help="default: float32")
+    add("--precision", choices=PRECISIONS, default="float32", help="default: float32; float16 is for GPUs")
     add("--device", metavar="cpu|cuda|cuda:N", help="default: a GPU if there is one")
 
     add = parser.add_argument_group("large images").add_argument
@@ -176,9 +202,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         type=side,
         default="auto",
         metavar="auto|N|off",
-        help="restore in overlapping tiles of N pixels a side; auto, the default: where the memory asks for it",
+        help="restore in overlapping tiles of N pixels a side; auto, the default: if memory is short",
     )
-    add("--memory", type=positive_number, metavar="GB", help="have auto take no more than that; default: what is free")
+    add("--memory", type=positive_number, metavar="GB", help="limit for --tile auto; default: what is free")
     return parser.parse_args(argv)
 
 

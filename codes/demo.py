@@ -1,10 +1,10 @@
-"""A page in the browser that restores one's own images.
+"""A page in the browser that restores blurred images.
 
     pip install -r requirements-demo.txt
     python codes/demo.py
 
-Upload a blurry image, or pick an example; name, load or draw its kernel; look at the image before and
-after under a slider. The page is for this machine alone (127.0.0.1), and nothing leaves it.
+Upload a blurry image, or choose an example; describe, load or draw its kernel; compare before and after under a
+slider. The page is for this machine only (127.0.0.1), and nothing leaves it.
 """
 
 import argparse
@@ -22,12 +22,12 @@ except ImportError:
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from codes.data.images import to_8bit
+from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import normalised, read_kernel
 from codes.data.preparation import ensure_quickstart
+from codes.models.restorer import Restorer
 from codes.models.tiny.noise import estimate_noise
-from codes.restoration.call import open_deblurrer
-from codes.restoration.deblurring import Deblurrer, Settings
+from codes.restoration.call import open_restorer
 from codes.restoration.drawn import CANVAS, kernel_drawn
 from codes.restoration.image_files import read_photo
 from codes.restoration.kernel_spec import SPECIFICATIONS, kernel_of
@@ -42,60 +42,62 @@ HOST = "127.0.0.1"
 UPLOAD_LIMIT = "32mb"
 SOURCES = ("specification", "file", "drawing")
 EXAMPLES = ROOT / "Datasets" / "Quickstart"
+IMAGES = [".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"]
+KERNELS = [".png", ".tif", ".tiff", ".npy", ".mat"]
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=positive, help="default: the first free one from 7860 on")
-    parser.add_argument("--weights", default=SHIPPED, metavar="NAME|FILE", help=f"default: {SHIPPED}")
+    parser.add_argument("--weights", default=SHIPPED, metavar="NAME|FILE|FOLDER", help=f"default: {SHIPPED}")
     parser.add_argument("--preset", help="the network of a weight file that has no card")
     parser.add_argument("--device", metavar="cpu|cuda|cuda:N", help="default: a GPU if there is one")
     arguments = parser.parse_args(argv)
-    deblurrer = open_deblurrer(arguments.weights, arguments.preset, arguments.device, Settings(), masked=False)
-    serve(page(deblurrer), arguments.port, wait=True)
+    blocks = page(open_restorer(arguments.weights, arguments.preset, arguments.device, tile="auto"))
+    print(f"{serve(blocks, arguments.port)} (Ctrl-C ends it)", flush=True)
+    blocks.block_thread()
     return 0
 
 
-def serve(blocks: gradio.Blocks, port: int | None, wait: bool) -> str:
-    """Show the page; returns its address, at once where it is not to wait for Ctrl-C."""
+def serve(blocks: gradio.Blocks, port: int | None) -> str:
+    """Show the page; returns its address."""
     try:
         _, address, _ = blocks.launch(
             server_name=HOST,
             server_port=port,
             share=False,
+            quiet=True,
             max_file_size=UPLOAD_LIMIT,
             allowed_paths=[str(EXAMPLES)],
-            prevent_thread_lock=not wait,
+            prevent_thread_lock=True,
             ssr_mode=False,
             footer_links=[],
         )
     except OSError as error:
-        raise UserError(f"--port {port}: the page can't be served there ({error})") from None
+        raise UserError(f"--port {port}: the page cannot be served there ({error})") from None
     return address
 
 
-def page(deblurrer: Deblurrer) -> gradio.Blocks:
-    """The page, whose button restores with `deblurrer`."""
+def page(restorer: Restorer) -> gradio.Blocks:
+    """The page, whose button restores with `restorer`."""
     ensure_quickstart(EXAMPLES)
     images = sorted((EXAMPLES / "Noise_01").glob("*.png"))
     examples = [[str(path), "file", str(EXAMPLES / "Kernel" / path.name)] for path in images]
 
     def run(image: str | None, source: str, specification: str, file: str | None, drawing: dict | None) -> tuple:
         try:
-            return restored(deblurrer, image, kernel_from(source, specification, file, drawing))
+            return restored(restorer, image, kernel_from(source, specification, file, drawing))
         except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
     with gradio.Blocks(title="DSDNet: deblur an image", analytics_enabled=False) as blocks:
         gradio.Markdown("## Deblur an image whose kernel is known")
         with gradio.Row():
-            image = gradio.File(label="Blurry image", file_types=[".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"])
+            image = gradio.File(label="Blurry image", file_types=IMAGES)
             with gradio.Column():
                 source = gradio.Radio(SOURCES, value=SOURCES[0], label="Kernel from")
                 specification = gradio.Textbox("motion:15,30", label=SPECIFICATIONS)
-                file = gradio.File(
-                    label="Kernel file", file_types=[".png", ".tif", ".tiff", ".npy", ".mat"], visible=False
-                )
+                file = gradio.File(label="Kernel file", file_types=KERNELS, visible=False)
                 drawing = gradio.Sketchpad(
                     label="The path of a bright point",
                     canvas_size=(CANVAS, CANVAS),
@@ -109,22 +111,22 @@ def page(deblurrer: Deblurrer) -> gradio.Blocks:
         with gradio.Row():
             shown = gradio.Image(label="Kernel", format="png", height=200, interactive=False)
             notes = gradio.Markdown()
-        if examples:
-            gradio.Examples(examples, [image, source, file], label="Examples")
+        gradio.Examples(examples, [image, source, file], label="Examples")
+        fields = [specification, file, drawing]
         source.change(
             lambda kind: [gradio.update(visible=kind == name) for name in SOURCES],
             source,
-            [specification, file, drawing],
+            fields,
             show_progress="hidden",
         )
-        button.click(run, [image, source, specification, file, drawing], [slider, shown, notes], concurrency_limit=1)
+        button.click(run, [image, source, *fields], [slider, shown, notes], concurrency_limit=1)
     return blocks
 
 
 def kernel_from(source: str, specification: str, file: str | None, drawing: dict | None) -> np.ndarray:
-    """The kernel (h, w) or (h, w, 3) that the page's fields give. Raises UserError where they give none."""
+    """The kernel (h, w) or (h, w, 3) of the page's fields. Raises UserError where they give none."""
     if source == "specification":
-        if ":" not in specification:  # no file of this machine by its name
+        if ":" not in specification:  # a name without a colon would be a file of this machine
             raise UserError(f"kernel: write {SPECIFICATIONS}")
         return kernel_of(specification)
     if source == "file":
@@ -135,20 +137,19 @@ def kernel_from(source: str, specification: str, file: str | None, drawing: dict
 
 
 def restored(
-    deblurrer: Deblurrer, path: str | None, kernel: np.ndarray
+    restorer: Restorer, path: str | None, kernel: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, str]:
-    """Before and after, the kernel enlarged, and what there is to say; as the page shows them."""
+    """Before and after, the enlarged kernel, and notes, as the page shows them."""
     if path is None:
         raise UserError("image: choose one first, or an example")
-    name = Path(path).name
     pixels = read_photo(path).pixels
-    outcome = restore(deblurrer, pixels, kernel, where=name)
+    outcome = restore(restorer, pixels, kernel, where=Path(path).name)
     before, _, white = values_of(pixels)
     after = values_of(outcome.pixels, white=white).colours
     noise = float(estimate_noise(torch.from_numpy(before).permute(2, 0, 1)[None]))
     size = f"kernel {outcome.kernel.shape[0]}x{outcome.kernel.shape[1]}"
-    lines = [f"noise about {100 * noise:.1f} %", size, *outcome.notes]
-    return tuple(map(as_rgb, (before, after))), as_rgb(enlarged(outcome.kernel)), "\n".join(f"- {x}" for x in lines)
+    notes = "\n".join(f"- {line}" for line in (f"noise about {100 * noise:.1f} %", size, *outcome.notes))
+    return (displayed(before), displayed(after)), displayed(enlarged(outcome.kernel)), notes
 
 
 def enlarged(kernel: np.ndarray) -> np.ndarray:
@@ -158,9 +159,9 @@ def enlarged(kernel: np.ndarray) -> np.ndarray:
     return image if image.ndim == 3 else image[..., None]
 
 
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1 or 3) from 0 to 1 -> (H, W, 3) uint8."""
-    return np.ascontiguousarray(np.broadcast_to(to_8bit(image), (*image.shape[:2], 3)))
+def displayed(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 1 or 3) from 0 to 1 as (H, W, 3) uint8."""
+    return np.ascontiguousarray(as_rgb(to_8bit(image)))
 
 
 if __name__ == "__main__":

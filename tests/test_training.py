@@ -17,7 +17,7 @@ from codes.models.paper import shrinkage
 from codes.models.paper.blur import Blur
 from codes.models.factory import build_network, build_preset, load_denoiser
 from codes.models.weights import save_weights
-from codes.data.masks import filled
+from codes.models.gaps import filled
 from codes.training import checkpoint
 from codes.training.ema import Average
 from codes.training.losses import Loss

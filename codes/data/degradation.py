@@ -1,4 +1,4 @@
-"""The forward model y = Hx + n on numpy images, as the test sets are made (float64)."""
+"""The forward model y = Hx + n on numpy images (float64), as the test sets are made."""
 
 import zlib
 
@@ -20,14 +20,12 @@ def blurred(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def seed_of(*parts: object, seed: int = 0) -> int:
-    """A 32-bit seed from names and levels: does not depend on the order of the files."""
+    """A 32-bit seed from names and levels, so that noise does not depend on the order of the files."""
     return zlib.crc32("/".join(map(str, (seed, *parts))).encode())
 
 
 def with_noise(image: np.ndarray, sigma: float, seed: int) -> np.ndarray:
-    """Add Gaussian noise of standard deviation `sigma` (of the full range), clip, round to uint8.
-
-    RandomState, because its stream is frozen for all future versions of numpy.
-    """
+    """Add Gaussian noise of standard deviation `sigma` (of the full range), clip, round to uint8."""
+    # RandomState, because its stream is frozen for all future versions of numpy.
     noise = np.random.RandomState(seed).standard_normal(image.shape)
     return to_8bit(image + sigma * noise)

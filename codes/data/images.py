@@ -12,10 +12,12 @@ from PIL import Image, UnidentifiedImageError
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
+# Name endings of image files.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+# The value of white in integer images.
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
-# What OpenCV has to say of a damaged file would stand beside our own one line.
+# Damaged files are reported by our own error, not by OpenCV.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -30,7 +32,7 @@ def decode(path: str | Path) -> np.ndarray:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A file's content. Raises UserError where it can't be read."""
+    """A file's content. Raises UserError where it cannot be read."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
@@ -40,9 +42,9 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def header(data: bytes, where: str | Path) -> Image.Image | None:
-    """The image file that `data` is, its pixels not read yet; None for a kind that Pillow doesn't know.
+    """The image file with content `data`, its pixels not read yet; None for a kind that Pillow does not know.
 
-    Raises UserError for one that claims more pixels than a photograph has: a decompression bomb.
+    Raises UserError for a file that claims more pixels than a photograph has (a decompression bomb).
     """
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -54,7 +56,7 @@ def header(data: bytes, where: str | Path) -> Image.Image | None:
 
 
 def decode_bytes(data: bytes, where: str | Path) -> np.ndarray:
-    """The pixels of an image file's content, as `decode` gives them."""
+    """The pixels of an image file's content, as `decode` returns them."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except (cv2.error, MemoryError):
@@ -95,7 +97,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 @cache
 def _warn_of_alpha(path: str | Path) -> None:
-    """Once for each file, which a training reads again and again."""
+    """Warn once for each file; a training reads it again and again."""
     warn(f"{path}: the alpha channel is dropped")
 
 
@@ -104,10 +106,15 @@ def to_8bit(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 1 or 3) as (H, W, 3)."""
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
 def write_8bit(path: str | Path, image: np.ndarray) -> None:
     """Write a uint8 image (H, W, 3) RGB or (H, W, 1) grey; the suffix names the format.
 
-    Raises UserError for a suffix that names none, and where the image can't be written.
+    Raises UserError for a suffix that names no format, and where the image cannot be written.
     """
     if not cv2.haveImageWriter(str(path)):
         raise UserError(f"{path}: the name of an image ends in .png or another image format's suffix")

@@ -1,7 +1,7 @@
 """Wrong kernels, to measure what an error of the kernel costs.
 
-Every function takes a kernel (h, w), float64, odd sides, sum 1, and returns such a one, with
-its centre on the same place of the image; it may be larger.
+Every function takes and returns a kernel (h, w), float64, odd sides, sum 1. The result may be larger; its centre stays
+on the same place of the image.
 """
 
 import math
@@ -31,6 +31,6 @@ def noisy(kernel: np.ndarray, level: float, seed: int) -> np.ndarray:
 
 
 def _as_kernel(values: np.ndarray) -> np.ndarray:
-    """Negative values cut off, sum 1."""
+    """Cut off negative values and scale to a sum of 1."""
     values = np.maximum(values, 0)
     return values / values.sum()

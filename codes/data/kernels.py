@@ -1,7 +1,7 @@
-"""Kernel files. The project's convention: a stored kernel is cross-correlated with the image.
+"""Kernel files. A stored kernel is cross-correlated with the image.
 
-A file says nothing about its convention, so a kernel made for true convolution has to be
-rotated by 180 degrees before it is stored.
+A file does not say for which operation it was made. A kernel made for true convolution has to be rotated by 180
+degrees before it is stored.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from codes.models.paper.blur import odd_sized
 from codes.utils.errors import UserError
 
 KERNEL_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".mat")
+# Longest side of a kernel; a file that claims more is no kernel.
 LARGEST = 4095
-"""Longest side of a kernel; a file that claims more is no kernel."""
 
 
 def read_kernel(path: str | Path, per_channel: bool = False) -> np.ndarray:
@@ -58,10 +58,10 @@ def _read_all(path: str | Path, per_channel: bool = False) -> dict[str, np.ndarr
 def normalised(kernel: np.ndarray, where: str | Path, per_channel: bool = False) -> np.ndarray:
     """Check a kernel and bring it to float64, odd sides and sum 1.
 
-    kernel: (h, w) or (h, w, 1 to 4), of which the second or fourth is an alpha channel, left out.
-    Returns one channel (h, w), or (h, w, 3), each of sum 1, where `per_channel` is allowed and they differ.
-    Raises UserError, naming `where`, for a kernel that is not numeric, not two-dimensional, of
-    differing channels, too large, not finite, all zero, or of negative sum.
+    kernel: (h, w) or (h, w, 1 to 4); a second or fourth channel is alpha and is left out.
+    Returns (h, w); or, if the channels differ and `per_channel` allows it, (h, w, 3) with a sum of 1 for each.
+    Raises UserError, naming `where`, for a kernel that is not numeric, not two-dimensional, too large, not finite,
+    all zero, or has a negative sum or channels that differ.
     """
     kernel = np.asarray(kernel)
     if kernel.dtype.kind not in "biuf":
@@ -104,6 +104,15 @@ def to_8bit_kernel(kernel: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(kernel / kernel.max(), 0, 1) * 255).astype(np.uint8)[..., None]
 
 
+def with_inset(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """The image (H, W, C) with its kernel in the upper left corner, enlarged to about a quarter of the image."""
+    image = image.copy()
+    factor = max(1, min(image.shape[:2]) // 4 // max(kernel.shape))
+    inset = (kernel / kernel.max()).repeat(factor, 0).repeat(factor, 1)[: image.shape[0], : image.shape[1]]
+    image[: inset.shape[0], : inset.shape[1]] = inset[..., None]
+    return image
+
+
 def write_kernel(path: str | Path, kernel: np.ndarray) -> np.ndarray:
     """Store a kernel (h, w) as an 8-bit PNG and return what reading it gives."""
     pixels = to_8bit_kernel(kernel)
@@ -120,10 +129,10 @@ def _read_npy(path: Path) -> np.ndarray:
 
 
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
-    """All numeric arrays of a MATLAB file, two-dimensional or of three channels, by name, cell arrays opened.
+    """All numeric arrays of a MATLAB file, two-dimensional or of three channels, by name; cell arrays are opened.
 
-    Text is no array, a single number beside larger arrays is no kernel, and what is far too large
-    for one is not read.
+    Text is no array, a single number next to larger arrays is no kernel, and arrays far too large for a kernel are
+    not read.
     """
     try:
         if h5py.is_hdf5(path):
@@ -133,7 +142,7 @@ def _read_mat(path: Path) -> dict[str, np.ndarray]:
             wanted = [name for name, shape, _ in scipy.io.whosmat(path) if _small(shape)]
             variables = scipy.io.loadmat(path, variable_names=wanted)
             found = {k: a for name in variables if name[:2] != "__" for k, a in _cell_arrays(name, variables[name])}
-    except Exception as error:  # scipy and h5py raise many kinds for damaged files
+    except Exception as error:  # scipy and h5py raise errors of many kinds for damaged files
         raise UserError(f"{path}: not a readable MATLAB file ({error})") from None
     if any(array.size > 1 for array in found.values()):
         found = {name: array for name, array in found.items() if array.size > 1}

@@ -31,6 +31,11 @@ class Network(nn.Module):
     reads_released_names = False
     # In training, keep only the input of each stage and compute the stage again for its gradient.
     checkpoint_stages = False
+    # What the network's blur sees beyond the image: replicate, circular or zero.
+    padding_mode: str = "replicate"
+    # Memory that forward needs, in bytes per pixel of an RGB image beyond the input and result. Large images are cut
+    # into tiles by it. This default is on the safe side: more than the largest network of the paper needs.
+    bytes_per_pixel: int = 10_000
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """x0 (B, C, H, W), the start of the iteration; here the blurry image."""

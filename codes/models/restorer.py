@@ -1,23 +1,275 @@
-"""The restorer: a network with its weights on a device, numpy in and numpy out."""
+"""Restorer: a network on a device restores images, whole or in tiles; numpy arrays in and out."""
 
+import math
 import time
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from codes.models.gaps import filled
 from codes.models.network import Network
+from codes.models.paper.blur import Blur, odd_sized
+from codes.models.tiling import MULTIPLE, Tile, blended, overlap_of, plan, smallest_side
+from codes.models.tiny.noise import estimate_noise
 from codes.utils.errors import UserError, warn
-from codes.utils.memory import peak_memory
+from codes.utils.memory import budget, peak_memory, used
+from codes.utils.progress import Progress
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PRECISIONS = get_args(Precision)
+
+# Memory for x0 of the whole image, in bytes per pixel of three channels.
+X0_BYTES = 250
+# Memory of the whole image while its tiles are restored: its values, x0 and the result, in bytes per pixel ...
+_HELD_BYTES = 80
+# ... and for the image of each stage that is kept.
+_STAGE_BYTES = 12
+# Larger tiles save hardly any time.
+_LARGEST_SIDE = 2048
+# Number of flips and turns of a self-ensemble.
+_TURNS = 8
 
 
 class Restored(NamedTuple):
-    """A restored image float32 (H, W, C), not clamped, the seconds that it took, and the peak memory in MiB."""
+    """A restored image with the seconds and the peak memory (MiB) that it took.
+
+    image: float32 (H, W, C), not clamped. memory: None where the system does not tell it. stages: x0 and the image of
+    every stage, if they were asked for.
+    """
 
     image: np.ndarray
     seconds: float
     memory: float | None
+    stages: list[np.ndarray] = []
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An image to restore, as a batch on the CPU.
+
+    blurry: (B, C, H, W). kernel: (B, h, w) or (B, C, h, w) with odd sides; B may be 1. mask: (1, 1, H, W) or None.
+    sigma: (B,), standard deviation of the noise, or None. every: keep the images of all stages.
+    """
+
+    blurry: Tensor
+    kernel: Tensor
+    mask: Tensor | None
+    sigma: Tensor | None
+    every: bool
+
+    @property
+    def pixels(self) -> float:
+        """Number of pixels, as if they had three channels."""
+        return self.blurry.numel() / 3
+
+    def part(self, tile: Tile) -> "_Task":
+        """The task of one tile."""
+        return replace(self, blurry=tile.of(self.blurry), mask=None if self.mask is None else tile.of(self.mask))
+
+    def turned(self, number: int) -> "_Task":
+        """The task with image, kernel and mask flipped or turned."""
+        mask = None if self.mask is None else turned(self.mask, number)
+        return replace(self, blurry=turned(self.blurry, number), kernel=turned(self.kernel, number), mask=mask)
+
+
+class Restorer:
+    """Restores single images with a network.
+
+    precision: type of most convolutions; x0, Fourier transforms and the filters F, G stay in float32. float16 is for
+    GPUs. tile: `off` for the whole image at once, the side of square tiles in pixels, or `auto` for tiles where memory
+    asks for them. gigabytes: limit for the memory of this process, for `auto`; None: what is free. ensemble: mean over
+    the eight flips and turns of the image, which takes 8 times as long. progress: show the progress over the tiles.
+    Raises UserError for other values.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device | str = "cpu",
+        precision: Precision = "float32",
+        *,
+        tile: int | Literal["auto", "off"] = "off",
+        gigabytes: float | None = None,
+        ensemble: bool = False,
+        progress: bool = False,
+    ):
+        self.device = torch.device(device)
+        check_settings(self.device, precision, tile, gigabytes)
+        self.dtype = getattr(torch, precision)
+        self.tile, self.gigabytes, self.ensemble, self.progress = tile, gigabytes, ensemble, progress
+        # On a CPU convolutions are fastest with the channels last in memory.
+        self.layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        self.network = network.to(self.device, memory_format=self.layout).eval()
+        self._used_at_start = used(self.device)
+
+    @property
+    def stages(self) -> int:
+        """Number of stages whose images the network gives."""
+        return self.network.n_iter if self.network.gives_stages else 1
+
+    @torch.inference_mode()
+    def restore(
+        self,
+        blurry: np.ndarray,
+        kernel: np.ndarray,
+        noise_sigma: float | None = None,
+        *,
+        mask: np.ndarray | None = None,
+        every: bool = False,
+    ) -> Restored:
+        """Restore one image.
+
+        blurry: (H, W, C) in [0, 1]. For a network of three channels a grey image (C = 1) is repeated, and the mean of
+        the restored channels is returned; a network of one channel gets each channel as an image of its own.
+        kernel: (h, w) or (h, w, 3), sum 1 (of each channel), applied as a cross-correlation. noise_sigma: standard
+        deviation of the noise, used by networks with `told_sigma`. mask: (H, W), 1 at valid pixels, 0 at those to
+        leave out. every: return x0 and the image of every stage, too.
+        Raises UserError if memory is not enough, tiles are too small for the kernel, or the network uses no masks.
+        """
+        if mask is not None and not self.network.takes_mask:
+            raise UserError(f"mask: this {type(self.network).__name__} does not use masks")
+        y, k = as_batch(self.network, blurry, kernel)
+        m = None if mask is None else torch.from_numpy(mask).float()[None, None]
+        told = noise_sigma is not None and self.network.told_sigma
+        sigma = torch.full((len(y),), noise_sigma, dtype=torch.float64) if told else None
+        self._finish()
+        try:
+            with peak_memory(self.device) as peak, Progress(unit="tiles", show=self.progress) as progress:
+                start = time.perf_counter()
+                images = self._averaged(_Task(y, odd_sized(k), m, sigma, every), progress)
+                self._finish()
+                seconds = time.perf_counter() - start
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not _says_memory(error):
+                raise
+            raise UserError("memory is not enough; use smaller tiles (--tile), a smaller image, or free some") from None
+        stages = [as_image(x, blurry.shape[2]) for x in images]
+        return Restored(stages[-1], seconds, peak.mib, stages if every else [])
+
+    def _finish(self) -> None:
+        """Wait for the GPU."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _averaged(self, task: _Task, progress: Progress) -> Sequence[Tensor]:
+        """The images of a task; with `ensemble` their mean over all flips and turns."""
+        if not self.ensemble:
+            return self._tiled(task, progress, 1)
+        mean: list[Tensor] = []
+        for number in range(_TURNS):
+            parts = self._tiled(task.turned(number), progress, _TURNS)
+            parts = [turned_back(part, number) / _TURNS for part in parts]
+            mean = [one.add_(other) for one, other in zip(mean, parts, strict=True)] if mean else parts
+        return mean
+
+    def _tiled(self, task: _Task, progress: Progress, passes: int) -> Sequence[Tensor]:
+        """The images of a task, restored as one tile or several."""
+        size = task.blurry.shape[-2:]
+        side, x0_fits = self._side(task)
+        tiles = plan(size, side, overlap_of(task.kernel))
+        progress.total = passes * len(tiles)
+        if len(tiles) == 1:
+            images = self._network_images(task, None)
+            progress.update()
+            return images
+        if task.sigma is None and self.network.takes_sigma:
+            task = replace(task, sigma=estimate_noise(task.blurry, task.mask))
+        x0 = Hx0 = None
+        if x0_fits and self.network.takes_x0:
+            x0 = self._whole_x0(task)
+            Hx0 = Blur(task.kernel, size, border=self.network.padding_mode)(x0)
+
+        def restore(tile: Tile) -> list[Tensor]:
+            part, start = task.part(tile), None
+            if x0 is not None:
+                # The tile's own H does not see beyond the tile's border. Add what it lacks of H x0.
+                start = tile.of(x0)
+                H = Blur(task.kernel, start.shape[-2:], border=self.network.padding_mode)
+                part = replace(part, blurry=part.blurry + H(start) - tile.of(Hx0))
+            images = self._network_images(part, start)
+            progress.update()
+            return images
+
+        return blended(restore, tiles, size)
+
+    def _network_images(self, task: _Task, x0: Tensor | None) -> list[Tensor]:
+        """The result of a task, or x0 and the images of all stages. x0: a start, or None for the network's own."""
+        network, filled_image = self.network, None
+        if x0 is None and task.mask is not None:
+            filled_image = filled(task.blurry, task.mask)
+        tensors = (task.blurry, task.kernel, task.mask, task.sigma, x0, filled_image)
+        y, k, mask, sigma, x0, filled_image = (None if t is None else t.to(self.device) for t in tensors)
+        y = y.contiguous(memory_format=self.layout)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            if x0 is None and (task.every or filled_image is not None):
+                x0 = network.initial(y if filled_image is None else filled_image, k)
+            if task.every:
+                return [x0, *network.images(y, k, mask=mask, sigma=sigma, x0=x0)]
+            return [network(y, k, **network.accepted(mask=mask, sigma=sigma, x0=x0))]
+
+    def _whole_x0(self, task: _Task) -> Tensor:
+        """x0 (B, C, H, W) of the whole image, on the CPU; computed on the device if it fits there."""
+        y = task.blurry if task.mask is None else filled(task.blurry, task.mask)
+        fits = X0_BYTES * task.pixels <= budget(self.device, self.gigabytes)
+        device = self.device if fits else torch.device("cpu")
+        return self.network.initial(y.to(device), task.kernel.to(device)).cpu()
+
+    def _side(self, task: _Task) -> tuple[int, bool]:
+        """Side of the tiles, at least the image's for a single tile; and whether x0 of the whole image fits in memory.
+
+        Raises UserError where a chosen side is too small for the kernel or the limit of the memory cannot be kept.
+        """
+        height, width = task.blurry.shape[-2:]
+        least = smallest_side(overlap_of(task.kernel))
+        whole = max(math.ceil(max(height, width) / MULTIPLE) * MULTIPLE, least)
+        if self.tile == "off":
+            return whole, True
+        held = task.pixels * (_HELD_BYTES + (_STAGE_BYTES * self.stages if task.every else 0))
+        free = budget(torch.device("cpu"), self.gigabytes) - held
+        x0_fits = X0_BYTES * task.pixels <= free
+        if self.tile != "auto":
+            side = self.tile // MULTIPLE * MULTIPLE
+            if side < least and side < max(height, width):
+                raise UserError(f"tile {self.tile}: this kernel needs tiles of at least {least} pixels")
+            return max(side, least), x0_fits
+        if self.device.type != "cpu":
+            free = budget(self.device, self.gigabytes)
+        fitting = free / self.network.bytes_per_pixel
+        if task.pixels <= fitting and x0_fits:
+            return whole, True
+        # In a batch of single channels every image has its share.
+        share = task.pixels / (height * width)
+        self._check_limit(share * min(least, height) * min(least, width), held)
+        side = min(math.isqrt(max(0, int(fitting / share))), _LARGEST_SIDE)
+        return max(side // MULTIPLE * MULTIPLE, least), x0_fits
+
+    def _check_limit(self, smallest: float, held: float) -> None:
+        """Raise UserError if the smallest tile (pixels), beside the bytes that are held, needs more than the limit."""
+        held_here = self._used_at_start + (held if self.device.type == "cpu" else 0)
+        needed = (held_here + self.network.bytes_per_pixel * smallest) / 1e9
+        if self.gigabytes is not None and self.gigabytes < needed:
+            enough = math.ceil(10 * needed) / 10
+            raise UserError(
+                f"memory {self.gigabytes:g} GB: this image and kernel need {enough:.1f} GB even in the smallest tiles; "
+                f"allow that much (--memory {enough:.1f}) or cut the image"
+            )
+
+
+def check_settings(device: torch.device, precision: object, tile: object, gigabytes: object) -> None:
+    """Raise UserError for settings of a Restorer that are impossible."""
+    if precision not in PRECISIONS:
+        raise UserError(f"precision {precision!r}: possible are {', '.join(PRECISIONS)}")
+    if precision == "float16" and device.type == "cpu":
+        raise UserError("precision float16 is for GPUs; use bfloat16 on a CPU")
+    if tile not in ("auto", "off") and not (isinstance(tile, Integral) and tile >= 1):
+        raise UserError(f"tile {tile!r}: possible are auto, off and a whole number of pixels")
+    if gigabytes is not None and not (isinstance(gigabytes, Real) and 0 < gigabytes < math.inf):
+        raise UserError(f"memory {gigabytes!r}: a number of gigabytes above 0, or None, is needed")
 
 
 def choose_device(gpu_ids: list[int] | Literal["auto"], local_rank: int = 0) -> torch.device:
@@ -38,58 +290,10 @@ def choose_device(gpu_ids: list[int] | Literal["auto"], local_rank: int = 0) -> 
     return torch.device("cpu")
 
 
-Precision = Literal["float32", "bfloat16", "float16"]
-
-
-class Restorer:
-    """Restores single images with a network in eval mode.
-
-    precision: of most convolutions. In half precision the image, the filters F, G and the blur
-    stay in float32. Raises UserError for float16 on a CPU.
-    """
-
-    def __init__(self, network: Network, device: torch.device | str = "cpu", precision: Precision = "float32"):
-        self.device = torch.device(device)
-        if precision == "float16" and self.device.type == "cpu":
-            raise UserError("precision float16 is for GPUs; on a CPU take bfloat16")
-        self.network = network.to(device).eval()
-        self.dtype = getattr(torch, precision)
-        if self.device.type == "cpu":
-            # Its convolutions are fastest so, and need no copies in their own layout.
-            self.network = self.network.to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def restore(self, blurry: np.ndarray, kernel: np.ndarray, noise_sigma: float | None = None) -> Restored:
-        """Restore one image.
-
-        blurry: (H, W, C) in [0, 1]. For a network of three channels grey (C = 1) is repeated, and
-        the mean of the restored channels returned; a network of one channel (in_nc: 1) gets
-        each channel as an image of its own. kernel: (h, w), sum 1, or (h, w, 3). noise_sigma: told to
-        classical methods.
-        """
-        y, k = (tensor.to(self.device) for tensor in as_batch(self.network, blurry, kernel))
-        y = y.contiguous(memory_format=torch.channels_last if self.device.type == "cpu" else torch.contiguous_format)
-        known = noise_sigma is not None and self.network.told_sigma
-        sigma = y.new_full((len(y),), noise_sigma, dtype=torch.float64) if known else None
-        arguments = self.network.accepted(sigma=sigma)
-        self._finish()
-        with peak_memory(self.device) as peak:
-            start = time.perf_counter()
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                x = self.network(y, k, **arguments)
-            self._finish()
-            seconds = time.perf_counter() - start
-        return Restored(as_image(x, blurry.shape[2]), seconds, peak.mib)
-
-    def _finish(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-
 def as_batch(network: Network, image: np.ndarray, kernel: np.ndarray) -> tuple[Tensor, Tensor]:
-    """An image (H, W, C) and its kernel (h, w) or (h, w, 3) as `network` takes them, float32.
+    """An image (H, W, C) and its kernel (h, w) or (h, w, 3) in the shape that `network` expects, float32.
 
-    Grey is repeated for a network of three channels; a network of one gets a batch of C images.
+    Grey is repeated for a network of three channels; a network of one channel gets a batch of C images.
     """
     channels = image.shape[2]
     in_nc = network.in_nc or channels
@@ -103,6 +307,24 @@ def as_batch(network: Network, image: np.ndarray, kernel: np.ndarray) -> tuple[T
 
 
 def as_image(x: Tensor, channels: int) -> np.ndarray:
-    """What a network gives for `as_batch` of an image of so many channels: (H, W, channels) float32."""
+    """The result for `as_batch` of an image with so many channels: (H, W, channels), float32."""
     image = x.flatten(0, 1).permute(1, 2, 0).float().cpu().numpy()
     return image.mean(2, keepdims=True) if channels == 1 else image
+
+
+def turned(image: Tensor, number: int) -> Tensor:
+    """One of the eight flips and turns (0 to 7; 0: none) of images or kernels (..., H, W)."""
+    image = image.flip(-1) if number >= 4 else image
+    return image.rot90(number % 4, (-2, -1))
+
+
+def turned_back(image: Tensor, number: int) -> Tensor:
+    """The inverse of `turned`."""
+    image = image.rot90(-(number % 4), (-2, -1))
+    return image.flip(-1) if number >= 4 else image
+
+
+def _says_memory(error: RuntimeError) -> bool:
+    """True if an error of torch is about memory; on a CPU it is a plain RuntimeError."""
+    text = str(error).lower()
+    return "alloc" in text or "out of memory" in text

@@ -1,17 +1,17 @@
-"""A sheet of an image before and after."""
+"""A sheet with an image before and after."""
 
 import numpy as np
 
-from codes.data.images import to_8bit
+from codes.data.images import as_rgb, to_8bit
+from codes.data.kernels import with_inset
 from codes.restoration.pixels import values_of
-from codes.training.validation import as_rgb, with_inset
 
+# White columns between before and after.
 GAP = 4
-"""White columns between before and after."""
 
 
 def sheet(before: np.ndarray, after: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Before, with the kernel inset, beside after: two images of any type -> (H, 2W + GAP, 3) uint8."""
+    """Before, with the kernel inset, and after: two images of any type -> (H, 2W + GAP, 3) uint8."""
     blurry = values_of(before)
     restored = values_of(after, white=blurry.white).colours
     grey = kernel if kernel.ndim == 2 else kernel.mean(2)

@@ -7,20 +7,18 @@ from scipy.ndimage import center_of_mass
 
 from codes.utils.errors import UserError
 
+# Side of the canvas in pixels.
 CANVAS = 360
-"""Side of the canvas in pixels."""
+# Pixels of the canvas for one pixel of the kernel.
 SCALE = 8
-"""Pixels of the canvas for one of the kernel."""
 
 
 def kernel_drawn(drawing: np.ndarray | None) -> np.ndarray:
     """The kernel (h, h), odd sides, of dark strokes on a light or transparent canvas (H, W, 4), uint8.
 
-    The strokes' centre of mass becomes the kernel's centre. Raises UserError where nothing is drawn.
+    The centre of mass of the strokes becomes the centre of the kernel. Raises UserError for an empty drawing.
     """
-    if drawing is None:
-        raise UserError("the drawing is empty: draw the path that a bright point takes")
-    ink = drawing[..., 3] / 255 * (1 - drawing[..., :3].mean(2) / 255)
+    ink = np.zeros((1, 1)) if drawing is None else drawing[..., 3] / 255 * (1 - drawing[..., :3].mean(2) / 255)
     ink[ink < 0.05] = 0
     rows, columns = np.nonzero(ink)
     if rows.size == 0:

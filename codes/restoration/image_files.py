@@ -1,7 +1,7 @@
-"""Photographs with what belongs to their file: bit depth, alpha, EXIF data, ICC profile and the like.
+"""Photographs as files: pixels with their bit depth and alpha channel, and metadata.
 
-In memory an image is upright, as a viewer shows it; in the file it lies as it lay in the input,
-and the orientation tag is carried through. PNG, JPEG and TIFF keep all metadata, BMP the resolution.
+In memory an image is upright, as a viewer shows it. In the file it is stored as it was in the input, with the same
+orientation tag.
 """
 
 import io
@@ -19,26 +19,28 @@ from codes.restoration.metadata import (
     Metadata,
     exif_of,
     fitting_profile,
-    held_by_jpeg,
-    jpeg_xmp,
     metadata_of,
     metadata_of_tiff,
-    png_with_xmp,
+    pillow_keywords,
     tiff_keywords,
-    with_directories,
-    with_resolution,
 )
 from codes.restoration.pixels import as_float, as_integers
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
-# What is wrong with a file is said in one line, by us.
+# Damaged files are reported by our own error, not by the library's log.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_SUFFIXES = (".tif", ".tiff")
-_KINDS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+_PILLOW_FORMATS = {
+    ".png": {"format": "PNG", "compress_level": 3},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".bmp": {"format": "BMP"},
+}
+# The orientation that `upright` needs to undo another one.
+_INVERSE = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 
 
 @dataclass(frozen=True)
@@ -69,37 +71,37 @@ def read_photo(path: str | Path) -> Photo:
 
 
 def write_photo(path: str | Path, photo: Photo) -> None:
-    """Write a photo in the format that the suffix names, its metadata included.
+    """Write a photo in the format that the suffix names, with its metadata.
 
-    What the format can't hold is said in a warning: PNG no floats (16 bit instead), JPEG and BMP
-    neither floats nor 16 bit (8 bit instead), JPEG no alpha. Raises UserError for an unknown
-    suffix, OSError where the file can't be written; nothing is half-written.
+    What the format cannot hold gives a warning: PNG no floats (16 bit instead), JPEG and BMP neither floats nor 16
+    bit (8 bit instead), JPEG no alpha. Raises UserError for an unknown suffix, OSError where the file cannot be
+    written; a file is never half-written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise UserError(f"{path}: an image of type {', '.join(IMAGE_SUFFIXES)} can be written, not '{suffix}'")
     pixels, metadata = photo.pixels, photo.metadata
-    if suffix in _TIFF_SUFFIXES:
-        data = _tiff(upright(pixels, _INVERSE[metadata.orientation]), metadata)
-    else:
+    if suffix not in _TIFF_SUFFIXES:
         pixels = _fitted(pixels, suffix, path)
-        if suffix != ".bmp":  # which has no place for a tag
-            pixels = upright(pixels, _INVERSE[metadata.orientation])
-        data = _encoded(pixels, suffix, metadata, path)
-        if suffix == ".png":
-            data = png_with_xmp(data, metadata.xmp)
-        sideways = suffix == ".bmp" and metadata.orientation >= 5
-        data = with_resolution(data, suffix, metadata.dpi[::-1] if metadata.dpi and sideways else metadata.dpi)
+    if suffix != ".bmp":  # a BMP file has no orientation tag
+        pixels = upright(pixels, _INVERSE[metadata.orientation])
+    elif metadata.orientation >= 5 and metadata.dpi is not None:
+        metadata = Metadata(dpi=metadata.dpi[::-1])
+    try:
+        if suffix in _TIFF_SUFFIXES:
+            data = _tiff(pixels, metadata)
+        elif pixels.dtype == np.uint16 and pixels.shape[2] > 1:
+            data = _deep_png(pixels, metadata)
+        else:
+            data = _with_pillow(pixels, suffix, metadata)
+    except (cv2.error, SystemError, ValueError, OSError) as error:
+        raise UserError(f"{path}: the image cannot be written as {suffix[1:]} ({error})") from None
     write_atomic(path, lambda temporary: temporary.write_bytes(data))
 
 
-_INVERSE = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
-"""The orientation whose `upright` undoes that of another."""
-
-
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels (H, W, C) that lie as an EXIF orientation says, as a viewer shows them."""
+    """Pixels (H, W, C) that are stored in an EXIF orientation, turned as a viewer shows them."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -110,33 +112,27 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _as_rgb(pixels: np.ndarray) -> np.ndarray:
-    """Between OpenCV's order of channels and red, green, blue, alpha."""
+    """Convert between OpenCV's order of channels and red, green, blue, alpha."""
     return pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] >= 3 else pixels
 
 
 def _read_tiff(data: bytes, path: str | Path) -> Photo:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            pages = [page for page in file.pages if not page.is_reduced]  # without thumbnails
-            if len(pages) > 1:
-                raise UserError(f"{path}: holds {len(pages)} images; store the one to restore in a file of its own")
-            page = file.pages[0]
-            if page.size > 8 * Image.MAX_IMAGE_PIXELS:
-                raise UserError(f"{path}: claims {page.size:,} values, which is refused")
-            if 0 in (*page.databytecounts, *page.dataoffsets):
-                raise UserError(f"{path}: parts of the image are missing from the file; is it damaged?")
-            if tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
-                raise UserError(f"{path}: its colours are multiplied by alpha; store it with unassociated alpha")
+            page = _only_page(file, path)
             kind, axes, bits = page.photometric, page.axes, int(np.max(page.bitspersample))
-            pixels = page.asarray()
-            metadata = metadata_of_tiff(data, page)
+            pixels, metadata = page.asarray(), metadata_of_tiff(page)
     except UserError:
         raise
-    except Exception as error:  # tifffile and its codecs raise many kinds for damaged files
+    except Exception as error:  # tifffile and its codecs raise errors of many kinds for damaged files
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a readable TIFF image ({reason}); is it damaged?") from None
     inverted = kind == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "bu"
-    if not inverted and kind not in _KINDS:
+    if not inverted and kind not in (
+        tifffile.PHOTOMETRIC.MINISBLACK,
+        tifffile.PHOTOMETRIC.RGB,
+        tifffile.PHOTOMETRIC.YCBCR,
+    ):
         raise UserError(f"{path}: a TIFF image of kind {getattr(kind, 'name', kind)}; grey or RGB is needed")
     if axes == "SYX":
         pixels, axes = np.moveaxis(pixels, 0, 2), "YXS"
@@ -152,71 +148,71 @@ def _read_tiff(data: bytes, path: str | Path) -> Photo:
     return Photo(upright(pixels, metadata.orientation), metadata)
 
 
+def _only_page(file: tifffile.TiffFile, path: str | Path) -> tifffile.TiffPage:
+    """The page of a TIFF file that holds one image, and thumbnails of it at most. Raises UserError for another file."""
+    images = sum(not page.is_reduced for page in file.pages)
+    if images > 1:
+        raise UserError(f"{path}: holds {images} images; store the one to restore in a file of its own")
+    page = file.pages[0]
+    if page.size > 8 * Image.MAX_IMAGE_PIXELS:
+        raise UserError(f"{path}: claims {page.size:,} values, which is refused")
+    if 0 in (*page.databytecounts, *page.dataoffsets):
+        raise UserError(f"{path}: parts of the image are missing from the file; is it damaged?")
+    if tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
+        raise UserError(f"{path}: its colours are multiplied by alpha; store it with unassociated alpha")
+    return page
+
+
 def _inverted(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """Of unsigned values of so many bits, of which the smallest is white, those of which it is black."""
+    """Unsigned values of which the smallest is white -> those of which it is black."""
     return ~pixels if pixels.dtype == bool else pixels.dtype.type(2**bits - 1) - pixels
 
 
-def _tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    colours, alpha = pixels.shape[2] > 2, pixels.shape[2] in (2, 4)
-    file = io.BytesIO()
-    tifffile.imwrite(
-        file,
-        pixels if pixels.shape[2] > 1 else pixels[..., 0],
-        photometric="rgb" if colours else "minisblack",
-        planarconfig="contig" if pixels.shape[2] > 1 else None,
-        extrasamples=["unassalpha"] if alpha else None,
-        compression="zlib",
-        predictor=True,
-        **tiff_keywords(metadata, colours),
-    )
-    return with_directories(file.getvalue(), metadata)
-
-
 def _fitted(pixels: np.ndarray, suffix: str, path: Path) -> np.ndarray:
-    """The pixels in a type, and with channels, that PNG, JPEG or BMP can hold."""
+    """The pixels in a type and with channels that PNG, JPEG or BMP can hold."""
     if pixels.dtype not in FULL_SCALE or (pixels.dtype == np.uint16 and suffix != ".png"):
         bits = np.dtype(np.uint16 if suffix == ".png" else np.uint8)
         warn(f"{path}: {suffix[1:]} holds no {pixels.dtype} values; written with {8 * bits.itemsize} bits")
         pixels = as_integers(as_float(pixels), bits)
     if suffix in (".jpg", ".jpeg") and pixels.shape[2] in (2, 4):
         warn(f"{path}: {suffix[1:]} holds no alpha channel; it is dropped")
-        pixels = pixels[..., :-1]
+        return pixels[..., :-1]
+    if pixels.shape[2] == 2 and (suffix == ".bmp" or pixels.dtype == np.uint16):
+        warn(f"{path}: grey with alpha cannot be written as {suffix[1:]} of this depth; written as colours with alpha")
+        return pixels[..., [0, 0, 0, 1]]
     return pixels
 
 
-def _encoded(pixels: np.ndarray, suffix: str, metadata: Metadata, path: Path) -> bytes:
-    colours = pixels.shape[2] > 2
-    if pixels.shape[2] == 2 and pixels.dtype == np.uint8 and suffix == ".png":  # OpenCV doesn't write it
-        return _grey_with_alpha(pixels, metadata)
-    if pixels.shape[2] == 2:
-        warn(f"{path}: grey with alpha can't be written as {suffix[1:]} of this depth; written as colours with alpha")
-        pixels = pixels[..., [0, 0, 0, 1]]
-    exif, xmp, profile = exif_of(metadata), None, fitting_profile(metadata, colours)
-    jpeg = suffix in (".jpg", ".jpeg")
-    if jpeg:
-        exif, xmp = held_by_jpeg(exif, "EXIF data", path), held_by_jpeg(jpeg_xmp(metadata), "XMP data", path)
-        profile = held_by_jpeg(profile, "ICC profile", path)
-    parts = {
-        cv2.IMAGE_METADATA_EXIF: exif,
-        cv2.IMAGE_METADATA_XMP: xmp,
-        cv2.IMAGE_METADATA_ICCP: profile,
-    }
-    parts = {kind: np.frombuffer(part, np.uint8) for kind, part in parts.items() if part and suffix != ".bmp"}
-    parameters = _JPEG if jpeg else ()
+def _tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """A TIFF file of any pixels."""
+    channels, file = pixels.shape[2], io.BytesIO()
+    tifffile.imwrite(
+        file,
+        pixels if channels > 1 else pixels[..., 0],
+        photometric="rgb" if channels > 2 else "minisblack",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="zlib",
+        predictor=True,
+        **tiff_keywords(metadata, colours=channels > 2),
+    )
+    return file.getvalue()
+
+
+def _deep_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
+    """A PNG file of uint16 colours, which Pillow does not write."""
+    parts = {cv2.IMAGE_METADATA_EXIF: exif_of(metadata), cv2.IMAGE_METADATA_ICCP: fitting_profile(metadata, True)}
+    parts = {kind: np.frombuffer(part, np.uint8) for kind, part in parts.items() if part}
     image = np.ascontiguousarray(_as_rgb(pixels))
-    try:
-        done, data = cv2.imencodeWithMetadata(suffix, image, list(parts), list(parts.values()), parameters)
-    except cv2.error as error:
-        raise UserError(f"{path}: the image can't be written as {suffix[1:]} ({error.err})") from None
+    done, data = cv2.imencodeWithMetadata(".png", image, list(parts), list(parts.values()))
     if not done:
-        raise UserError(f"{path}: the image can't be written as {suffix[1:]}")
+        raise ValueError("OpenCV refuses it")
     return data.tobytes()
 
 
-def _grey_with_alpha(pixels: np.ndarray, metadata: Metadata) -> bytes:
-    """A PNG file of uint8 pixels (H, W, 2)."""
+def _with_pillow(pixels: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
+    """A PNG, JPEG or BMP file of 8-bit pixels, or of 16-bit grey ones as PNG."""
     file = io.BytesIO()
-    parts = {"exif": exif_of(metadata), "icc_profile": fitting_profile(metadata, colours=False)}
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", **{k: v for k, v in parts.items() if v})
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+    image.save(file, **_PILLOW_FORMATS[suffix], **pillow_keywords(metadata, colours=pixels.shape[2] > 2))
     return file.getvalue()

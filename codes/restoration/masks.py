@@ -1,11 +1,11 @@
-"""Masks of the pixels to leave out: read, found, and filled in for the start of the iteration."""
+"""Masks of the pixels to leave out, as users give them."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from codes.data.masks import filled
+from codes.models.gaps import filled
 from codes.restoration.image_files import read_photo
 from codes.restoration.pixels import values_of
 from codes.utils.errors import UserError
@@ -14,8 +14,8 @@ from codes.utils.errors import UserError
 def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """A mask file as float32 (H, W): 1 (white, valid) or 0 (black, to be left out).
 
-    Any image of `size` (H, W); of several channels the darkest counts, and half of the full scale is
-    the limit. Raises UserError for another size, a mask without a valid pixel, and as `read_photo` does.
+    Any image of `size` (H, W); of several channels the darkest counts, and half of the full scale is the limit.
+    Raises UserError for another size, a mask without a valid pixel, and as `read_photo` does.
     """
     values = values_of(read_photo(path).pixels, str(path), white=1).colours
     if values.shape[:2] != tuple(size):
@@ -26,9 +26,9 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str = "the mask") -> np.ndarray:
-    """A mask (H, W), where what is not 0 is valid, as float32 of 0 and 1.
+    """A mask (H, W), in which all but 0 is valid, as float32 of 0 and 1.
 
-    Raises UserError as `read_mask` does, and for what is no number.
+    Raises UserError for values that are no finite numbers, another size, and a mask without a valid pixel.
     """
     mask = np.asarray(mask)
     if mask.dtype.kind not in "biuf" or not np.isfinite(mask).all():
@@ -42,9 +42,9 @@ def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str = "the mask
 
 
 def without_gaps(blurry: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """An image (H, W, C), from 0 to 1, with the pixels where `valid` (H, W) is 0 filled from those about them.
+    """An image (H, W, C) from 0 to 1, its pixels where `valid` (H, W) is 0 filled from those around them.
 
-    For the judgement of a kernel, to which dead pixels would be edges. Unlike `filled` it leaves no clipped value.
+    Used to judge a kernel, where dead pixels would look like edges. Unlike in `filled`, clipped values are replaced.
     """
     if valid is None:
         return blurry

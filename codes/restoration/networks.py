@@ -1,14 +1,12 @@
-"""Networks by name or by weight file, for images of one's own."""
+"""The network for deblur.py: a preset, a weight file, or the folder of a training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from codes.models.paper.dsdnet import DSDNet
 from codes.models.factory import build_network
+from codes.models.network import Network
 from codes.models.registry import PRESETS
 from codes.models.weights import load_weights
 from codes.options import network_options
@@ -17,27 +15,28 @@ from codes.utils.files import ROOT
 from codes.utils.yaml_files import read_yaml
 
 MODELS = ROOT / "Models"
+# The preset whose weights come with this repository.
 SHIPPED = "tiny"
+# File names of a preset's weights in Models/.
 _FILES = ("{}.safetensors", "{}.pth", "dsdnet_{}.safetensors")
-"""Names below Models/ of a preset's weights."""
 
 
 @dataclass(frozen=True)
 class Trained:
     """A network with its weights, in eval mode, and whether masks were drawn in its training."""
 
-    network: nn.Module
+    network: Network
     path: Path
     knows_masks: bool
 
 
 def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Trained:
-    """The network of a preset whose weights lie in Models/, or of a weight file.
+    """Load a network with weights.
 
-    The configuration is that of the card beside the file (<name>.yml, key options.network_G), of
-    the training that wrote it (experiments/<name>/options.yml), or `preset`.
-    Raises UserError for an unknown name, a missing file or configuration, a network of another kind, and as
-    `load_weights` does.
+    weights: a preset with weights in Models/, a weight file, or the folder of a training (experiments/<name>: its best
+    weights, else its last ones). The configuration of the network is that of `preset`, of the card next to the file
+    (<name>.yml, key options.network_G), or of the training's options.yml.
+    Raises UserError for an unknown name, a missing file or configuration, a denoiser, and as `load_weights` does.
     """
     path = _path_of(str(weights))
     options = _training_of(path)
@@ -50,37 +49,44 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
         where, content = "--weights", {"preset": str(weights)}
     else:
         raise UserError(
-            f"{path}: which network is it? There is no card {path.stem}.yml beside it; name one by --preset "
+            f"{path}: which network is it? There is no card {path.stem}.yml next to it; name one with --preset "
             f"({', '.join(PRESETS)})"
         )
     network = build_network(network_options(content, where))
-    if not isinstance(network, DSDNet):
+    if network.told_sigma:
         raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
     load_weights(network, path)
     return Trained(network, path, options is not None and _knows_masks(options[1]))
 
 
 def shipped_knows_masks() -> bool:
-    """Whether the weights that come with this repository were trained with masks, by their card."""
+    """True if the weights that come with this repository were trained with masks, by their card."""
     training = _training_of(_path_of(SHIPPED))
     return training is not None and _knows_masks(training[1])
 
 
 def _path_of(weights: str) -> Path:
+    """The weight file of a preset, a folder of a training or a file; relative to here, else to the project's root."""
     if weights in PRESETS:
         paths = [MODELS / name.format(weights) for name in _FILES]
         found = [path for path in paths if path.is_file()]
         if not found:
-            raise UserError(f"--weights {weights}: {paths[1]} is not there (Models/README.md says where to get it)")
+            raise UserError(f"--weights {weights}: {paths[1]} does not exist; Models/README.md says where to get it")
         return found[0]
-    path = Path(weights)
+    path = Path(weights) if Path(weights).exists() else ROOT / weights
+    if path.is_dir():
+        files = [path / "models" / f"{name}.safetensors" for name in ("best", "last")]
+        found = [file for file in files if file.is_file()]
+        if not found:
+            raise UserError(f"--weights {weights}: {files[1]} does not exist; has this training written weights yet?")
+        return found[0]
     if not path.is_file():
-        raise UserError(f"--weights {weights}: no such file, and no preset; {nearest(weights, PRESETS)}")
+        raise UserError(f"--weights {weights}: no such file or folder, and no preset; {nearest(weights, PRESETS)}")
     return path
 
 
 def _training_of(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
-    """The options that a file's network was trained with, and where they stand; None where they are not known."""
+    """The options that a file's network was trained with, and their file; None where they are not known."""
     card, experiment = path.with_suffix(".yml"), path.parent.parent / "options.yml"
     if card.is_file():
         content = read_yaml(card)

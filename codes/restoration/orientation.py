@@ -1,13 +1,15 @@
-"""Does a kernel explain an image's blur, and as it is or rotated by 180 degrees?
+"""Does a kernel explain the blur of an image, and as it is or rotated by 180 degrees?
 
-A kernel file doesn't say whether it was made for convolution or for cross-correlation. The
-image tells: restored with the kernel the wrong way round its power spectrum is the same, but the
-phases are not, so edges come out as ripples. The right result has the sparser gradients. With a
-kernel that has nothing to do with the image neither way is sparser, and both ripple beyond [0, 1].
-The constants come from codes/scripts/fit_orientation.py, on the validation images.
+A kernel file does not say whether it was made for convolution or for cross-correlation. The image shows it: restored
+with the kernel the wrong way round, its power spectrum is the same but the phases are wrong, so edges come out as
+ripples. The right result has the sparser gradients. With a kernel that has nothing to do with the image neither way is
+sparser, and both ripple beyond [0, 1].
+
+The constants were fitted on held-out training images; the script is in commit 3127155.
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,33 +17,36 @@ import torch
 from scipy.ndimage import minimum_filter
 from torch import Tensor
 
+from codes.data.triples import TripleDataset
 from codes.models.classical import HyperLaplacian
+from codes.utils.errors import UserError, warn
 
+# Side in pixels of the part of an image that is examined: the one with the most edges.
 LARGEST_SIDE = 1024
-"""Of the part of an image that is looked at: the one with the most edges."""
+# From this value on, a pixel counts as clipped.
 CLIPPED = 254 / 255
+# A kernel is symmetric if it differs from its rotation by less than this, relative to its norm.
 SYMMETRIC = 0.02
-"""Kernels that differ less from themselves rotated (norm of the difference, of the kernel's) are no case."""
+# Data weight of the hyper-Laplacian restoration, by noise level.
 DATA_WEIGHT = {0.003: 14000.0, 0.01: 2900.0, 0.03: 430.0, 0.05: 200.0}
-"""Of the hyper-Laplacian restoration, by noise level: codes/scripts/tune_baselines.py."""
 _EXPONENT = 2 / 3
+# Log-odds that the sign of the contrast of n gradients is right, per unit of contrast: c[0] n / (n + c[1]).
 CERTAINTY = (156, 3.32e04)
-"""Log-odds that the sign of the contrast of n gradients is right, for each unit of it: c[0] n / (n + c[1])."""
+# With fewer gradients the image shows nothing: on crops of 32 pixels the side that looks right is so by chance.
 FEWEST_GRADIENTS = 2000
-"""Fewer say nothing: on crops of 32 pixels the side that looks right is so by chance."""
+# A kernel is rotated if this is as certain as that.
 SURE = 0.75
-"""A kernel is rotated where it is as certain as that."""
+# A kernel explains an image if c[0] log(|contrast| + 0.005) + c[1] log(overshoot + 1e-5) + c[2] > 0.
 EXPLAINED = (2.29, -0.595, 4.26)
-"""A kernel explains an image where c[0] log(|contrast| + 0.005) + c[1] log(overshoot + 1e-5) + c[2] > 0."""
+# A symmetric kernel, which has no contrast, explains an image up to this overshoot.
 MOST_OVERSHOOT = 0.0031
-"""Of a symmetric kernel, which has no contrast."""
 
 
 class Evidence(NamedTuple):
-    """What restoring an image with a kernel both ways shows.
+    """What a restoration with the kernel both ways shows.
 
     contrast: by how much the gradients of the result are sparser with the kernel as it is than with the rotated one.
-    overshoot: mean amount by which the better result leaves [0, 1]. gradients: how many were looked at.
+    overshoot: mean amount by which the better result leaves [0, 1]. gradients: their number.
     """
 
     contrast: float
@@ -52,8 +57,8 @@ class Evidence(NamedTuple):
 class Verdict(NamedTuple):
     """Whether the kernel has to be rotated, how sure that is (0.5 to 1), and whether it explains the image at all.
 
-    certainty: where it is below SURE the image doesn't tell, and the kernel is left as it is. symmetric: it is the same
-    both ways.
+    certainty: below SURE the image does not show the orientation, and the kernel is left as it is. symmetric: the
+    kernel is the same both ways.
     """
 
     rotated: bool
@@ -71,8 +76,32 @@ def judge(image: np.ndarray, kernel: np.ndarray) -> Verdict:
     return Verdict(evidence.contrast < 0 and sure >= SURE, sure, explains(evidence), False)
 
 
+def warn_if_rotated(name: str, dataset: TripleDataset, count: int = 3) -> bool:
+    """Warn if the first kernels of a test set explain its images only when they are rotated; returns if so."""
+    verdicts = [judge(blurry, kernel) for blurry, kernel in _readable(dataset, count)]
+    turned = sum(verdict.rotated for verdict in verdicts)
+    as_is = sum(v.certainty >= SURE and not v.rotated and not v.symmetric for v in verdicts)
+    if as_is or not turned or turned < min(2, len(verdicts)):
+        return False
+    warn(
+        f"{name}: the kernels explain the blur only when rotated by 180 degrees; if they were made for convolution, "
+        "set kernel_convention: convolution"
+    )
+    return True
+
+
+def _readable(dataset: TripleDataset, count: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """The first blurry images with their kernels, without those that cannot be read."""
+    for index in range(min(count, len(dataset))):
+        try:
+            triple = dataset[index]
+        except UserError:
+            continue
+        yield triple.blurry, triple.kernel
+
+
 def certainty(contrast: float, gradients: int) -> float:
-    """How likely the sign of the contrast of so many gradients is right."""
+    """How likely the sign of a contrast from this number of gradients is right."""
     if gradients < FEWEST_GRADIENTS:
         return 0.5
     slope, few = CERTAINTY
@@ -80,7 +109,7 @@ def certainty(contrast: float, gradients: int) -> float:
 
 
 def explains(evidence: Evidence) -> bool:
-    """Whether a kernel that is not symmetric explains its image."""
+    """True if a kernel that is not symmetric explains its image."""
     of_contrast, of_overshoot, constant = EXPLAINED
     score = of_contrast * math.log(abs(evidence.contrast) + 0.005)
     return score + of_overshoot * math.log(evidence.overshoot + 1e-5) + constant > 0
@@ -92,7 +121,7 @@ def rotated(kernel: np.ndarray) -> np.ndarray:
 
 
 def is_symmetric(kernel: np.ndarray) -> bool:
-    """Whether a kernel is the same both ways."""
+    """True if a kernel is the same both ways."""
     return bool(np.linalg.norm(kernel - rotated(kernel)) <= SYMMETRIC * np.linalg.norm(kernel))
 
 
@@ -102,7 +131,7 @@ def gather(image: np.ndarray, kernel: np.ndarray) -> Evidence:
 
     A symmetric kernel is tried once.
     """
-    if kernel.ndim == 3:  # one channel shows as much as all
+    if kernel.ndim == 3:  # one channel shows as much as three
         image, kernel = image[..., 1:2], kernel[..., 1]
     part = image[_busiest(image.mean(2), kernel.shape)]
     y = torch.from_numpy(part.mean(2, dtype=np.float32))[None, None]
@@ -119,7 +148,7 @@ def gather(image: np.ndarray, kernel: np.ndarray) -> Evidence:
 
 
 def _gradients(x: Tensor) -> Tensor:
-    """Absolute differences of neighbouring pixels (H, W), at least 1e-6; one of that where there is a single pixel."""
+    """Absolute differences of neighbouring pixels (H, W), at least 1e-6; a single value of 1e-6 for a single pixel."""
     differences = torch.cat([(x[1:] - x[:-1]).flatten(), (x[:, 1:] - x[:, :-1]).flatten()]).abs()
     return differences.clamp(min=1e-6) if differences.numel() else torch.full((1,), 1e-6)
 
@@ -130,13 +159,13 @@ def _sparseness(gradients: Tensor) -> float:
 
 
 def _inner(size: tuple[int, int], kernel: tuple[int, int]) -> tuple[slice, slice]:
-    """Without half the kernel's size at each border, if enough remains."""
+    """The inner part of an image, without half the kernel's size at each border if enough remains."""
     margins = (min(half // 2, length // 4) for half, length in zip(kernel, size, strict=True))
     return tuple(slice(m, length - m) for m, length in zip(margins, size, strict=True))
 
 
 def _unclipped(image: np.ndarray, kernel: tuple[int, int]) -> Tensor:
-    """1 where no clipped pixel is within the kernel's reach and neither is the border, if there is enough of that."""
+    """1 where neither a clipped pixel nor the border is within the kernel's reach, if there is enough of that."""
     plain = minimum_filter((image.max(2) < CLIPPED).astype(np.float32), kernel)
     inner = np.zeros_like(plain)
     inner[_inner(plain.shape, kernel)] = 1
@@ -156,11 +185,11 @@ def _busiest(grey: np.ndarray, kernel: tuple[int, int]) -> tuple[slice, slice]:
 
 
 def _starts(length: int, part: int) -> list[int]:
-    """Where windows start that overlap by half."""
+    """Starts of windows that overlap by half."""
     return sorted({*range(0, length - part, max(part // 2, 1)), length - part})
 
 
 def _edges(grey: np.ndarray) -> float:
-    """Mean difference of pixels that are two apart."""
+    """Mean absolute difference of pixels that are two apart."""
     sample = grey[::2, ::2]
     return float(np.abs(np.diff(sample, axis=0)).sum() + np.abs(np.diff(sample, axis=1)).sum()) / sample.size

@@ -1,4 +1,4 @@
-"""Where results are written: beside nothing that is an input, over nothing without leave."""
+"""Where results are written: never over an input, and over other files only if the user allows it."""
 
 import os
 import tempfile
@@ -11,11 +11,13 @@ from codes.utils.errors import UserError
 
 
 def output_paths(source: Path, output: Path) -> dict[Path, Path]:
-    """Every image of `source`, a file or a folder, and where its result goes.
+    """Each image of `source`, a file or a folder, and where its result is written.
 
-    To `output` itself where that is an image's name, else below it under the input's name.
+    That is `output` itself if it is an image's name, else a file in `output` with the input's name.
     Raises UserError for an output that can be neither, a missing input, and a folder without images.
     """
+    if output.name.lower() in IMAGE_SUFFIXES:
+        raise UserError(f"--output {output}: the name before {output.name} is missing")
     to_file = output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir()
     if source.is_dir():
         if to_file:
@@ -41,12 +43,12 @@ def stage_path(target: Path, stage: int) -> Path:
 
 
 def written_for(target: Path, compare: bool, stages: int) -> list[Path]:
-    """A result and what is written beside it: the sheet if wanted, and so many stages."""
+    """A result and the files next to it: the sheet if wanted, and the images of this number of stages."""
     return [target, *([compare_path(target)] if compare else []), *(stage_path(target, n) for n in range(stages))]
 
 
 def refuse_conflicts(written: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Raise UserError where a file would be written twice, or is an input, under whatever name or link."""
+    """Raise UserError where a file would be written twice or is an input, under whatever name or link."""
     existing = [path for path in inputs if path.exists()]
     for target in written:
         if target.exists() and any(target.samefile(path) for path in existing):
@@ -57,7 +59,7 @@ def refuse_conflicts(written: Sequence[Path], inputs: Iterable[Path]) -> None:
 
 
 def check_folders(written: Iterable[Path]) -> None:
-    """Raise UserError where a folder of these files can't be made or written, which else only shows after the work."""
+    """Raise UserError where the folder of a file cannot be made or written, before the work begins."""
     for folder in sorted({path.parent for path in written}):
         existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         if not existing.is_dir():
@@ -66,4 +68,4 @@ def check_folders(written: Iterable[Path]) -> None:
             with tempfile.TemporaryFile(dir=existing):
                 pass
         except OSError as error:
-            raise UserError(f"{existing}: can't be written ({error.strerror}); choose another --output") from None
+            raise UserError(f"{existing}: cannot be written ({error.strerror}); choose another --output") from None

@@ -1,4 +1,4 @@
-"""Pixels of any type and their values as networks take them, float32 from 0 to 1."""
+"""Pixels of any type, and their values as networks use them: float32 from 0 to 1."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,11 @@ import numpy as np
 from codes.data.images import FULL_SCALE
 from codes.utils.errors import UserError
 
+# An image whose maximum is below this share of full scale is rescaled.
 DIM = 0.5
-"""An image whose maximum lies below this share of full scale is rescaled."""
-BRIGHT = 0.999
+# White level where only a few hot pixels come near the maximum: this multiple of this quantile.
 HEADROOM = 2
+BRIGHT = 0.999
 
 
 class Values(NamedTuple):
@@ -28,7 +29,7 @@ class Values(NamedTuple):
 def values_of(pixels: np.ndarray, where: str = "the image", white: float | None = None) -> Values:
     """Take an image (H, W) or (H, W, C) apart: uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha.
 
-    white: the value, as a share of full scale, that becomes 1; None: `white_level`. What lies beyond it or below 0 is
+    white: the value, as a share of full scale, that becomes 1; None: `white_level`. Values beyond it or below 0 are
     cut off. Raises UserError, naming `where`, for another shape or type, no pixels, or values that are not finite.
     """
     pixels = np.asarray(pixels)
@@ -38,8 +39,7 @@ def values_of(pixels: np.ndarray, where: str = "the image", white: float | None 
     if pixels.dtype not in FULL_SCALE and pixels.dtype.kind != "f":
         raise UserError(f"{where}: pixels of type {pixels.dtype}; 8-bit, 16-bit or float is needed")
     count = 1 if pixels.shape[2] < 3 else 3
-    colours, alpha = pixels[..., :count], pixels[..., count:]
-    colours = as_float(colours)
+    colours, alpha = as_float(pixels[..., :count]), pixels[..., count:]
     if not np.isfinite(colours).all():
         raise UserError(f"{where}: holds values that are not finite (NaN or infinity)")
     white = white_level(colours) if white is None else white
@@ -47,10 +47,10 @@ def values_of(pixels: np.ndarray, where: str = "the image", white: float | None 
 
 
 def white_level(colours: np.ndarray) -> float:
-    """What to divide an image by so that it fills the range from 0 to 1, which networks are trained for.
+    """The value to divide an image by so that it fills the range from 0 to 1, for which networks are trained.
 
-    1 where its maximum lies from DIM to 1. Else the maximum, but where hardly any pixel comes near it (a hot pixel),
-    HEADROOM times the value that the brightest 0.1 percent are beyond.
+    1 if its maximum is between DIM and 1. Else the maximum; but where only a few hot pixels come near it, HEADROOM
+    times the BRIGHT quantile.
     """
     most = float(colours.max())
     if DIM <= most <= 1 or most <= 0:
@@ -60,27 +60,27 @@ def white_level(colours: np.ndarray) -> float:
 
 
 def pixels_of(values: Values, dtype: np.dtype) -> np.ndarray:
-    """Put an image together again as (H, W, C) of `dtype`.
+    """Put an image together again: (H, W, C) of `dtype`.
 
-    Colours are clamped to [0, 1] of full scale, but not above 1 where the image itself went beyond it; integers are
-    rounded.
+    Colours are clamped to [0, 1] of full scale, but not at 1 if the image itself went beyond it. Integers are rounded.
     """
-    colours = values.colours * np.float32(values.white)
-    if dtype in FULL_SCALE:
-        colours = as_integers(colours, dtype)
-    else:
-        colours = np.clip(colours, 0, 1 if values.white <= 1 else None).astype(dtype)
+    with np.errstate(over="ignore"):  # `restore` refuses what becomes infinite
+        colours = values.colours * np.float32(values.white)
+        if dtype in FULL_SCALE:
+            colours = as_integers(colours, dtype)
+        else:
+            colours = np.clip(colours, 0, 1 if values.white <= 1 else None).astype(dtype)
     return colours if values.alpha is None else np.concatenate([colours, values.alpha], 2)
 
 
 def as_float(pixels: np.ndarray) -> np.ndarray:
-    """float32, integers divided by their full scale."""
+    """Pixels as float32, integers divided by their full scale."""
     if pixels.dtype in FULL_SCALE:
         return pixels.astype(np.float32) / np.float32(FULL_SCALE[pixels.dtype])
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which `values_of` refuses
+    with np.errstate(over="ignore"):  # `values_of` refuses what becomes infinite
         return pixels.astype(np.float32)
 
 
 def as_integers(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """uint8 or uint16 of values clamped to [0, 1]."""
+    """Values clamped to [0, 1] as uint8 or uint16."""
     return np.rint(np.clip(values, 0, 1) * FULL_SCALE[np.dtype(dtype)]).astype(dtype)

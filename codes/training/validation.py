@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from codes.data.images import to_8bit, write_8bit
+from codes.data.images import as_rgb, to_8bit, write_8bit
+from codes.data.kernels import with_inset
 from codes.data.triples import TripleDataset
 from codes.metrics.quality import quality
 from codes.models.restorer import Restorer
@@ -75,17 +76,3 @@ class Validation:
         by_set = {name: [row[2:] for row in scored if row[0] == name] for name in self.sets}
         scores = {name: Scores(*map(fmean, zip(*rows, strict=True))) for name, rows in by_set.items() if rows}
         return Outcome(scores, dict(self.group.gather(panels)))
-
-
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1 or 3) -> (H, W, 3)."""
-    return np.broadcast_to(image, (*image.shape[:2], 3))
-
-
-def with_inset(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """The image (H, W, C) with its kernel in the upper left corner, enlarged to about a quarter of the image."""
-    image = image.copy()
-    factor = max(1, min(image.shape[:2]) // 4 // max(kernel.shape))
-    inset = (kernel / kernel.max()).repeat(factor, 0).repeat(factor, 1)[: image.shape[0], : image.shape[1]]
-    image[: inset.shape[0], : inset.shape[1]] = inset[..., None]
-    return image

@@ -40,13 +40,15 @@ def _number_up_to(most: float, text: str, expected: str) -> float:
 
 
 def available_device(name: str) -> torch.device:
-    """`cpu`, `cuda` or `cuda:N`. Raises UserError where it is no device or not there."""
+    """The device called `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`. Raises UserError for another one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise UserError(f"--device {name}: cpu, cuda or cuda:N is expected")
+        raise UserError(f"--device {name}: auto, cpu, cuda or cuda:N is expected")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device

@@ -1,5 +1,6 @@
 """Errors that a user can cause, and how a command line reports them."""
 
+import io
 import json
 import os
 import sys
@@ -42,6 +43,9 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
     Returns the exit status: that of `main`, 1 for a UserError or a failing file system,
     INTERRUPTED after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is no error
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main(sys.argv[1:] if argv is None else list(argv))
     except (UserError, OSError) as error:

@@ -1,21 +1,50 @@
-"""Peak memory of a piece of work."""
+"""Memory of the machine: how much is free to plan with, and the peak of a piece of work."""
 
 import ctypes
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
+# Share of the free memory that is planned with.
+_SHARE = 0.8
 _PROCESS = Path("/proc/self")
+_CGROUP = Path("/sys/fs/cgroup")
 _MEBI = 2**20
+
+
+def budget(device: torch.device, gigabytes: float | None = None) -> float:
+    """Bytes of the device's memory to plan with: most of what is free, within this process's limit of `gigabytes`."""
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = torch.cuda.mem_get_info(device)[0] + cached
+    else:
+        free = min([psutil.virtual_memory().available, *_left_in_container()])
+    allowed = math.inf if gigabytes is None else gigabytes * 1e9 - used(device)
+    return max(0.0, min(_SHARE * free, allowed))
+
+
+def used(device: torch.device) -> int:
+    """Bytes of the device's memory that this process uses now."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+
+
+def _left_in_container() -> list[int]:
+    """Bytes that the memory limit of a container (control group) leaves; an empty list without such a limit."""
+    try:
+        return [int((_CGROUP / "memory.max").read_text()) - int((_CGROUP / "memory.current").read_text())]
+    except (OSError, ValueError):
+        return []
 
 
 @dataclass
 class Peak:
-    """MiB, and MiB at the block's start; None where the system does not tell (a CPU under anything but Linux)."""
+    """Peak memory in MiB, and memory at the start of the block; None where it is not known (a CPU outside Linux)."""
 
     mib: float | None = None
     start: float | None = None
@@ -23,7 +52,7 @@ class Peak:
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Measure the block: on a GPU the most memory that tensors held, on a CPU the process's largest resident set."""
+    """Measure a block: on a GPU the peak memory of tensors, on a CPU the peak resident set of the process."""
     peak = Peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -32,7 +61,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         peak.mib = torch.cuda.max_memory_allocated(device) / _MEBI
         return
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier work freed is not this block's
+        ctypes.CDLL(None).malloc_trim(0)  # memory freed by earlier work does not count
     known = _reset()
     peak.start = _largest_resident_set() if known else None
     yield peak
@@ -40,6 +69,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
 
 def _reset() -> bool:
+    """Start a new measurement of the peak; False where the system has none."""
     try:
         (_PROCESS / "clear_refs").write_text("5")
     except OSError:
@@ -48,5 +78,6 @@ def _reset() -> bool:
 
 
 def _largest_resident_set() -> float | None:
+    """Peak resident set in MiB since the last reset."""
     match = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
     return int(match[1]) / 1024 if match else None

@@ -1,4 +1,4 @@
-"""Large images in overlapping tiles, blended so that no seam shows."""
+"""Overlapping tiles of large images, blended so that no seam shows."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# Tiles start at multiples of this, so that the pooling of a U-Net with four halvings is the same in each.
 MULTIPLE = 16
-"""Tiles start at multiples of it, as the pooling of a U-Net of four halvings does."""
+# At an inner border the outermost pixels of a tile are not used. From there on the tile fades into the next one.
 UNSEEN = 16
-"""A tile's outermost pixels at an inner border, which are left out; from there on it fades into the next one."""
 
 
 class Tile(NamedTuple):
-    """Rows and columns of a tile, and its weight there: (height, 1) and (width) from 0 to 1."""
+    """Rows and columns of a tile, and its weights there, (height, 1) and (width,), from 0 to 1."""
 
     rows: slice
     columns: slice
@@ -26,12 +26,22 @@ class Tile(NamedTuple):
         return image[..., self.rows, self.columns]
 
 
+def overlap_of(kernel: Tensor) -> int:
+    """Pixels by which tiles have to overlap for a kernel (..., h, w), as measured for DSDNet (docs/performance.md)."""
+    return 48 + 4 * (max(kernel.shape[-2:]) - 1)
+
+
+def smallest_side(overlap: int) -> int:
+    """The smallest side of tiles that `plan` accepts: along an axis no pixel is in three tiles."""
+    return (math.ceil(2 * overlap / MULTIPLE) + 2) * MULTIPLE
+
+
 def plan(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
     """Tiles of at most `side` x `side` pixels that cover (H, W) and overlap by at least `overlap` pixels.
 
-    The weights of all tiles at a pixel sum to 1. At an inner border a tile's outermost UNSEEN pixels
-    have weight 0, from there on the weight grows linearly. Raises ValueError for a side that is not
-    a multiple of MULTIPLE or below `smallest_side`.
+    The weights of all tiles at a pixel sum to 1. At an inner border the outermost UNSEEN pixels of a tile have
+    weight 0; from there on the weight grows linearly. Raises ValueError for a side that is not a multiple of
+    MULTIPLE or below `smallest_side`.
     """
     if side % MULTIPLE or side < smallest_side(overlap):
         raise ValueError(f"a tile of {side} pixels for an overlap of {overlap}")
@@ -40,7 +50,7 @@ def plan(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
 
 
 def _spans(length: int, side: int, overlap: int) -> list[tuple[slice, Tensor]]:
-    """Along one axis: the tiles and their weights."""
+    """The tiles along one axis and their weights."""
     step = (side - overlap) // MULTIPLE * MULTIPLE
     count = 1 + max(0, math.ceil((length - side) / step))
     spans = []
@@ -57,13 +67,8 @@ def _spans(length: int, side: int, overlap: int) -> list[tuple[slice, Tensor]]:
     return spans
 
 
-def smallest_side(overlap: int) -> int:
-    """The least `side` that `plan` takes for an overlap above 2 UNSEEN: along an axis no pixel lies in three tiles."""
-    return (math.ceil(2 * overlap / MULTIPLE) + 2) * MULTIPLE
-
-
 def blended(restore: Callable[[Tile], Sequence[Tensor]], tiles: Sequence[Tile], size: tuple[int, int]) -> list[Tensor]:
-    """What `restore` gives for every tile, a list of images (B, C, h, w), put together to whole ones on the CPU."""
+    """The images (B, C, h, w) that `restore` gives for each tile, put together to whole images on the CPU."""
     whole: list[Tensor] = []
     for tile in tiles:
         parts = restore(tile)

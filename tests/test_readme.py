@@ -1,66 +1,71 @@
-"""The README: every command in it runs, its tables are those of the published files."""
+"""The pages: their commands and examples run, their figures are the published ones, their links lead somewhere.
+
+Cheap commands run in a copy of the repository. Of the others the program, its options and its option file are checked;
+`sh run_tests.sh -m slow` runs them, too.
+"""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from codes.scripts import publish
+from codes.options import TestOptions, load_options
+from codes.scripts import describe_options, publish
+from codes.training.options import TrainOptions
+from codes.utils.files import read_csv
 from tests.conftest import ROOT, SHARED
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SLOW = (
-    "sh run_scripts.sh tables",
-    "sh run_scripts.sh robustness",
-    "sh run_scripts.sh ablation",
-    "sh run_tests.sh",
-    "python codes/scripts/benchmark.py",
-    "python codes/scripts/tune_baselines.py",
-    "python codes/scripts/fit_orientation.py",
-    "python codes/scripts/measure_orientation.py",
-    "python codes/scripts/measure_wrong_kernels.py",
-    "python codes/scripts/measure_tiling.py",
-    "python codes/scripts/measure_identity.py",
-    "python codes/scripts/measure_masks.py",
-    "python codes/scripts/measure_large.py",
-    "pip install -r requirements-demo.txt",
-    "python codes/demo.py",
-    "python codes/scripts/benchmark_training.py",
-    "python codes/test.py -opt options/test/bfloat16.yml",
-    "python codes/scripts/compare_precision.py",
-)
-"""Beginnings of the commands that take more than a minute."""
-ELSEWHERE = (
-    "sh run_scripts.sh tables",
-    "sh run_scripts.sh ablation",
-    "sh run_tests.sh",
-    "sh run_tests.sh -m slow",
-    "pip install -r requirements-demo.txt",
-    "python codes/demo.py",
-    'python codes/scripts/compare_precision.py "table2/DSDNet-Tiny (ours)" bfloat16',
-)
-"""Commands with a test of their own, those that run the tests, one of hours, and one that asks the network."""
+PAGES = [ROOT / name for name in ("README.md", "REPRODUCTION.md", "CONTRIBUTING.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md")) + [ROOT / "Models" / "README.md", ROOT / "Datasets" / "README.md"]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+# What makes a command cheap, by how the command begins. A training of hours becomes one of seconds.
 QUICKSTART = (
     "{q: {name: q, mode: LQGTDB, dataroot_GT: Datasets/Quickstart/GT, dataroot_LQ: Datasets/Quickstart/Noise_01, "
     "dataroot_KM: Datasets/Quickstart/Kernel, embedded: true}}"
 )
-BRIEF = f" --set train.niter=2 --set train.val_freq=2 --set train.val_images=1 --set 'datasets.val={QUICKSTART}'"
-"""What makes a training of hours one of seconds."""
+OWN_IMAGES = "--set datasets.train.dataroot_GT=Datasets/Quickstart/GT"
+BRIEF = f" {OWN_IMAGES} --set train.niter=2 --set 'datasets.val={QUICKSTART}' --set train.val_freq=2"
+CHEAP = {
+    "python codes/test.py -opt options/test/quickstart.yml": " --set max_images=1",
+    "python codes/deblur.py": "",
+    "python codes/train.py -opt options/train/smoke.yml": "",
+    "python codes/train.py -opt options/train/own.yml": BRIEF + " --set train.val_images=1",
+    "python codes/scripts/prepare_datasets.py": " --sets Set5",
+    "python codes/scripts/preview_training_data.py": " " + OWN_IMAGES,
+    "python codes/scripts/make_report.py": "",
+    "python codes/scripts/check_parity.py": "",
+    "python codes/scripts/describe_options.py": "",
+}
+# Commands that set up the environment or wait for the user.
+ENVIRONMENT = ("python3 -m venv .venv", ". .venv/bin/activate", "pip install", "tensorboard --logdir tb_logger")
+# Commands that the slow tests leave out: they run the tests, take hours, or need GPUs or a browser.
+NEVER = ("sh run_tests.sh", "sh run_scripts.sh all", "sh run_scripts.sh ablation", "python codes/demo.py", "torchrun")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXTS[page], re.DOTALL | re.MULTILINE)
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+def lines(page: Path) -> list[str]:
+    return [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+
+
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in lines(page)))
+
+
+def added(command: str) -> str | None:
+    """What has to be added to a command to make it cheap; None for a command that is not cheap."""
+    return next((more for start, more in CHEAP.items() if command.startswith(start)), None)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
-    """A copy of the tracked files beside ../shared, with the results that `tables` would have left."""
+    """A copy of the tracked files, with the results that `tables` would have left."""
     root = tmp_path_factory.mktemp("readme") / "project"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
@@ -68,18 +73,15 @@ def checkout(tmp_path_factory) -> Path:
     for name in filter(None, listed.stdout.split("\0")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
-    if SHARED.is_dir():
-        (root.parent / "shared").symlink_to(SHARED)
     for name in ("table2", "table3"):
         shutil.copytree(root / "results" / "published" / name, root / "results" / name)
     return root
 
 
 def run(command: str, checkout: Path) -> None:
-    if "../shared" in command and not SHARED.is_dir():
-        pytest.skip("../shared (real images and the authors' outputs) is not on this machine")
-    if "max_images" in command and not (checkout / "Datasets" / "CBSD100").is_dir():
-        pytest.skip("Datasets/CBSD100 could not be built without ../shared")
+    if "path/to/" in command and not SHARED.is_dir():
+        pytest.skip("real images and the authors' outputs are not on this machine")
+    command = command.replace("path/to/raw_data", f"{SHARED}/data").replace("path/to/fixtures", f"{SHARED}/parity")
     path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
     environment = {"PATH": path, "HOME": str(checkout), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -90,45 +92,159 @@ def run(command: str, checkout: Path) -> None:
 
 @pytest.mark.timeout(900)
 def test_every_short_command_runs(checkout):
-    """In the README's order, which is the order in which they need each other."""
-    short = [command for command in COMMANDS if not command.startswith(SLOW)]
-    assert len(short) >= 8
-    for command in short:
-        of_a_training = re.search(r"options/train/(?!smoke)\w+\.yml", command)
-        run(command + BRIEF if of_a_training else command, checkout)
+    """In the order of the pages, which is the order in which they need each other."""
+    cheap = [command for command in COMMANDS if added(command) is not None]
+    assert len(cheap) >= 8
+    for command in cheap:
+        if SHARED.is_dir() or "path/to/" not in command:
+            run(command + added(command), checkout)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command.startswith(SLOW) and command not in ELSEWHERE]
-)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if added(c) is None and not c.startswith(ENVIRONMENT + NEVER)])
 def test_every_long_command_runs(checkout, command):
-    run("python codes/scripts/prepare_datasets.py --source ../shared/data", checkout)
+    run("python codes/scripts/prepare_datasets.py --source path/to/raw_data", checkout)
     run(command, checkout)
 
 
-@pytest.mark.slow
-def test_run_scripts_tables(checkout):
-    run("python codes/scripts/prepare_datasets.py --source ../shared/data", checkout)
-    run("sh run_scripts.sh tables", checkout)
+@cache
+def help_of(program: str) -> str:
+    """The help of a Python program of this repository."""
+    done = subprocess.run([sys.executable, program, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
-def test_python_examples_run(checkout):
-    for block in blocks("python"):
-        done = subprocess.run([sys.executable, "-c", block], cwd=checkout, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_understood(command):
+    """Its program exists and has its options, its option file and overrides are valid, its requirement files exist."""
+    words = shlex.split(command, comments=True)
+    if words[0] == "sh":
+        script = (ROOT / words[1]).read_text(encoding="utf-8")
+        if words[1] == "run_scripts.sh":
+            assert all(re.search(rf"[ |]{word}\b", script) for word in words[2:])
+    elif command.startswith("pip install"):
+        assert all((ROOT / word).is_file() for word in words if word.endswith(".txt"))
+    elif not command.startswith(ENVIRONMENT):
+        while words and not words[0].endswith(".py"):
+            assert words[0] in ("python", "torchrun", "--nproc_per_node") or words[0].isdigit(), command
+            words.pop(0)
+        program, *arguments = words
+        if program == "codes/demo.py":
+            pytest.importorskip("gradio")
+        known = re.findall(r"(?<!\S)[[]?(--?[\w-]+)", help_of(program))
+        assert {word for word in arguments if word.startswith("-")} <= set(known), help_of(program)
+        if "-opt" in arguments:
+            schema = TestOptions if program == "codes/test.py" else TrainOptions
+            overrides = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--set"]
+            load_options(schema, ROOT / arguments[arguments.index("-opt") + 1], overrides)
 
 
-def test_tables_are_those_of_the_published_files():
-    for page in publish.PAGES:
-        text = page.read_text(encoding="utf-8")
-        assert publish.with_tables(text) == text, "run python codes/scripts/publish.py"
+# The examples of extending.md are files that tests/test_extending.py puts into a copy of the repository.
+EXAMPLES = [block for page in PAGES if page.name != "extending.md" for block in blocks(page, "python")]
 
 
-@pytest.mark.parametrize("page", publish.PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_python_examples_run(example, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    exec(compile(example, "<page>", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_the_published_files(page):
+    assert publish.with_tables(TEXTS[page]) == TEXTS[page], "run python codes/scripts/publish.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_excerpts_are_rows_of_the_published_files(page):
+    for path, table in re.findall(r"<!-- rows of: (\S+) -->\n((?:\|.*\n)+)", TEXTS[page]):
+        header, _, *rows = [[cell.strip() for cell in line.strip("|\n ").split("|")] for line in table.splitlines()]
+        published = [tuple(row[name] for name in header) for row in read_csv(ROOT / path)]
+        assert rows
+        for row in rows:
+            assert tuple(row) in published, f"{path} has no row {row}"
+
+
+def test_option_table_is_that_of_the_schemas():
+    page = TEXTS[describe_options.PAGE]
+    assert describe_options.with_options(page) == page, "run python codes/scripts/describe_options.py"
+    for line in page.partition("<!-- options -->\n")[2].partition("<!-- end of options -->")[0].splitlines():
+        assert line.rpartition("| ")[2].strip(" |"), f"no description: {line}"
+
+
+def _psnr(table: str, source: str) -> dict[tuple[str, str, str], str]:
+    rows = read_csv(publish.PUBLISHED / table / "table.csv")
+    return {(r["method"], r["set"], r["column"]): f"{float(r['psnr']):.2f}" for r in rows if r["source"] == source}
+
+
+def test_reproduction_quotes_the_published_figures():
+    """The figures in the text of REPRODUCTION.md, outside its excerpts."""
+    page = TEXTS[ROOT / "REPRODUCTION.md"]
+    here = _psnr("table2", "measured") | _psnr("table3", "measured")
+    paper = _psnr("table2", "published") | _psnr("table3", "published")
+    for label, scores, method in (
+        ("DSDNet, paper", paper, "DSDNet"),
+        ("DSDNet-Light, paper", paper, "DSDNet-Light"),
+        ("DSDNet-Tiny (ours), here", here, "DSDNet-Tiny (ours)"),
+        ("Hyper-Laplacian, here", here, "Hyper-Laplacian"),
+    ):
+        rows = [line for line in page.splitlines() if line.startswith(f"| {label} |")]
+        assert rows
+        for row in rows:
+            sets = ("BSD100", "Levin", "Set5")[: row.count(" / ") // 2]
+            quoted = [" / ".join(scores[method, name, level] for level in "135") for name in sets]
+            quoted.append(scores.get((method, "Lai", "overall"), "-"))
+            assert [cell.strip() for cell in row.strip("|").split("|")][1:] == quoted
+    columns = here.keys() & {("DSDNet-Tiny (ours)", *key[1:]) for key in here}
+    gains = [float(here[key]) - float(here["Hyper-Laplacian", *key[1:]]) for key in columns]
+    assert f"in all {len(gains)} columns of both tables, by {min(gains):.2f} to {max(gains):.2f} dB" in page
+
+
+def test_reproduction_quotes_the_parameters_and_the_ablation():
+    page = TEXTS[ROOT / "REPRODUCTION.md"]
+    for row in read_csv(publish.PUBLISHED / "paper" / "sizes.csv"):
+        name = {"Full": "DSDNet"}.get(row["network"], f"DSDNet{'-' * (row['network'][0] != 'D')}{row['network']}")
+        assert f"| {row['parameters']} | " in page, name
+    for row in read_csv(publish.PUBLISHED / "paper" / "ablation_solver.csv"):
+        assert f"| {row['solver'].replace('denoising', 'denoising')} | {row['psnr']} | " in page
+    rows = {row["variant"]: row for row in read_csv(publish.PUBLISHED / "ablation.csv")}
+    for variant in ("cgnet_zero", "cgnet", "cg5", "cg5_denoise", "fft", "fft_denoise"):
+        assert rows[variant]["Set5_n01"] in page
+    for variant in ("base", "no_data_term", "maxout", "soft_threshold", "relu"):
+        assert " / ".join(rows[variant][f"Validation_n0{level}"] for level in "135") in page
+    for variant in ("stages_1", "base", "stages_3", "stages_4"):
+        assert rows[variant]["Validation_n01"] in page
+
+
+def test_readme_is_short():
+    text = TEXTS[ROOT / "README.md"]
+    assert text.count("\n") <= 200
+    assert len(text.encode()) <= 12 * 1024
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments under which the headings of a page are found."""
+    headings = re.findall(r"^#+ (.*)$", TEXTS[page], re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_pictures_exist(page):
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
-    local = [target for target in targets if "://" not in target]
-    assert local
-    for target in local:
-        assert (ROOT / target).is_file(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[page]):
+        if "://" in target:
+            continue
+        name, _, fragment = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), target
+        assert not fragment or fragment in anchors(path), target
+
+
+def test_no_file_names_a_folder_of_this_machine():
+    listed = subprocess.run(["git", "grep", "-l", r"\.\./shared", "--", ":!tests"], cwd=ROOT, capture_output=True)
+    assert listed.stdout.decode().split() == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_english_is_plain(page):
+    prose = re.sub(r"^```.*?^```|<!-- .*? -->|^\|.*?$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
+    assert not re.findall(r"\b(?:heeds?|anew|beside|handed|at hand|so many)\b|(?:^|[.:!?]\s)Of\s", prose)

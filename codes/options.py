@@ -1,7 +1,7 @@
 """Option files: YAML in MMSR's keys -> validated, typed options.
 
-Every key is checked once, here: an unknown one, a wrong type or a missing one is an error
-that names the file, the key's path and, for a misspelt key, the nearest valid one.
+Every key is checked here. An unknown key, a wrong type or a missing key is an error that names the file, the
+path of the key and, for a misspelt key, the nearest valid one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,53 +9,102 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 import codes.models.all_networks  # noqa: F401  registers the networks whose options are accepted
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.models.restorer import Precision
 from codes.utils.errors import UserError, nearest
+from codes.utils.option_files import apply_override, insert_named, read_option_file
 from codes.utils.schema import Options
-from codes.utils.yaml_files import parse_yaml, read_yaml, to_yaml
+from codes.utils.yaml_files import to_yaml
 
 AnyNetwork = Annotated[
     Union[tuple(NETWORKS[name].options for name in NETWORKS)],  # noqa: UP007
     Field(discriminator="which_model_G"),
 ]
 
-
+# A name that becomes part of a path below results/ or experiments/.
 PlainName = Annotated[str, Field(pattern=r"^\w[\w.+ ()-]*$")]
-"""A name that becomes part of a path below results/: letters, digits, and . _ + - ( ) within."""
+# The id of a table's row, which names its folder. What the table shows is the row's label.
+RowId = Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
+
+
+def _gpu_numbers(value: Any) -> Any:
+    """Validate `gpu_ids`. pydantic's own message for a union would name both alternatives separately."""
+    if value != "auto" and not (
+        isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+    ):
+        raise ValueError(f"should be auto or a list of GPU numbers such as [0, 1], not {value!r}")
+    return value
+
+
+GpuIds = Annotated[
+    Literal["auto"] | list[int],
+    PlainValidator(_gpu_numbers),
+    Field(
+        description="The GPUs to use: `auto` uses all GPUs of the machine, or the CPU if there is none; "
+        "a list such as [0, 1] names them; [] uses the CPU."
+    ),
+]
 
 
 class TestSet(Options):
-    """One test set: three folders paired by sorted name, relative to the project's root."""
+    """One test set: three folders of files paired by their sorted names, relative to the project's root."""
 
     __test__ = False
 
-    name: PlainName
-    mode: Literal["LQGTDB"]
-    dataroot_GT: str
-    dataroot_LQ: str
-    dataroot_KM: str
-    noise_sigma: float | None = Field(None, ge=0, le=1)
-    """noise of the set (fraction of the full range), told to the classical methods"""
-    embedded: bool = False
-    """made on the spot from the photographs of the scikit-image package if not there yet"""
+    name: PlainName = Field(description="The name of the set in the results. A suffix _n03 states 3 percent noise.")
+    mode: Literal["LQGTDB"] = Field(
+        "LQGTDB", description="MMSR's name for triples of a blurry image, a sharp image and a kernel."
+    )
+    dataroot_GT: str = Field(description="Folder of the sharp images (ground truth).")
+    dataroot_LQ: str = Field(description="Folder of the blurry images (low quality).")
+    dataroot_KM: str = Field(description="Folder of the kernels: PNG, NumPy or MATLAB files.")
+    noise_sigma: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Standard deviation of the noise, as a fraction of the full range (0.01 is 1 percent). "
+        "The classical methods use it; if it is not given they estimate it.",
+    )
+    kernel_convention: Literal["correlation", "convolution"] = Field(
+        "correlation",
+        description="`convolution` rotates the kernels by 180 degrees when they are read: right for kernels made for "
+        "convolution (scipy.signal.convolve, deepinv). The sets here hold kernels for correlation.",
+    )
+    embedded: bool = Field(
+        False,
+        description="True if the set is made from the photographs of the scikit-image package when it is not there.",
+    )
 
 
 class TestPaths(Options):
     __test__ = False
 
-    pretrain_model_G: str | None = None
-    strict_load: bool = True
+    pretrain_model_G: str | None = Field(
+        None, description="Weight file (.pth or .safetensors), relative to the project's root."
+    )
+    strict_load: bool = Field(
+        True,
+        description="True if every weight has to fit. If false, what fits is loaded and a warning counts the rest.",
+    )
 
 
 class Method(Options):
     """One row of a table: a network and its weights."""
 
-    network_G: AnyNetwork
-    path: TestPaths = TestPaths()
+    label: str | None = Field(None, description="The row's name in tables and figures; the row's id if not given.")
+    network_G: AnyNetwork = Field(description="The network: `which_model_G` or `preset`, and the network's own keys.")
+    path: TestPaths = Field(TestPaths(), description="Where the weights are.")
 
 
 class TestOptions(Options):
@@ -63,24 +112,33 @@ class TestOptions(Options):
 
     __test__ = False
 
-    name: PlainName
-    suffix: PlainName | None = None
-    """appended to the names of the restored images"""
-    model: Literal["db"] = "db"
-    distortion: Literal["sr"] = "sr"
-    scale: Literal[1] = 1
-    crop_border: NonNegativeInt | None = None
-    """pixels left out at each side when an image is scored"""
-    gpu_ids: list[NonNegativeInt]
-    precision: Precision = "float32"
-    """of most convolutions; float16 on GPUs only"""
-    max_images: PositiveInt | None = None
-    """of each set, only so many images (in the order of their names)"""
-    datasets: dict[str, TestSet] = Field(min_length=1)
-    network_G: AnyNetwork | None = None
-    path: TestPaths = TestPaths()
-    methods: dict[PlainName, Method] | None = None
-    """the rows of a table of several methods, in place of network_G and path"""
+    name: PlainName = Field(description="The name of the run: results are written to results/<name>/.")
+    suffix: PlainName | None = Field(None, description="Appended to the names of the restored images.")
+    model: Literal["db"] = Field("db", description="MMSR's name for deblurring; no other value is accepted.")
+    distortion: Literal["sr"] = Field("sr", description="An MMSR key that says nothing here; always sr.")
+    scale: Literal[1] = Field(1, description="An MMSR key for super-resolution; always 1.")
+    crop_border: NonNegativeInt | None = Field(
+        None, description="Pixels left out at each side when an image is scored; none if not given."
+    )
+    gpu_ids: GpuIds = "auto"
+    precision: Precision = Field(
+        "float32", description="Number format of most convolutions. float16 works on GPUs only."
+    )
+    max_images: PositiveInt | None = Field(
+        None, description="Use only the first images of each set, in the order of their names; all if not given."
+    )
+    datasets: dict[str, TestSet] = Field(
+        min_length=1, description="The test sets: names from options/datasets.yml, or blocks of keys."
+    )
+    network_G: AnyNetwork | None = Field(
+        None, description="The network: `which_model_G` or `preset`, and the network's own keys."
+    )
+    path: TestPaths = Field(TestPaths(), description="Where the weights of network_G are.")
+    methods: dict[RowId, Method] | None = Field(
+        None,
+        description="The rows of a table of several methods, instead of network_G and path: "
+        "names from options/datasets.yml, or blocks of keys.",
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> "TestOptions":
@@ -94,8 +152,17 @@ class TestOptions(Options):
         return self
 
     def rows(self) -> dict[str, Method]:
-        """The methods by the name of their row; a single network is called as the file is."""
+        """The methods by the id of their row. A single network's id is the name of the file."""
         return self.methods or {self.name: Method(network_G=self.network_G, path=self.path)}
+
+    def labels(self) -> dict[str, str]:
+        """What tables and figures show for each row's id."""
+        return labels(self.rows())
+
+
+def labels(methods: Mapping[str, Method]) -> dict[str, str]:
+    """The label of each method by its id; the id itself if it has none."""
+    return {name: method.label or name for name, method in methods.items()}
 
 
 class _NetworkGroup(Options):
@@ -106,36 +173,39 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 
 
 def load_options(schema: type[AnyOptions], path: str | Path, overrides: Sequence[str] = ()) -> AnyOptions:
-    """Read an option file and apply overrides `a.b.c=value`, each checked like a key of the file.
+    """Read an option file with the file that it extends, and apply overrides `a.b.c=value`.
 
-    Raises UserError with one line for the first mistake.
+    `base: other.yml` names a file that this one extends, relative to this file's folder: mappings are
+    merged key by key, and of two other values this file's counts. A data set or method may be given by its
+    name in options/datasets.yml. Raises UserError with one line for the first mistake.
     """
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: an option file is a list of `key: value` lines")
+    content = read_option_file(Path(path), extends="base" not in schema.model_fields)
+    insert_named(content, str(path))
     for override in overrides:
-        _override(content, override)
+        apply_override(content, override)
+        insert_named(content, f"--set {override}")
     _expand_presets(content, str(path))
+    return _validate(schema, content, str(path))
+
+
+def _validate(schema: type[AnyOptions], content: dict, where: str) -> AnyOptions:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise UserError(_explain(schema, error, str(path))) from None
+        raise UserError(_explain(schema, error, where)) from None
 
 
 def network_options(content: Any, where: str) -> NetworkOptions:
     """The options of a network from the value of a `network_G` key. Raises UserError, naming `where`, for a mistake."""
     group = {"network_G": dict(content) if isinstance(content, Mapping) else content}
     _expand_presets(group, where)
-    try:
-        return _NetworkGroup.model_validate(group).network_G
-    except ValidationError as error:
-        raise UserError(_explain(_NetworkGroup, error, where)) from None
+    return _validate(_NetworkGroup, group, where).network_G
 
 
 def network_of_file(path: str | Path) -> NetworkOptions:
     """The network of a test or training option file. Raises UserError where it has no network_G, or a wrong one."""
-    content = read_yaml(path)
-    if not isinstance(content, dict) or "network_G" not in content:
+    content = read_option_file(Path(path))
+    if "network_G" not in content:
         raise UserError(f"{path}: network_G: is required but missing")
     return network_options(content["network_G"], str(path))
 
@@ -145,29 +215,12 @@ def dump_options(options: Options) -> str:
     return to_yaml(options.model_dump(by_alias=True, exclude_none=True))
 
 
-def _override(content: dict, override: str) -> None:
-    key, equals, text = override.partition("=")
-    keys = key.split(".")
-    if not equals or not all(keys):
-        raise UserError(f"--set {override}: write it as a.b.c=value")
-    group = content
-    for name in keys[:-1]:
-        if group.get(name) is None:
-            group[name] = {}
-        group = group[name]
-        if not isinstance(group, dict):
-            raise UserError(f"--set {override}: '{name}' is a value, it has no keys")
-    value = parse_yaml(text, f"--set {override}")
-    if keys[-1] == "preset":
-        group.clear()  # the preset's keys come in place of the file's
-    group[keys[-1]] = value
-
-
 def _expand_presets(content: dict, where: str) -> None:
     """Replace `network_G: {preset: light, ...}` by the preset's keys, overridden by the file's."""
-    methods = content.get("methods")
     groups = {"": content}
-    groups |= {f"methods.{name}.": group for name, group in methods.items()} if isinstance(methods, dict) else {}
+    for key in ("methods", "baselines"):
+        methods = content.get(key)
+        groups |= {f"{key}.{name}.": group for name, group in methods.items()} if isinstance(methods, dict) else {}
     for key, group in groups.items():
         network = group.get("network_G") if isinstance(group, dict) else None
         if isinstance(network, dict) and "preset" in network:

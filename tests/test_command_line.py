@@ -11,10 +11,10 @@ import yaml
 
 from codes import test as test_script
 from codes.data import preparation
-from codes.data.images import read_image, to_8bit, write_8bit
+from codes.data.images import decode, read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
-from codes.metrics import evaluation
-from codes.metrics.evaluation import COLUMNS
+from codes.data.kernels import write_kernel
+from codes.metrics.evaluation import COLUMNS, Evaluator
 from codes.metrics.quality import quality
 from codes.models.factory import build_preset
 from codes.models.weights import save_weights
@@ -61,6 +61,25 @@ def call(project, *arguments):
     return run("-opt", project / "options.yml", "--results", project / "results", *arguments)
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """The images that are evaluated, as (set, image); an exception in `asked.stop` is raised at the third one."""
+
+    class Asked(list):
+        stop: BaseException | None = None
+
+    evaluated, evaluate = Asked(), Evaluator.evaluate
+
+    def spy(self, test_set, dataset, index):
+        if evaluated.stop is not None and index == 2:
+            raise evaluated.stop
+        evaluated.append((test_set.name, dataset.name(index)))
+        return evaluate(self, test_set, dataset, index)
+
+    monkeypatch.setattr(Evaluator, "evaluate", spy)
+    return evaluated
+
+
 def test_one_network(project, capsys):
     assert call(project) == 0
     folder = project / "results" / "trial"
@@ -92,7 +111,7 @@ def test_several_methods_and_missing_weights(project, capsys):
     assert call(project, *overrides) == 0
     folder = project / "results" / "trial"
     captured = capsys.readouterr()
-    assert "Gone is left out: Models/gone.pth is not there" in captured.err
+    assert "Gone is left out: Models/gone.pth does not exist" in captured.err
     table = (folder / "table.md").read_text()
     assert "Gone" not in table
     assert len(read_csv(folder / "Mine" / "per_image.csv")) == 4
@@ -143,7 +162,7 @@ def test_output_that_is_not_finite_is_a_failure(project, capsys):
     save_weights(network, project / "net.safetensors")
     assert call(project, "--set", "max_images=1") == 1
     captured = capsys.readouterr()
-    assert "error: trial: Set_n01/a: the restored image holds values that are not finite" in captured.err
+    assert "error: trial: Set_n01/a: the restored image has values that are not finite" in captured.err
     assert (project / "results" / "trial" / "table.md").read_text().endswith("No image could be restored.\n")
 
 
@@ -185,17 +204,12 @@ def test_publishing_copies_the_figures_of_whole_runs_only(project):
         publish.publish(project / "nothing", project / "published")
 
 
-def test_what_is_being_done_anew_is_not_published(project, monkeypatch):
+def test_a_run_that_is_being_repeated_is_not_published(project, asked):
     assert call(project) == 0
-    run_folder = project / "results" / "trial"
-
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(test_script, "evaluate_image", interrupted)
+    asked.stop = KeyboardInterrupt()
     assert call(project) == 130
     with pytest.raises(UserError, match="holds no whole run"):
-        publish.publish(run_folder, project / "published")
+        publish.publish(project / "results" / "trial", project / "published")
 
 
 def test_rows_that_lack_images_are_not_published(project):
@@ -208,20 +222,14 @@ def test_rows_that_lack_images_are_not_published(project):
         publish.publish(run_folder, project / "published")
 
 
-def test_an_interruption_stops_all_tables(project, monkeypatch):
+def test_an_interruption_stops_all_tables(project, asked):
     text = (project / "options.yml").read_text()
     for name in ("table_1", "table_2"):
         (project / f"{name}.yml").write_text(text.replace("name: trial", f"name: {name}"))
-    asked = []
-
-    def interrupted(name, *arguments):
-        asked.append(name)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(test_script, "evaluate_image", interrupted)
+    asked.stop = KeyboardInterrupt()
     arguments = ["--options", str(project), "--results", str(project / "results")]
     assert run_command_line(run_tables.main, arguments) == 130
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def test_damaged_scores_are_measured_again(project):
@@ -234,64 +242,55 @@ def test_damaged_scores_are_measured_again(project):
     assert "abc" not in scores.read_text()
 
 
-def test_resume_restores_only_what_is_missing(project, monkeypatch):
+def test_resume_restores_only_what_is_missing(project, asked):
     assert call(project) == 0
     folder = project / "results" / "trial"
     whole = (folder / "table.md").read_text()
     (folder / "Set_n05" / "b.png").unlink()
-    asked = []
-
-    def evaluate(method, restorer, dataset, index, *rest):
-        asked.append((rest[0], dataset.name(index)))
-        return evaluation.evaluate_image(method, restorer, dataset, index, *rest)
-
-    monkeypatch.setattr(test_script, "evaluate_image", evaluate)
+    asked.clear()
     assert call(project, "--resume") == 0
     assert asked == [("Set_n05", "b")]
     assert len(read_csv(folder / "per_image.csv")) == 6
     assert whole.splitlines()[2] == (folder / "table.md").read_text().splitlines()[2]
-    # Other weights are another method; and without --resume everything is done anew.
-    save_weights(build_preset("light", nf_p=4, nf_d=4, nb=1, nf_n=8), project / "net.safetensors")
+    # A set that is added or changed is evaluated, the others are kept.
     asked.clear()
+    for changes in (["datasets.test_1.name=Another_n05"], ["datasets.test_1.noise_sigma=0.2"]):
+        assert call(project, "--resume", "--set", *changes) == 0
+        assert len(asked) == 3
+        asked.clear()
+    # Other weights are another method. Without --resume everything is evaluated.
+    assert call(project, "--resume") == 0
+    asked.clear()
+    save_weights(build_preset("light", nf_p=4, nf_d=4, nb=1, nf_n=8), project / "net.safetensors")
     assert call(project, "--resume") == 0
     assert len(asked) == 6
     assert call(project) == 0
     assert len(asked) == 12
 
 
-def test_a_killed_run_goes_on_where_it_was(project, monkeypatch):
+def test_a_killed_run_goes_on_where_it_was(project, asked):
     """Killed at the third image; its line in the journal was cut off in the middle."""
 
-    class Killed(BaseException):
+    class KilledError(BaseException):
         pass
 
-    def killed(method, restorer, dataset, index, *rest):
-        if index == 2:
-            raise Killed
-        return evaluation.evaluate_image(method, restorer, dataset, index, *rest)
-
-    monkeypatch.setattr(test_script, "evaluate_image", killed)
-    with pytest.raises(Killed):
+    asked.stop = KilledError()
+    with pytest.raises(KilledError):
         call(project)
     folder = project / "results" / "trial"
     with (folder / "per_image.0.part").open("a") as journal:
         journal.write("Set_n01,c,20.1")
-    asked = []
-
-    def evaluate(method, restorer, dataset, index, *rest):
-        asked.append((rest[0], dataset.name(index)))
-        return evaluation.evaluate_image(method, restorer, dataset, index, *rest)
-
-    monkeypatch.setattr(test_script, "evaluate_image", evaluate)
+    asked.stop = None
+    asked.clear()
     assert call(project, "--resume") == 0
     assert asked == [("Set_n01", "c"), ("Set_n05", "a"), ("Set_n05", "b"), ("Set_n05", "c")]
     assert len(read_csv(folder / "per_image.csv")) == 6
     assert not list(folder.glob("*.part"))
-    # Other data: everything anew.
+    # A set whose files have changed is evaluated again.
     write_8bit(project / "Set" / "Noise_01" / "a.png", np.zeros((40, 48, 3), np.uint8))
     asked.clear()
     assert call(project, "--resume") == 0
-    assert len(asked) == 6
+    assert [name for name, _ in asked] == ["Set_n01"] * 3
 
 
 def test_suffix_and_crop_border(project):
@@ -304,17 +303,33 @@ def test_suffix_and_crop_border(project):
     assert float(row["psnr"]) == pytest.approx(quality(truth, restored, 5).psnr, abs=1e-4)
 
 
-def test_grey_images_are_scored_as_grey(project, random):
-    sharp = [preparation.Sharp("g", random.randint(0, 256, (40, 48, 1)).astype(np.uint8), camera_shake(random, 9))]
-    preparation.build_shared(project / "Grey", sharp, iter)
-    roots = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_01", "dataroot_KM": "Kernel"}
-    overrides = [w for key, kind in roots.items() for w in ("--set", f"datasets.test_5.{key}={project}/Grey/{kind}")]
+@pytest.mark.parametrize(("truth_channels", "blurry_channels"), [(1, 1), (1, 3), (3, 1)])
+def test_all_channels_are_scored_against_a_grey_truth(project, random, truth_channels, blurry_channels):
+    truth = random.randint(0, 256, (40, 48, 1)).astype(np.uint8).repeat(truth_channels, 2)
+    blurry = random.randint(0, 256, (40, 48, blurry_channels)).astype(np.uint8)
+    for kind, image in (("GT", truth), ("LQ", blurry)):
+        write_8bit(project / "Grey" / kind / "g.png", image)
+    write_kernel(project / "Grey" / "KM" / "g.png", camera_shake(random, 9))
+    overrides = [w for k in ("GT", "LQ", "KM") for w in ("--set", f"datasets.test_5.dataroot_{k}={project}/Grey/{k}")]
     assert call(project, *overrides) == 0
-    restored = read_image(project / "results" / "trial" / "Set_n05" / "g.png")
-    assert restored.shape[2] == 1
+    restored = to_8bit(read_image(project / "results" / "trial" / "Set_n05" / "g.png"))
+    assert restored.shape[2] == max(truth_channels, blurry_channels)
     row = read_csv(project / "results" / "trial" / "per_image.csv")[-1]
-    truth = to_8bit(read_image(project / "Grey" / "GT" / "g.png"))
-    assert float(row["psnr"]) == pytest.approx(quality(truth, to_8bit(restored)).psnr, abs=1e-4)
+    error = truth.astype(float) - restored
+    assert float(row["psnr"]) == pytest.approx(10 * np.log10(255**2 / (error**2).mean()), abs=1e-4)
+
+
+def test_kernels_made_for_convolution_are_rotated(project):
+    """The same kernels, stored rotated and declared so, give the same images."""
+    assert call(project, "--set", "max_images=1") == 0
+    for path in (project / "Set" / "Kernel").iterdir():
+        write_8bit(path, decode(path)[::-1, ::-1].reshape(9, 9, 1))
+    rotated = [f"datasets.test_{n}.kernel_convention=convolution" for n in (1, 5)]
+    arguments = [word for override in (*rotated, "name=other", "max_images=1") for word in ("--set", override)]
+    assert call(project, *arguments) == 0
+    results = project / "results"
+    for name in ("Set_n01/a.png", "Set_n05/a.png"):
+        np.testing.assert_array_equal(read_image(results / "trial" / name), read_image(results / "other" / name))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that the test wants absent")
@@ -360,12 +375,12 @@ def test_a_published_row_is_measured_again(shared, tmp_path):
         prepare_datasets.main,
         ["--source", str(shared / "data"), "--target", str(tmp_path / "Datasets"), "--sets", "Set5"],
     ) == 0  # fmt: skip
-    options = yaml.safe_load((ROOT / "options" / "test" / "table2.yml").read_text())
-    options["datasets"] = {key: entry for key, entry in options["datasets"].items() if entry["name"] == "Set5_n03"}
-    for entry in options["datasets"].values():
-        entry |= {key: str(tmp_path / entry[key]) for key in entry if key.startswith("dataroot")}
-    (tmp_path / "options.yml").write_text(yaml.safe_dump(options | {"gpu_ids": []}))
-    assert run("-opt", tmp_path / "options.yml", "--results", tmp_path) == 0
+    options = {"base": str(ROOT / "options" / "test" / "table2.yml"), "gpu_ids": [], "datasets": ["Set5_n03"]}
+    (tmp_path / "options.yml").write_text(yaml.safe_dump(options))
+    folders = {"GT": "GT", "LQ": "Noise_03", "KM": "Kernel"}
+    overrides = [f"datasets.Set5_n03.dataroot_{k}={tmp_path}/Datasets/Set5/{name}" for k, name in folders.items()]
+    sets = [word for override in overrides for word in ("--set", override)]
+    assert run("-opt", tmp_path / "options.yml", "--results", tmp_path, *sets) == 0
     published = ROOT / "results" / "published" / "table2"
     for method in (folder.name for folder in published.iterdir() if folder.is_dir()):
         expected = {(r["set"], r["image"]): r for r in read_csv(published / method / "per_image.csv")}

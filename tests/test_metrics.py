@@ -74,18 +74,28 @@ def test_shapes_are_checked():
         quality(np.zeros((10, 20, 3), np.uint8), np.zeros((10, 20, 3), np.uint8))
 
 
-def score(set_name, image, psnr, memory=300.0):
-    return ImageScore(set_name, image, psnr, psnr / 40, psnr + 1, psnr / 39, 0.5, memory)
+def score(set_name, image, psnr, memory=300.0, seconds=0.5):
+    return ImageScore(set_name, image, psnr, psnr / 40, psnr + 1, psnr / 39, seconds, memory)
+
+
+def summary_of(scores, parameters=0):
+    return summarise({"mine": scores}, {"mine": parameters}, {"mine": "Mine_1"})
 
 
 def test_summary_and_table_of_noise_levels():
-    summary = summarise(
-        {"Mine": [score("CBSD_n01", "a", 30.0), score("CBSD_n01", "b", 32.0, 400.0), score("Levin_n05", "c", 28)]},
-        {"Mine": 4321},
+    summary = summary_of(
+        [
+            score("CBSD_n01", "a", 30.0),
+            score("CBSD_n01", "b", 32.0, 400.0, 0.5123),
+            score("CBSD_n01", "c", 31.0, seconds=9.0),
+            score("Levin_n05", "c", 28, seconds=0.5123),
+            score("LevinIndependent_n05", "c", 29, seconds=0.5123),
+        ],
+        4321,
     )
-    assert [(row["set"], row["images"], row["psnr"]) for row in summary] == [
-        ("CBSD_n01", 2, "31.000000"),
-        ("Levin_n05", 1, "28.000000"),
+    assert [(row["method"], row["set"], row["images"], row["psnr"], row["seconds"]) for row in summary[:2]] == [
+        ("mine", "CBSD_n01", 3, "31.000000", "0.512300"),
+        ("mine", "Levin_n05", 1, "28.000000", "0.512300"),
     ]
     table = to_markdown(arrange(summary))
     rows = {
@@ -93,21 +103,23 @@ def test_summary_and_table_of_noise_levels():
         for line in table.splitlines()
         if line.startswith("|")
     }
-    assert rows["Method"] == ["BSD100 1 %", "Levin 5 %", "parameters", "s / image", "MiB"]
-    assert rows["Mine"] == ["31.00 / 0.775", "28.00 / 0.700", "4,321", "0.50", "400"]
+    sets = ["BSD100 1 %", "Levin 5 %", "Levin, independent noise 5 %"]
+    assert rows["Method"] == [*sets, "parameters", "s / image", "MiB"]
+    assert rows["Mine_1"] == ["31.00 / 0.775", "28.00 / 0.700", "29.00 / 0.725", "4,321", "0.512", "400"]
     published = {
         (row["set"], row["noise"], row["method"]): row for row in read_csv(ROOT / "results/published/paper/table2.csv")
     }
     light = published["BSD100", "1", "DSDNet-Light"]
     assert rows["DSDNet-Light (paper)"][0] == f"{float(light['psnr']):.2f} / {float(light['ssim']):.3f}"
-    assert rows["DSDNet-Light (paper)"][2:] == ["58.35M", "", ""]
-    assert "Images: BSD100 2, Levin 1." in table
+    assert rows["DSDNet-Light (paper)"][2:] == ["", "58.35M", "", ""]
+    assert "Images: BSD100 3, Levin 1" in table
     assert "published figures, not measured here" in table
+    assert "2 to 3 dB above what grey methods reach" in table
 
 
 def test_summary_and_table_of_lai():
     scores = [score("Jason", "manmade_01_kernel_01", 20.0), score("Jason", "text_01_kernel_01", 30.0)]
-    summary = summarise({"Mine": scores}, {"Mine": 0})
+    summary = summary_of(scores)
     assert {row["class"]: row["psnr"] for row in summary} == {
         "": "25.000000",
         "manmade": "20.000000",
@@ -123,29 +135,29 @@ def test_summary_and_table_of_lai():
 def test_means_are_rounded_once():
     """29.69496 is 29.69, though to four digits it is 29.6950."""
     scores = [score("CBSD_n01", "a", 29.6949), score("CBSD_n01", "b", 29.6950)]
-    assert "29.69 / " in to_markdown(arrange(summarise({"Mine": scores}, {"Mine": 0})))
+    assert "29.69 / " in to_markdown(arrange(summary_of(scores)))
 
 
 def test_sets_that_the_paper_does_not_have_show_no_published_rows():
-    table = to_markdown(arrange(summarise({"Mine": [score("Quickstart_n01", "a", 30.0)]}, {"Mine": 0})))
+    table = to_markdown(arrange(summary_of([score("Quickstart_n01", "a", 30.0)])))
     assert "(paper)" not in table
     assert "Quickstart 1 %" in table
 
 
 def test_one_source_three_forms():
     """Markdown, LaTeX and CSV hold the same figures."""
-    scores = {"Mine_1": [score("CBSD_n01", "a", 30.0, None), score("Jason", "text_01_kernel_01", 20.0, None)]}
-    tables = arrange(summarise(scores, {"Mine_1": 0}))
+    tables = arrange(summary_of([score("CBSD_n01", "a", 30.0, None), score("Jason", "text_01_kernel_01", 20.0, None)]))
     rows = to_rows(tables)
     assert rows[0] == {
-        "method": "Mine_1",
+        "method": "mine",
+        "label": "Mine_1",
         "source": "measured",
         "set": "BSD100",
         "column": "1",
         "psnr": "30.000000",
         "ssim": "0.75000000",
         "parameters": "",
-        "seconds": "0.50",
+        "seconds": "0.5",
         "memory": "",
     }
     assert {row["source"] for row in rows[1:]} == {"published", "measured"}

@@ -7,8 +7,10 @@ import torch
 import yaml
 
 from codes.models.factory import build_network
-from codes.options import TestOptions, dump_options, load_options
+from codes.options import TestOptions, dump_options, load_options, network_of_file
 from codes.utils.errors import UserError
+from codes.utils.option_files import CATALOGUE
+from codes.utils.yaml_files import read_yaml
 from tests.conftest import ROOT
 
 OPTION_FILES = sorted((ROOT / "options" / "test").glob("*.yml"))
@@ -95,8 +97,12 @@ def test_resolved_options_read_back_the_same(tmp_path, path):
         ("network_G.pm=mirror", "network_G.pm: should be 'replicate', 'circular' or 'zero', not 'mirror'"),
         ("network_G.which_model_G=DSDnet", "network_G.which_model_G: unknown network 'DSDnet'; did you mean 'DSDNet'?"),
         ("network_G.preset=lite", "network_G.preset: unknown preset 'lite'; did you mean 'light'?"),
-        ("gpu_ids=0", "gpu_ids: should be a valid list, not 0"),
-        ("gpu_ids=[-1]", "gpu_ids.0: should be greater than or equal to 0"),
+        ("gpu_ids=0", "gpu_ids: should be auto or a list of GPU numbers such as [0, 1], not 0"),
+        ("gpu_ids=[-1]", "gpu_ids: should be auto or a list of GPU numbers"),
+        ("datasets=[CBSD_n1]", "datasets.CBSD_n1: no 'CBSD_n1' in options/datasets.yml; did you mean 'CBSD_n01'?"),
+        ("datasets.test_0=CBSD", "datasets.test_0: no 'CBSD' in options/datasets.yml; did you mean"),
+        ("datasets=[Jason, Jason]", "datasets: 'Jason' is in the list twice"),
+        ("methods=[x0, Weiner]", "methods.Weiner: no 'Weiner' in options/datasets.yml; did you mean 'Wiener'?"),
         ("name=a/b", "name: "),
         ("name=~", "name: should be a valid string"),
         ("name=..", "name: "),
@@ -111,14 +117,12 @@ def test_resolved_options_read_back_the_same(tmp_path, path):
 def test_mistakes_give_one_line(override, message):
     with pytest.raises(UserError) as error:
         load_options(TestOptions, LIGHT, [override])
-    assert str(error.value).startswith(f"{LIGHT}: ")
+    assert str(error.value).startswith((f"{LIGHT}: ", f"--set {override}: "))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "key", ["name", "gpu_ids", "datasets.test_3.mode", "network_G.nf_p", "network_G.which_model_G"]
-)
+@pytest.mark.parametrize("key", ["name", "datasets.test_3.dataroot_KM", "network_G.nf_p", "network_G.which_model_G"])
 def test_a_missing_key_is_named(tmp_path, key):
     content = yaml.safe_load(LIGHT.read_text())
     *groups, last = key.split(".")
@@ -166,8 +170,8 @@ def test_presets_and_single_keys_override(overrides):
 
 def test_an_unknown_preset_of_a_method_is_named_with_its_place():
     path = ROOT / "options" / "test" / "quickstart.yml"
-    with pytest.raises(UserError, match=r"methods\.DSDNet\.network_G\.preset: unknown preset 'fulll'"):
-        load_options(TestOptions, path, ["methods.DSDNet.network_G={preset: fulll}"])
+    with pytest.raises(UserError, match=r"methods\.dsdnet\.network_G\.preset: unknown preset 'fulll'"):
+        load_options(TestOptions, path, ["methods.dsdnet.network_G={preset: fulll}"])
 
 
 @pytest.mark.parametrize(
@@ -194,3 +198,61 @@ def test_files_that_are_no_option_files(tmp_path, content, message):
 def test_a_missing_file():
     with pytest.raises(UserError, match="no such option file"):
         load_options(TestOptions, Path("options/none.yml"))
+
+
+def test_sets_and_methods_are_named_or_written_out(tmp_path):
+    path = tmp_path / "short.yml"
+    path.write_text("name: short\nmethods: {x0: x0, mine: dsdnet_tiny}\ndatasets: [Levin_n03, Quickstart_n01]\n")
+    options = load_options(TestOptions, path, ["datasets.Levin_n03.noise_sigma=0.1"])
+    levin, quickstart = options.datasets.values()
+    assert (levin.name, levin.dataroot_LQ, levin.noise_sigma) == ("Levin_n03", "Datasets/Levin/Noise_03", 0.1)
+    assert quickstart.embedded
+    assert options.rows()["mine"].label == "DSDNet-Tiny (ours)"
+    assert options.gpu_ids == "auto"
+    (tmp_path / "options.yml").write_text(dump_options(options))
+    assert "dataroot_GT: Datasets/Levin/GT" in (tmp_path / "options.yml").read_text()
+    assert load_options(TestOptions, tmp_path / "options.yml") == options
+
+
+def test_the_catalogue_holds_valid_sets_and_methods(tmp_path):
+    names = {group: list(blocks) for group, blocks in read_yaml(CATALOGUE).items()}
+    (tmp_path / "all.yml").write_text(yaml.safe_dump({"name": "all", **names}))
+    options = load_options(TestOptions, tmp_path / "all.yml")
+    assert [test_set.name for test_set in options.datasets.values()] == names["datasets"]
+    for method in options.rows().values():
+        with torch.device("meta"):
+            build_network(method.network_G)
+
+
+def test_a_file_extends_another(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "base.yml").write_text(
+        "name: base\nmax_images: 3\ncrop_border: 2\nmethods: [x0, Wiener]\ndatasets: {a: Levin_n01, b: Set5_n01}\n"
+    )
+    (tmp_path / "sub" / "middle.yml").write_text("base: ../base.yml\nname: middle\nmethods: [x0]\n")
+    (tmp_path / "top.yml").write_text("base: sub/middle.yml\ncrop_border: ~\ndatasets: {b: Set5_n03, c: Jason}\n")
+    options = load_options(TestOptions, tmp_path / "top.yml")
+    assert (options.name, options.max_images, options.crop_border) == ("middle", 3, None)
+    assert [entry.name for entry in options.datasets.values()] == ["Levin_n01", "Set5_n03", "Jason"]
+    assert list(options.rows()) == ["x0"]
+    # A preset replaces the network of the base.
+    (tmp_path / "net.yml").write_text(f"base: {LIGHT}\nnetwork_G: {{preset: full}}\n")
+    assert load_options(TestOptions, tmp_path / "net.yml").network_G.nf_p == 49
+    assert network_of_file(tmp_path / "net.yml").nf_p == 49
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("top.yml", "base: top.yml extends this file in turn"),
+        ("other.yml", "base: top.yml extends this file in turn"),
+        ("none.yml", "none.yml: no such option file"),
+        ("[a]", "base: should be the name of an option file"),
+    ],
+)
+def test_a_base_that_does_not_work(tmp_path, base, message):
+    (tmp_path / "top.yml").write_text(f"base: {base}\nname: top\n")
+    (tmp_path / "other.yml").write_text("base: top.yml\n")
+    with pytest.raises(UserError) as error:
+        load_options(TestOptions, tmp_path / "top.yml")
+    assert message in str(error.value)

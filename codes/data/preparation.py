@@ -1,7 +1,7 @@
 """Building the data folders of the option files from raw images and kernels.
 
-Every set is built under a temporary name and renamed when it is whole. Blurry images are
-8-bit PNGs of H x + noise, made with exactly the kernel that reading its 8-bit PNG gives.
+Every set is built under a temporary name and renamed when it is complete. Blurry images are
+8-bit PNGs of H x + noise; H uses the kernel that is read from the kernel's 8-bit PNG.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import KERNEL_SUFFIXES, read_kernels, write_kernel
 from codes.utils.errors import UserError
 
+# Noise of the test sets, percent of the full range.
 NOISE_LEVELS = (1, 3, 5)
-"""Noise of the test sets, percent of the full range."""
+# Every 20th of the 400 training images, in the order of their names, is held out for validation.
 HOLD_OUT_EVERY = 20
-"""Of the 400 training images in the order of their names, every 20th is held out for validation."""
 VALIDATION_KERNEL_SIZES = (13, 19, 27, 35, 17, 23, 51, 31, 15, 75)
 
+# Passes on the items of a sequence and shows the progress: `tqdm`, or `iter` for silence.
 Progress = Callable[[Sequence], Iterable]
-"""Passes on the items of a sequence one by one and shows how far it is: `tqdm`, or `iter` for silence."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ def _pixels(path: Path) -> np.ndarray:
     return to_8bit(read_image(path))
 
 
-# --- sources: what each set is made of ------------------------------------------------------
+# --- sources: the ground truths and kernels of each set -----------------------------------------
 
 
 def cbsd100(source: Path) -> list[Sharp]:
@@ -69,6 +69,11 @@ def levin(source: Path) -> list[Sharp]:
     return [Sharp(f"{name}_kernel_{n:02d}", image, kernel) for name, image in images for n, kernel in kernels]
 
 
+def levin_independent(source: Path) -> list[Sharp]:
+    """Levin's images and kernels, the images as RGB of three equal channels: each channel gets its own noise."""
+    return [Sharp(item.name, item.image[..., :1].repeat(3, 2), item.kernel) for item in levin(source)]
+
+
 def validation(source: Path) -> list[Sharp]:
     """The held-out training images with camera-shake kernels of our own."""
     _, held_out = training_split(source)
@@ -79,14 +84,14 @@ def validation(source: Path) -> list[Sharp]:
 
 
 def validation_grey(source: Path) -> list[Sharp]:
-    """The same in grey, as Levin's images are: one noise for all channels."""
+    """The same in grey, as Levin's images are, so that the three channels have the same noise."""
     return [
         Sharp(item.name, to_8bit(item.image.mean(2, keepdims=True) / 255), item.kernel) for item in validation(source)
     ]
 
 
 def quickstart() -> list[Sharp]:
-    """Photographs that the scikit-image package carries, cut to 320x256, with kernels of our own."""
+    """Photographs from the scikit-image package, cut to 320x256, with kernels of our own."""
     random = np.random.RandomState(seed_of("quickstart kernels"))
     sharp = []
     for name, size in (("astronaut", 19), ("chelsea", 27), ("coffee", 15), ("rocket", 31)):
@@ -97,7 +102,7 @@ def quickstart() -> list[Sharp]:
 
 
 def training_split(source: Path) -> tuple[list[Path], list[Path]]:
-    """The 400 training images (BSDS500 `train` and `test`), and those of them held out."""
+    """The 400 training images (BSDS500 `train` and `test`): (those for training, those held out)."""
     paths = list_images(source / "BSDS500" / "train") + list_images(source / "BSDS500" / "test")
     paths.sort(key=lambda path: path.name)
     held_out = paths[::HOLD_OUT_EVERY]
@@ -115,11 +120,11 @@ def _with_kernels(paths: Sequence[Path], kernels: Sequence[np.ndarray]) -> list[
     return [Sharp(path.stem, _pixels(path), kernels[i % len(kernels)]) for i, path in enumerate(paths)]
 
 
-# --- builders: what lies in a set's folder ----------------------------------------------------
+# --- builders: the files of each set --------------------------------------------------------------
 
 
 def build_shared(folder: Path, sharp: Sequence[Sharp], progress: Progress) -> None:
-    """`GT`, `Kernel` and one `Noise_0N` folder a level (Levin, Set5, Validation, ValidationGrey, Quickstart)."""
+    """`GT`, `Kernel` and one folder `Noise_0N` per level, for all sets but CBSD100 and Lai."""
     roots = {percent: (folder / "GT", folder / noise_folder(percent), folder / "Kernel") for percent in NOISE_LEVELS}
     _synthesise(folder.name, roots, sharp, progress)
 
@@ -142,13 +147,13 @@ def _synthesise(set_name: str, roots: dict[int, tuple[Path, ...]], sharp: Sequen
             kernel = write_kernel(kernels / file, item.kernel)
             if blurry is None:
                 blurry = blurred(item.image / 255.0, kernel)
-            # The folder may carry a temporary name; the seed takes the set's own.
+            # The folder may have a temporary name; the seed uses the name of the set.
             seed = seed_of(set_name.split("~")[0], item.name, percent)
             write_8bit(blurries / file, with_noise(blurry, percent / 100, seed))
 
 
 def build_lai(folder: Path, source: Path, progress: Progress) -> None:
-    """Lai's 100 original blurred images, with ground truth and kernel repeated for each."""
+    """Lai's 100 original blurred images, with a copy of the ground truth and the kernel for each."""
     for path in progress(list_images(source / "Lai" / "BL")):
         scene, separator, kernel = path.stem.partition("_kernel_")
         if not separator:
@@ -164,7 +169,7 @@ def build_training(folder: Path, source: Path, progress: Progress) -> None:
 
 
 def copy_ready_made(folder: Path, source: Path, progress: Progress) -> None:
-    """Copy a set that is laid out already, such as the authors' download."""
+    """Copy a set whose folders are complete already, such as the authors' download."""
     for path in progress(_data_files(source)):
         _copy(path, folder / path.relative_to(source))
 
@@ -178,7 +183,7 @@ def _copy(path: Path, target: Path) -> None:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target` that replaces it when the block ends well."""
+    """A temporary folder next to `target`, which replaces it when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}~") as temporary:
         yield Path(temporary)
@@ -190,7 +195,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def ensure_quickstart(folder: Path) -> None:
-    """Make the embedded set where it does not lie yet (a second's work)."""
+    """Make the embedded set if it is not there yet; it takes a second."""
     if not folder.is_dir():
         with whole_folder(folder) as temporary:
             build_shared(temporary, quickstart(), progress=iter)
@@ -200,7 +205,7 @@ def ensure_quickstart(folder: Path) -> None:
 
 
 def pixel_hash(path: Path) -> str:
-    """SHA-256 of an image file's decoded pixels, their type and shape; of other files' bytes."""
+    """SHA-256 of an image's decoded pixels with their type and shape; for other files of their bytes."""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     pixels = decode(path)
@@ -209,14 +214,14 @@ def pixel_hash(path: Path) -> str:
 
 
 def manifest(folder: Path) -> list[dict[str, str]]:
-    """One row `file, sha256` for each image below a set's folder, by path relative to its parent."""
+    """One row `file, sha256` for each file of a set; paths are relative to the set's parent folder."""
     return [
         {"file": path.relative_to(folder.parent).as_posix(), "sha256": pixel_hash(path)} for path in _data_files(folder)
     ]
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """Images and kernels below a folder, without what systems and archives leave beside them."""
+    """Images and kernels below a folder, without the hidden files of file systems and archives."""
     return sorted(
         path
         for path in folder.rglob("*")

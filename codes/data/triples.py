@@ -1,4 +1,4 @@
-"""The test data: (ground truth, blurry, kernel) triples, paired by sorted name (mode LQGTDB)."""
+"""Test data: triples of a ground truth, a blurry image and a kernel, paired by sorted name (mode LQGTDB)."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,14 +23,19 @@ class Triple:
 
 
 class TripleDataset:
-    """Three folders of files that belong together one to one, in the order of their names.
+    """Three folders whose files form triples in the order of their names.
 
-    Nothing is read before an item is asked for, but the counts are checked at once.
-    Raises UserError for a missing or empty folder, counts that differ, or two blurry images of
-    one name; warns where the names of a pair don't even begin alike.
+    rotated: the kernels were made for convolution and are rotated by 180 degrees when they are read.
+
+    A file is read when its item is asked for, but the counts are checked at once. Raises UserError for a
+    missing or empty folder, counts that differ, or two blurry images of one name. Warns if the names of a
+    triple do not even begin with the same letter.
     """
 
-    def __init__(self, dataroot_GT: str | Path, dataroot_LQ: str | Path, dataroot_KM: str | Path):
+    def __init__(
+        self, dataroot_GT: str | Path, dataroot_LQ: str | Path, dataroot_KM: str | Path, rotated: bool = False
+    ):
+        self.rotated = rotated
         self.paths = list(
             self._paired(
                 GT=list_images(dataroot_GT),
@@ -42,10 +47,12 @@ class TripleDataset:
         stems = [blurry.stem for _, blurry, _ in self.paths]
         for previous, stem in pairwise(stems):
             if stem == previous:
-                raise UserError(f"{dataroot_LQ}: holds two images called {stem}")
+                raise UserError(f"{dataroot_LQ}: two images have the name {stem}")
         for truth, blurry, kernel in self.paths:
             if truth.stem[0] != blurry.stem[0]:
-                warn(f"{truth.name}, {blurry.name} and {kernel.name} are taken to belong together; do they?")
+                warn(
+                    f"{truth.name}, {blurry.name} and {kernel.name} are paired by their order; do they belong together?"
+                )
                 break
 
     @staticmethod
@@ -53,7 +60,7 @@ class TripleDataset:
         counts = {kind: len(paths) for kind, paths in files.items()}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{counts[kind]} in {paths[0].parent}" for kind, paths in files.items())
-            raise UserError(f"ground truths, blurry images and kernels belong together one to one, but: {listed}")
+            raise UserError(f"there has to be one ground truth and one kernel for each blurry image, but: {listed}")
         return zip(*files.values(), strict=True)
 
     def __len__(self) -> int:
@@ -80,5 +87,7 @@ class TripleDataset:
                 f"{truth_path.name} has {truth.shape[1]}x{truth.shape[0]}"
             )
         kernel = read_kernel(kernel_path)
+        if self.rotated:
+            kernel = kernel[::-1, ::-1].copy()
         check_fits(kernel, blurry, kernel_path)
         return Triple(self.name(index), truth, blurry, kernel)

@@ -52,7 +52,8 @@ def draw(shown: Comparison, results: Path, target: Path) -> None:
     blurry = to_8bit(read_image(from_root(roots.dataroot_LQ) / truth_path.name))
     kernel = read_kernel(from_root(roots.dataroot_KM) / truth_path.name)
     panels = [("Blurry", blurry)]
-    panels += [(name, to_8bit(read_image(path))) for name, path in files.items()]
+    labels = options.labels()
+    panels += [(labels[name], to_8bit(read_image(path))) for name, path in files.items()]
     labels = ["{}\n{:.2f} / {:.3f}".format(name, *quality(truth, image)[:2]) for name, image in panels]
     panels.append(("Ground truth", truth))
     labels.append("Ground truth\nPSNR (dB) / SSIM")

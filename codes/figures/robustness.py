@@ -11,7 +11,7 @@ from codes.utils.errors import warn
 from codes.utils.files import ROOT, read_csv
 
 Rows = Sequence[Mapping[str, str]]
-"""Rows of robustness.csv: method, experiment, value, psnr, ssim, images."""
+"""Rows of robustness.csv: method, label, experiment, value, psnr, ssim, images."""
 
 PANELS = {
     "noise": "noise of the image (%)",
@@ -36,7 +36,7 @@ def measured(results: Path) -> Rows:
 
 def draw(rows: Rows, target: Path) -> None:
     """Draw the panels of the rows to `target`."""
-    colour = colours(dict.fromkeys(row["method"] for row in rows))
+    colour = colours(dict.fromkeys(row["label"] for row in rows))
     with plt.rc_context(STYLE):
         page, grid = plt.subplots(2, 3, figsize=(10, 5.4), layout="constrained")
         *panels, border, legend = grid.flat
@@ -63,7 +63,7 @@ def _caption(rows: Rows) -> str:
 
 
 def _of(rows: Rows, method: str, experiment: str) -> Rows:
-    return [row for row in rows if (row["method"], row["experiment"]) == (method, experiment)]
+    return [row for row in rows if (row["label"], row["experiment"]) == (method, experiment)]
 
 
 def _curve(rows: Rows, method: str, experiment: str) -> tuple[list[float], list[float]]:

@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from codes.figures.page import GREY, STYLE, NothingToDrawError, colours, save
+from codes.metrics.run import COMPLETE
 from codes.metrics.tables import PAPER
 from codes.models.factory import build_network
 from codes.options import TestOptions, load_options
-from codes.test import COMPLETE
 from codes.utils.errors import warn
 from codes.utils.files import ROOT, read_csv
 
@@ -59,7 +59,7 @@ def measured(results: Path) -> list[Point]:
         with torch.device("meta"):  # only counted, so no memory
             network = build_network(methods[row["method"]].network_G)
         size = sum(parameter.numel() for parameter in network.parameters())
-        points.append(Point(row["method"], float(row["psnr"]), float(row["seconds"]), size, int(row["images"])))
+        points.append(Point(row["label"], float(row["psnr"]), float(row["seconds"]), size, int(row["images"])))
     return points
 
 

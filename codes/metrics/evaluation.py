@@ -1,21 +1,27 @@
-"""Restore the images of a test set and score them."""
+"""Restore the images of a test set, save them and score them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from codes.data.images import to_8bit, write_8bit
-from codes.data.triples import TripleDataset
+from codes.data.triples import Triple, TripleDataset
 from codes.metrics.quality import quality
 from codes.models.restorer import Restorer
+from codes.options import TestSet
 from codes.utils.errors import UserError
 
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One line of per_image.csv: PSNR in dB, SSIM, on RGB (or grey) and on luma; seconds and peak MiB to restore."""
+    """One line of per_image.csv.
+
+    PSNR in dB and SSIM, on all channels and on luma (_y); seconds and peak memory in MiB of the restoration.
+    memory is None where the system does not report it.
+    """
 
     set: str
     image: str
@@ -25,14 +31,13 @@ class ImageScore:
     ssim_y: float
     seconds: float
     memory: float | None
-    """None where the system does not tell"""
 
     def key(self) -> tuple[str, str]:
         """Set and image."""
         return self.set, self.image
 
     def as_row(self) -> dict[str, object]:
-        """Rounded for a CSV file: quality to 1e-4 dB and 1e-6."""
+        """The score as text for a CSV file, rounded to DIGITS."""
         row: dict[str, object] = asdict(self)
         for key, digits in DIGITS.items():
             row[key] = "" if row[key] is None else f"{row[key]:.{digits}f}"
@@ -40,11 +45,12 @@ class ImageScore:
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> "ImageScore":
-        """The score of a row of a CSV file. Raises ValueError where a figure is none."""
+        """The score in a row of a CSV file. Raises ValueError if a number is not one."""
         figures = {name: float(row[name]) for name in DIGITS if name != "memory"}
         return cls(row["set"], row["image"], **figures, memory=float(row["memory"]) if row["memory"] else None)
 
 
+# Decimal places in per_image.csv.
 DIGITS = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4, "memory": 0}
 COLUMNS = tuple(field.name for field in fields(ImageScore))
 
@@ -67,36 +73,52 @@ def restored_path(folder: Path, image: str, suffix: str | None) -> Path:
     return folder / f"{image}{'_' + suffix if suffix else ''}.png"
 
 
-def evaluate_image(
-    method: str,
-    restorer: Restorer,
-    dataset: TripleDataset,
-    index: int,
-    set_name: str,
-    folder: Path,
-    suffix: str | None = None,
-    crop_border: int | None = None,
-    noise_sigma: float | None = None,
-) -> ImageScore | Failure:
-    """Restore image `index`, save it as `folder`/<image>[_<suffix>].png and score it.
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates one method, whose results are written to `folder`/<set>/<image>[_<suffix>].png.
 
-    A grey ground truth is scored as grey. Whatever goes wrong with one image is returned as a
-    Failure, so that the others are not lost; a full disk or a lost folder is raised.
+    crop_border: pixels at each side that are not scored.
     """
-    name = dataset.name(index)
-    try:
-        triple = dataset[index]
-        restored = restorer.restore(triple.blurry, triple.kernel, noise_sigma)
-        image = restored.image
-        if not np.isfinite(image).all():
-            raise UserError("the restored image holds values that are not finite")
-        if triple.ground_truth.shape[2] == 1 < image.shape[2]:
-            image = image.mean(2, keepdims=True)
-        elif image.shape[2] < triple.ground_truth.shape[2]:
-            image = image.repeat(3, 2)
-        pixels = to_8bit(image)
-        scores = quality(to_8bit(triple.ground_truth), pixels, crop_border or 0)
-    except Exception as error:  # whatever it is, the other images are still to be restored
-        return Failure(method, set_name, name, " ".join(str(error).split()) or type(error).__name__)
-    write_8bit(restored_path(folder, name, suffix), pixels)
-    return ImageScore(set_name, name, *scores, restored.seconds, restored.memory)
+
+    method: str
+    restorer: Restorer
+    folder: Path
+    suffix: str | None = None
+    crop_border: int = 0
+
+    def evaluate(self, test_set: TestSet, dataset: TripleDataset, index: int) -> ImageScore | Failure:
+        """Restore image `index` of the set, save and score it.
+
+        If anything goes wrong with the image a Failure is returned, so that the others are not lost.
+        An OSError while writing (a full disk) is raised.
+        """
+        name = dataset.name(index)
+        try:
+            triple = dataset[index]
+            restored = self.restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma)
+            truth, image = comparable(triple, restored.image)
+            scores = quality(truth, image, self.crop_border)
+        except Exception as error:  # Whatever it is, the other images can still be restored.
+            return Failure(self.method, test_set.name, name, " ".join(str(error).split()) or type(error).__name__)
+        write_8bit(restored_path(self.folder / test_set.name, name, self.suffix), image)
+        return ImageScore(test_set.name, name, *scores, restored.seconds, restored.memory)
+
+    def warm_up(self, test_set: TestSet, dataset: TripleDataset, index: int) -> None:
+        """Restore an image without keeping anything, so that the first image's seconds are like the others'."""
+        with suppress(Exception):  # `evaluate` reports what is wrong with the image.
+            triple = dataset[index]
+            self.restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma)
+
+
+def comparable(triple: Triple, restored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ground truth and restored image as uint8 of one shape (H, W, C).
+
+    An image whose ground truth is grey is scored in each of its channels against the grey truth; if the
+    blurry image was grey too, the restored one has one channel. A grey result is compared with a colour
+    truth in all channels. Raises UserError for values that are not finite.
+    """
+    if not np.isfinite(restored).all():
+        raise UserError("the restored image has values that are not finite")
+    channels = max(triple.ground_truth.shape[2], restored.shape[2])
+    truth, image = (to_8bit(a).repeat(channels // a.shape[2], 2) for a in (triple.ground_truth, restored))
+    return truth, image

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import to_8bit
@@ -20,13 +20,13 @@ from codes.data.kernel_errors import noisy, rescaled, shifted
 from codes.data.triples import TripleDataset
 from codes.metrics.quality import Quality, quality
 from codes.models.restorer import Restorer
-from codes.options import Method, Options, PlainName
+from codes.options import GpuIds, Method, Options, PlainName, RowId
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
 
 BASE_NOISE = 1.0
 """Noise in percent of the experiments that are not about noise."""
-COLUMNS = ("method", "experiment", "value", "psnr", "ssim", "images")
+COLUMNS = ("method", "label", "experiment", "value", "psnr", "ssim", "images")
 BORDERS = tuple(f"{outside}/{scored}" for outside, scored in product(("replicate", "scene"), ("whole", "interior")))
 """What lies beyond the frame: its outermost pixels repeated, or the true scene; and the pixels that are scored."""
 
@@ -35,7 +35,7 @@ class RobustnessOptions(Options):
     """An option file of codes/scripts/measure_robustness.py."""
 
     name: PlainName
-    gpu_ids: list[NonNegativeInt]
+    gpu_ids: GpuIds = "auto"
     images: PositiveInt
     """how many, in the order of their names"""
     dataroot_GT: str
@@ -48,7 +48,7 @@ class RobustnessOptions(Options):
     """percent by which the assumed kernel is too large"""
     kernel_noise: list[NonNegativeFloat]
     """standard deviation, percent of the kernel's maximum"""
-    methods: dict[PlainName, Method]
+    methods: dict[RowId, Method]
 
     def points(self) -> list["Point"]:
         """Every experiment at every value. The exact kernel at BASE_NOISE is always among them."""
@@ -168,8 +168,8 @@ def score(restorer: Restorer, given: Trial) -> Quality:
     return quality(given.truth, to_8bit(image), given.crop_border)
 
 
-def row(method: str, point: Point, scores: Sequence[Quality]) -> dict[str, str]:
+def row(method: str, label: str, point: Point, scores: Sequence[Quality]) -> dict[str, str]:
     """A row of robustness.csv: the means over the images."""
     psnr, ssim = (fmean(getattr(one, key) for one in scores) for key in ("psnr", "ssim"))
-    values = (method, point.experiment, point.value, f"{psnr:.4f}", f"{ssim:.6f}", str(len(scores)))
+    values = (method, label, point.experiment, point.value, f"{psnr:.4f}", f"{ssim:.6f}", str(len(scores)))
     return dict(zip(COLUMNS, values, strict=True))

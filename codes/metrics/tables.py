@@ -1,32 +1,42 @@
-"""Summaries and tables in the paper's arrangement, with the published numbers beside ours."""
+"""Summaries and tables in the paper's arrangement, with the published numbers next to ours."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
 
 from tabulate import tabulate
 
 from codes.metrics.evaluation import DIGITS, ImageScore
+from codes.metrics.quality import Quality
 from codes.utils.files import ROOT, read_csv
 
 PAPER = ROOT / "results" / "published" / "paper"
-SUMMARY_COLUMNS = ("method", "set", "class", "images", *DIGITS, "parameters")
-ROW_COLUMNS = ("method", "source", "set", "column", "psnr", "ssim", "parameters", "seconds", "memory")
+# `method` is a row's id, `label` what is shown.
+SUMMARY_COLUMNS = ("method", "label", "set", "class", "images", *DIGITS, "parameters")
+ROW_COLUMNS = ("method", "label", "source", "set", "column", "psnr", "ssim", "parameters", "seconds", "memory")
+# Names of Lai's set in option files; the authors name it after one of its makers.
 LAI_SETS = ("Jason", "Lai")
-"""Names of Lai's set in option files; the authors call it after one of its makers."""
 LAI_CLASSES = ("manmade", "natural", "people", "saturated", "text")
-_PAPER_NAMES = {"CBSD": "BSD100", "Jason": "Lai"}
+# Names of sets as tables show them.
+_SHOWN = {"CBSD": "BSD100", "Jason": "Lai", "LevinIndependent": "Levin, independent noise"}
 
-Scores = Mapping[str, Sequence[ImageScore]]
-"""Method -> the scores of its images."""
+# Why Table 2 has Levin's images twice.
+INDEPENDENT = (
+    "Levin, independent noise: the same images and kernels with other noise in each channel, because the published "
+    "figures of colour networks on Levin (DWDN, SVMAP, DSDNet) are 2 to 3 dB above what grey methods reach, "
+    "while those of grey methods are not."
+)
 
 
-def summarise(scores: Scores, parameters: Mapping[str, int]) -> list[dict[str, object]]:
-    """Rows of summary.csv: the mean over the images of each method and set; of Lai also each class.
+def summarise(
+    scores: Mapping[str, Sequence[ImageScore]], parameters: Mapping[str, int], labels: Mapping[str, str]
+) -> list[dict[str, object]]:
+    """Rows of summary.csv: means over the images of each method and set, and for Lai's images of each class.
 
-    memory is the largest of them, parameters the number of the method's weights.
+    seconds is the median and memory the maximum of the images' values; parameters is the number of weights.
+    scores, parameters and labels have the methods' ids as keys.
     """
     rows = []
     for method, images in scores.items():
@@ -38,21 +48,22 @@ def summarise(scores: Scores, parameters: Mapping[str, int]) -> list[dict[str, o
                     groups[name] = [image for image in of_set if image.image.startswith(name + "_")]
             for name, group in groups.items():
                 if group:
-                    row = {"method": method, "set": set_name, "class": name, "images": len(group)}
-                    rows.append(row | _figures(group) | {"parameters": parameters[method]})
+                    row = {"method": method, "label": labels[method], "set": set_name, "class": name}
+                    row |= {"images": len(group), **_figures(group), "parameters": parameters[method]}
+                    rows.append(row)
     return rows
 
 
 def _figures(images: Sequence[ImageScore]) -> dict[str, object]:
-    means = {key: fmean(getattr(image, key) for image in images) for key in DIGITS if key != "memory"}
     known = [image.memory for image in images if image.memory is not None]
-    # More digits than an image's own, so that a table does not round what was rounded.
-    figures = {key: f"{value:.{DIGITS[key] + 2}f}" for key, value in means.items()}
-    return figures | {"memory": f"{max(known):.0f}" if known else ""}
+    # More digits than a single image's score has, so that a table does not round twice.
+    means = {key: f"{fmean(getattr(i, key) for i in images):.{DIGITS[key] + 2}f}" for key in Quality._fields}
+    seconds = median(image.seconds for image in images)
+    return {**means, "seconds": f"{seconds:.6f}", "memory": f"{max(known):.0f}" if known else ""}
 
 
-class Quality(NamedTuple):
-    """PSNR in dB and SSIM, as digits."""
+class Cell(NamedTuple):
+    """PSNR in dB and SSIM, as text."""
 
     psnr: str
     ssim: str
@@ -63,20 +74,23 @@ class Quality(NamedTuple):
 
 @dataclass
 class Line:
-    """A row of a table: a method, measured here or published."""
+    """A row of a table: a method, measured here or published.
+
+    cells: by set and by column within the set, which is a noise level in percent, a class, or empty.
+    """
 
     method: str
+    label: str
     published: bool
-    cells: dict[tuple[str, str], Quality] = field(default_factory=dict)
-    """by set and column within it: noise level in percent, class, or empty"""
+    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     parameters: str = ""
     seconds: str = ""
     memory: str = ""
 
     @property
     def name(self) -> str:
-        """As printed."""
-        return f"{self.method} (paper)" if self.published else self.method
+        """The name that is printed."""
+        return f"{self.label} (paper)" if self.published else self.label
 
 
 @dataclass
@@ -105,8 +119,8 @@ def _noise_table(summary: Sequence[Mapping[str, object]]) -> Table:
     published: dict[str, Line] = {}
     for row in read_csv(PAPER / "table2.csv"):
         if (row["set"], row["noise"]) in columns:
-            line = published.setdefault(row["method"], Line(row["method"], True))
-            line.cells[row["set"], row["noise"]] = Quality(row["psnr"], row["ssim"])
+            line = published.setdefault(row["method"], Line(row["method"], row["method"], True))
+            line.cells[row["set"], row["noise"]] = Cell(row["psnr"], row["ssim"])
     heads = [f"{name} {noise} %" if noise else name for name, noise in columns]
     return Table(columns, heads, [*lines, *_with_sizes(published.values())], _counts(summary))
 
@@ -116,8 +130,8 @@ def _lai_table(summary: Sequence[Mapping[str, object]]) -> Table:
     columns = [("Lai", name) for name in (*LAI_CLASSES, "overall") if any(("Lai", name) in of.cells for of in lines)]
     published = []
     for row in read_csv(PAPER / "lai.csv"):
-        cells = {("Lai", name): Quality(row[f"{name}_psnr"], row[f"{name}_ssim"]) for _, name in columns}
-        published.append(Line(row["method"], True, cells))
+        cells = {("Lai", name): Cell(row[f"{name}_psnr"], row[f"{name}_ssim"]) for _, name in columns}
+        published.append(Line(row["method"], row["method"], True, cells))
     heads = [f"Lai {name}" for _, name in columns]
     return Table(columns, heads, [*lines, *_with_sizes(published)], _counts(row for row in summary if not row["class"]))
 
@@ -126,10 +140,10 @@ def _measured(summary: Sequence[Mapping[str, object]], column: Callable[[Mapping
     lines = []
     for method in _in_order(row["method"] for row in summary):
         rows = [row for row in summary if row["method"] == method]
-        line = Line(method, False, {column(row): Quality(str(row["psnr"]), str(row["ssim"])) for row in rows})
+        cells = {column(row): Cell(str(row["psnr"]), str(row["ssim"])) for row in rows}
+        line = Line(method, str(rows[0]["label"]), False, cells)
         whole = [row for row in rows if not row["class"]]
-        images = sum(int(row["images"]) for row in whole)
-        line.seconds = f"{sum(float(row['seconds']) * int(row['images']) for row in whole) / images:.2f}"
+        line.seconds = f"{float(whole[0]['seconds']):.3g}"
         known = [int(row["memory"]) for row in whole if row["memory"]]
         line.memory = str(max(known)) if known else ""
         line.parameters = f"{int(rows[0]['parameters']):,}" if int(rows[0]["parameters"]) else ""
@@ -138,7 +152,7 @@ def _measured(summary: Sequence[Mapping[str, object]], column: Callable[[Mapping
 
 
 def _with_sizes(lines: Iterable[Line]) -> list[Line]:
-    """The paper's lines with the parameters that are known of its networks."""
+    """The paper's lines, with the number of parameters if it is known."""
     sizes = {row["network"]: row["parameters"] for row in read_csv(PAPER / "sizes.csv")}
     names = {"DSDNet": "Full", "DSDNet-Light": "Light", "DSDNet+P": "DSDNet+P", "DSDNet+E": "DSDNet+E"}
     lines = list(lines)
@@ -176,19 +190,19 @@ def to_latex(tables: Sequence[Table]) -> str:
 
 
 def to_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
-    """The tables for a machine: one row a cell; source is `measured` or `published`."""
+    """The tables for programs: one row per cell; source is `measured` or `published`."""
     rows = []
     for line in [line for table in tables for line in table.lines]:
         source = "published" if line.published else "measured"
         costs = (_number(line.parameters), line.seconds, line.memory)
-        for (set_name, column), quality in line.cells.items():
-            values = (line.method, source, set_name, column, quality.psnr, quality.ssim, *costs)
+        for (set_name, column), cell in line.cells.items():
+            values = (line.method, line.label, source, set_name, column, cell.psnr, cell.ssim, *costs)
             rows.append(dict(zip(ROW_COLUMNS, values, strict=True)))
     return rows
 
 
 def _number(parameters: str) -> str:
-    """A count for a machine: 58.35M, as the paper rounds it, is 58350000."""
+    """A count without separators; 58.35M, as the paper rounds it, is 58350000."""
     return f"{float(parameters[:-1]) * 1e6:.0f}" if parameters.endswith("M") else parameters.replace(",", "")
 
 
@@ -202,16 +216,20 @@ def text_rows(table: Table) -> list[list[str]]:
 
 
 def text_heads(table: Table) -> list[str]:
-    """What stands above the cells of `text_rows`."""
+    """The column heads of `text_rows`."""
     return ["Method", *table.heads, "parameters", "s / image", "MiB"]
 
 
 def _caption(table: Table) -> str:
-    note = " Rows marked (paper) are published figures, not measured here."
-    return (
-        f"PSNR (dB) / SSIM. Images: {table.images}. MiB: peak memory, the process's on a CPU."
-        f"{note if any(line.published for line in table.lines) else ''}"
-    )
+    notes = [
+        f"PSNR (dB) / SSIM. Images: {table.images}. s / image: median of {table.columns[0][0]}'s first set. "
+        "MiB: peak memory; on a CPU that of the process."
+    ]
+    if any(line.published for line in table.lines):
+        notes.append("Rows marked (paper) are published figures, not measured here.")
+    if any(set_name == _SHOWN["LevinIndependent"] for set_name, _ in table.columns):
+        notes.append(INDEPENDENT)
+    return " ".join(notes)
 
 
 def _counts(summary: Iterable[Mapping[str, object]]) -> str:
@@ -225,8 +243,8 @@ def set_and_noise(name: str) -> tuple[str, str]:
     """("BSD100", "3") for CBSD_n03; a name without a noise level stays whole."""
     match = re.fullmatch(r"(.+)_n(\d+)", name)
     if not match:
-        return _PAPER_NAMES.get(name, name), ""
-    return _PAPER_NAMES.get(match[1], match[1]), str(int(match[2]))
+        return _SHOWN.get(name, name), ""
+    return _SHOWN.get(match[1], match[1]), str(int(match[2]))
 
 
 def _in_order(names: Iterable) -> list:

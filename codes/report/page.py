@@ -46,7 +46,7 @@ def build(run: Run, limit: int = LIMIT, list_room: int = LIST_ROOM) -> str:
     """
     listed = list(_listed(run, list_room))
     data = {
-        "methods": run.methods,
+        "methods": [run.options.labels()[method] for method in run.methods],
         "versions": [{"label": version.label, "method": version.method} for version in run.versions],
         "sets": [test_set.name for test_set in run.options.datasets.values()],
     }
@@ -120,7 +120,7 @@ def _render(run: Run, data: dict, pictures: list[str], previewed: int) -> str:
         images=len(run.images),
         listed=len(data["images"]),
         previewed=previewed,
-        methods=run.methods,
+        methods=[run.options.labels()[method] for method in run.methods],
         tables=[(table, text_heads(table)[1:], text_rows(table)) for table in arrange(run.summary)],
         options=dump_options(run.options),
         max_images=run.options.max_images,

@@ -70,8 +70,9 @@ def read_run(folder: Path) -> Run:
     # The method that returns its input is shown as that, not twice.
     networks = [options.rows()[method].network_G.which_model_G for method in methods]
     blurry = networks.index("Blurry") if "Blurry" in networks else None
+    labels = options.labels()
     restoring = [i for i in range(len(methods)) if i != blurry]
-    versions = [Version(INPUT, blurry), *(Version(methods[i], i) for i in restoring), Version(TRUTH, None)]
+    versions = [Version(INPUT, blurry), *(Version(labels[methods[i]], i) for i in restoring), Version(TRUTH, None)]
 
     images = []
     for set_name, name in keys:

@@ -2,7 +2,7 @@
 
     sh run_scripts.sh tables
     python codes/test.py -opt options/test/bfloat16.yml
-    python codes/scripts/compare_precision.py "table2/DSDNet-Tiny (ours)" bfloat16
+    python codes/scripts/compare_precision.py table2/dsdnet_tiny bfloat16
 
 Writes results/published/precision.csv: for each set the mean and the largest loss in dB.
 """

@@ -20,10 +20,10 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.figures import robustness as figure
 from codes.metrics.robustness import COLUMNS, Point, RobustnessOptions, Scene, read_scenes, row, score, trial
+from codes.metrics.run import is_missing
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
-from codes.options import Method, dump_options, load_options
-from codes.test import is_missing
+from codes.options import Method, dump_options, labels, load_options
 from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
@@ -92,7 +92,7 @@ def measure(options: RobustnessOptions, folder: Path) -> list[dict[str, str]]:
                     except UserError as error:
                         raise UserError(f"{name}: {point.experiment} {point.value}: {scene.name}: {error}") from None
                     bar.update()
-                rows[name, point] = row(name, point, scores)
+                rows[name, point] = row(name, labels(options.methods)[name], point, scores)
                 write_csv(folder / "robustness.csv", ordered(), COLUMNS)
     write_csv(folder / "robustness.csv", ordered(), COLUMNS)
     write_text(folder / "options.yml", dump_options(options))

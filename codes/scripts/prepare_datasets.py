@@ -2,10 +2,10 @@
 
     python codes/scripts/prepare_datasets.py --source DIR
 
-DIR holds what can be had of: BSDS500/{train,test,val}, Levin/im1..4.png, Levin09.mat, Set5/,
-Lai/{GT,BL,Kernel}; or the authors' unzipped CBSD100/, Levin/, Set5/, Lai/ as they lie under
-Datasets/ in their option files, which are copied and nothing is synthesised. What is missing
-is named with the project that publishes it. Without --source only the embedded set is made.
+DIR is your own folder with what you have of BSDS500/{train,test,val}, Levin/im1..4.png, Levin09.mat,
+Set5/ and Lai/{GT,BL,Kernel}, or with the authors' unzipped CBSD100/, Levin/, Set5/ and Lai/, which are
+copied as they are. The command names what is missing and where it is published. Without --source only
+the embedded set is made.
 """
 
 import argparse
@@ -28,20 +28,23 @@ PUBLISHED_MANIFEST = ROOT / "results" / "published" / "dataset_manifest.csv"
 ORIGINS = {
     "BSDS500": "the Berkeley Segmentation Data Set BSDS500 (Arbelaez et al. 2011, UC Berkeley vision group)",
     "Levin": "the data of 'Understanding and evaluating blind deconvolution algorithms' (Levin et al. 2009)",
-    "Levin09.mat": "Levin09.mat of Levin et al. 2009, as spread with the code of IRCNN, DPIR and USRNet",
-    "Set5": "Set5 (Bevilacqua et al. 2012), as spread with most super-resolution codes",
+    "Levin09.mat": "Levin09.mat (Levin et al. 2009), which is part of the code of IRCNN, DPIR and USRNet",
+    "Set5": "Set5 (Bevilacqua et al. 2012), which is part of most super-resolution codes",
     "Lai": "the data of 'A Comparative Study for Single Image Blind Deblurring' (Lai et al. 2016)",
 }
 
 
 @dataclass
 class Recipe:
-    """How one folder under Datasets/ is made: what it needs, and how."""
+    """How one folder under Datasets/ is made.
+
+    needs: paths below the source. ready_made: a path below the source that exists if the source has the
+    finished set, which is then copied.
+    """
 
     needs: tuple[str, ...]
     build: Callable[[Path, Path, prep.Progress], None]
     ready_made: str | None = None
-    """A path below the source that only a set laid out already has."""
 
 
 def _from(sharp: Callable[[Path], list[prep.Sharp]], layout: Callable) -> Callable:
@@ -51,6 +54,7 @@ def _from(sharp: Callable[[Path], list[prep.Sharp]], layout: Callable) -> Callab
 RECIPES = {
     "CBSD100": Recipe(("BSDS500/val", "Levin09.mat"), _from(prep.cbsd100, prep.build_separate), "CBSD100/Noise_01/BL"),
     "Levin": Recipe(("Levin", "Levin09.mat"), _from(prep.levin, prep.build_shared), "Levin/Noise_01"),
+    "LevinIndependent": Recipe(("Levin", "Levin09.mat"), _from(prep.levin_independent, prep.build_shared)),
     "Set5": Recipe(("Set5", "Levin09.mat"), _from(prep.set5, prep.build_shared), "Set5/Noise_01"),
     "Lai": Recipe(("Lai/GT", "Lai/BL", "Lai/Kernel"), prep.build_lai),
     "Train": Recipe(("BSDS500/train", "BSDS500/test"), prep.build_training),
@@ -60,7 +64,7 @@ RECIPES = {
 
 
 def make(name: str, source: Path, target: Path) -> list[str]:
-    """Build one set; returns what it lacks in the source (then nothing is built)."""
+    """Build one set; returns what is missing in the source (then nothing is built)."""
     recipe = RECIPES[name]
     build = recipe.build
     if recipe.ready_made and (source / recipe.ready_made).is_dir():
@@ -77,7 +81,7 @@ def make(name: str, source: Path, target: Path) -> list[str]:
 
 
 def write_manifest(datasets: Path) -> list[dict[str, object]]:
-    """Write Datasets/manifest.csv for all sets there; returns one digest a folder."""
+    """Write manifest.csv for all sets in a folder; returns one digest per subfolder."""
     names = [name for name in (*RECIPES, "Quickstart") if (datasets / name).is_dir()]
     rows = [row for name in tqdm(names, desc="manifest", unit=" sets") for row in prep.manifest(datasets / name)]
     write_csv(datasets / "manifest.csv", rows, ("file", "sha256"))
@@ -85,18 +89,18 @@ def write_manifest(datasets: Path) -> list[dict[str, object]]:
 
 
 def compare_with_published(digests: Sequence[dict[str, object]]) -> None:
-    """Say whether the pixels are the ones that the published results were measured on."""
+    """Print whether the pixels are those that the published results were measured on."""
     published = {row["folder"]: row["sha256"] for row in read_csv(PUBLISHED_MANIFEST)}
     same, differing, unknown = [], [], []
     for row in digests:
         expected = published.get(row["folder"])
         kind = unknown if expected is None else same if expected == row["sha256"] else differing
         kind.append(row["folder"])
-    print(f"{len(same)} of {len(digests)} folders hold the pixels of {PUBLISHED_MANIFEST.relative_to(ROOT)}")
+    print(f"{len(same)} of {len(digests)} folders have the pixels of {PUBLISHED_MANIFEST.relative_to(ROOT)}")
     if differing:
-        print(f"other pixels than in the published results: {', '.join(differing)}")
+        print(f"different from the published results: {', '.join(differing)}")
     if unknown:
-        print(f"not among the published results: {', '.join(unknown)}")
+        print(f"not part of the published results: {', '.join(unknown)}")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -104,17 +108,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--source", type=Path, help="folder of the raw images and kernels")
     parser.add_argument("--target", type=Path, default=ROOT / "Datasets", help="default: Datasets")
     parser.add_argument("--sets", nargs="+", choices=RECIPES, default=list(RECIPES), help="default: all")
-    parser.add_argument("--force", action="store_true", help="build again what lies there already")
-    parser.add_argument("--publish-manifest", action="store_true", help=f"write {PUBLISHED_MANIFEST.name} anew")
+    parser.add_argument("--force", action="store_true", help="build sets again that exist already")
+    parser.add_argument("--publish-manifest", action="store_true", help=f"write {PUBLISHED_MANIFEST.name}")
     arguments = parser.parse_args(argv)
     prep.ensure_quickstart(arguments.target / "Quickstart")
     if arguments.source is not None:
         if not arguments.source.is_dir():
-            raise UserError(f"{arguments.source}: no such folder; --source names the raw images and kernels")
+            raise UserError(f"{arguments.source}: no such folder; --source is your folder of raw images and kernels")
         for name in arguments.sets:
             target = (arguments.target / name).resolve()
             if target.is_dir() and not arguments.force:
-                print(f"{name}: lies in {target} already (--force builds it again)")
+                print(f"{name}: {target} exists already (--force builds it again)")
                 continue
             for need in make(name, arguments.source, target):
                 print(f"{name}: not built, {arguments.source / need} is missing: download {_origin(need)}")

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes import test as test_script
+from codes.metrics.run import COMPLETE
 from codes.options import TestOptions, load_options
 from codes.scripts import make_report
 from codes.utils.errors import INTERRUPTED, UserError, run_command_line
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
         if status == INTERRUPTED:
             return status
         name = load_options(TestOptions, path, arguments.set).name
-        if (results / name / test_script.COMPLETE).is_file():
+        if (results / name / COMPLETE).is_file():
             status = max(status, run_command_line(make_report.main, [name, "--results", str(results)]))
     return status
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from codes.options import AnyNetwork, Method, Options, TestSet
+from codes.options import AnyNetwork, GpuIds, Method, Options, TestSet
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -167,7 +167,7 @@ class TrainOptions(Options):
     model: Literal["db"] = "db"
     distortion: Literal["sr"] = "sr"
     scale: Literal[1] = 1
-    gpu_ids: list[NonNegativeInt]
+    gpu_ids: GpuIds = "auto"
     use_tb_logger: bool = True
     datasets: TrainDatasets
     network_G: AnyNetwork

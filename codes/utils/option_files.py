@@ -1,0 +1,116 @@
+"""The content of option files before it is validated: a file's base, names from the catalogue, --set."""
+
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from codes.utils.errors import UserError, nearest
+from codes.utils.files import ROOT
+from codes.utils.yaml_files import parse_yaml, read_yaml
+
+# The data sets and methods that option files refer to by name.
+CATALOGUE = ROOT / "options" / "datasets.yml"
+# Where an option file may use these names, and the catalogue's group that has them.
+_NAMED = {
+    ("datasets",): "datasets",
+    ("datasets", "val"): "datasets",
+    ("test",): "datasets",
+    ("quick", "test"): "datasets",
+    ("methods",): "methods",
+    ("baselines",): "methods",
+}
+
+
+def read_option_file(path: Path, extends: bool = True, below: tuple[Path, ...] = ()) -> dict:
+    """The content of an option file, merged over that of the file that its key `base` names.
+
+    `base` is relative to the file's folder. With extends=False it is an ordinary key. below: the files that
+    led to this one by their `base`. Raises UserError for a file that is no mapping or extends itself.
+    """
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: an option file is a list of `key: value` lines")
+    if not extends or "base" not in content:
+        return content
+    base = content.pop("base")
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base: should be the name of an option file, not {base!r}")
+    below = (*below, path.resolve())
+    if (path.parent / base).resolve() in below:
+        raise UserError(f"{path}: base: {base} extends this file in turn; remove one of the two keys")
+    return _merged(read_option_file(path.parent / base, extends, below), content)
+
+
+def _merged(base: dict, over: dict) -> dict:
+    """`over` merged over `base`: nested mappings key by key. A mapping with a preset replaces the base's."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict) and "preset" not in value
+        result[key] = _merged(base[key], value) if both else value
+    return result
+
+
+def insert_named(content: dict, where: str) -> None:
+    """Replace the names of data sets and methods by the blocks of keys that the catalogue has for them.
+
+    Names are in a list, or are values of a mapping. Raises UserError, naming `where`, for an unknown name.
+    """
+    for keys, group in _NAMED.items():
+        parent: Any = content
+        for key in keys[:-1]:
+            parent = parent.get(key) if isinstance(parent, dict) else None
+        if not isinstance(parent, dict):
+            continue
+        place = f"{where}: {'.'.join(keys)}"
+        entries = _listed(parent.get(keys[-1]), place)
+        if isinstance(entries, dict) and any(isinstance(entry, str) for entry in entries.values()):
+            blocks = _blocks(group)
+            parent[keys[-1]] = {key: _block(entry, blocks, f"{place}.{key}") for key, entry in entries.items()}
+
+
+def _listed(entries: Any, where: str) -> Any:
+    """A list of names as a mapping; anything else unchanged."""
+    if not (isinstance(entries, list) and entries and all(isinstance(name, str) for name in entries)):
+        return entries
+    repeated = [name for name, count in Counter(entries).items() if count > 1]
+    if repeated:
+        raise UserError(f"{where}: '{repeated[0]}' is in the list twice")
+    return {name: name for name in entries}
+
+
+def _block(entry: Any, blocks: dict[str, dict], where: str) -> Any:
+    """The block that a name stands for; anything else unchanged."""
+    if not isinstance(entry, str):
+        return entry
+    if entry not in blocks:
+        raise UserError(f"{where}: no '{entry}' in options/{CATALOGUE.name}; {nearest(entry, blocks)}")
+    return deepcopy(blocks[entry])
+
+
+def _blocks(group: str) -> dict[str, dict]:
+    """A group of the catalogue as blocks of keys. A data set's name is that of its entry."""
+    content = read_yaml(CATALOGUE)
+    blocks = content.get(group) if isinstance(content, dict) else None
+    if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
+        raise UserError(f"{CATALOGUE}: {group}: should be blocks of keys by name")
+    return {name: {"name": name, **block} for name, block in blocks.items()} if group == "datasets" else blocks
+
+
+def apply_override(content: dict, override: str) -> None:
+    """Set one key, given as `a.b.c=value`. Raises UserError if it is written in another way."""
+    key, equals, text = override.partition("=")
+    keys = key.split(".")
+    if not equals or not all(keys):
+        raise UserError(f"--set {override}: write it as a.b.c=value")
+    group = content
+    for name in keys[:-1]:
+        if group.get(name) is None:
+            group[name] = {}
+        group = group[name]
+        if not isinstance(group, dict):
+            raise UserError(f"--set {override}: '{name}' is a value, it has no keys")
+    value = parse_yaml(text, f"--set {override}")
+    if keys[-1] == "preset":
+        group.clear()  # A preset replaces the file's keys.
+    group[keys[-1]] = value

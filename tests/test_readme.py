@@ -180,7 +180,7 @@ def test_option_table_is_that_of_the_schemas():
 
 def _psnr(table: str, source: str) -> dict[tuple[str, str, str], str]:
     rows = read_csv(publish.PUBLISHED / table / "table.csv")
-    return {(r["method"], r["set"], r["column"]): f"{float(r['psnr']):.2f}" for r in rows if r["source"] == source}
+    return {(r["label"], r["set"], r["column"]): f"{float(r['psnr']):.2f}" for r in rows if r["source"] == source}
 
 
 def test_reproduction_quotes_the_published_figures():

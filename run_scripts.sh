@@ -1,13 +1,13 @@
 #!/bin/sh
 # Reproduce the results:  sh run_scripts.sh [quickstart | tables | figures | robustness | ablation | all] [--quick]
 #
-#   quickstart  restores a small set made on the spot, no download needed (about a minute)
-#   tables      every table of the paper whose data and weights are in place, and a report of each
-#   figures     the pictures of fig/ from the results of `tables` and the weights in Models/
-#   robustness  PSNR against noise, wrong kernels and borders
-#   ablation    trains the variants of the network and compares them (hours on a CPU)
-#   all         all of them
-# Without an argument: quickstart and tables. What was interrupted goes on where it was.
+#   quickstart  restores a small set that is made without a download (about a minute)
+#   tables      measures every table of the paper whose data and weights are there, and writes its report
+#   figures     draws the pictures of fig/ from the results of `tables` and the weights in Models/
+#   robustness  measures PSNR against noise, wrong kernels and borders
+#   ablation    trains the same network with different solvers and compares them (hours on a CPU)
+#   all         does all of this
+# Without an argument: quickstart and tables. Interrupted parts continue where they stopped.
 # --quick does the same on a few images and steps, in results/quick and fig/quick.
 set -eu
 cd "$(dirname "$0")"

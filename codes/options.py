@@ -35,7 +35,8 @@ AnyNetwork = Annotated[
 # A name that becomes part of a path below results/ or experiments/.
 PlainName = Annotated[str, Field(pattern=r"^\w[\w.+ ()-]*$")]
 # The id of a table's row, which names its folder. What the table shows is the row's label.
-RowId = Annotated[str, Field(pattern=r"^\w[\w.+-]*$")]
+ROW_ID = r"^\w[\w.+-]*$"
+RowId = Annotated[str, Field(pattern=ROW_ID)]
 
 
 def _gpu_numbers(value: Any) -> Any:

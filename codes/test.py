@@ -1,16 +1,18 @@
 """Restore and score the test sets of an option file.
 
     python codes/test.py -opt options/test/light_table2.yml
-    python codes/test.py -opt options/test/own.yml --weights experiments/own
+    python codes/test.py -opt options/test/quickstart.yml --weights experiments/own
     torchrun --nproc_per_node 2 codes/test.py -opt options/test/light_table2.yml
 
 Writes results/<name>/: every restored image under <set>/, per_image.csv, summary.csv, the paper's table as
 table.md, table.tex and table.csv, and options.yml (as resolved). A file with several `methods` has one such
 folder for each method, and one summary and table for all. With --resume, images that an earlier, interrupted
-run of the same method has finished are not restored again.
+run of the same method has finished are not restored again. --weights adds your own network to the methods
+of the file, or replaces its only network.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +20,14 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore
-from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
+from codes.metrics.run import COMPLETE, OpenSet, finished_scores, is_missing, open_sets, run_method, write_report
 from codes.metrics.score_files import write_scores
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
-from codes.options import TestOptions, load_options
-from codes.utils.errors import run_command_line
+from codes.options import ROW_ID, Method, TestOptions, TestPaths, load_options
+from codes.restoration.networks import find_weights
+from codes.restoration.orientation import warn_if_rotated
+from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT
 from codes.utils.processes import Processes, processes
 
@@ -32,18 +36,46 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
+    parser.add_argument(
+        "--weights", metavar="PATH", help="weights of your own: an experiment's folder or a weight file"
+    )
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     arguments = parser.parse_args(argv)
     options = load_options(TestOptions, arguments.opt, arguments.set)
+    if arguments.weights is not None:
+        options = with_weights(options, arguments.weights)
     with processes() as group:
         return test(options, arguments.results / options.name, group, arguments.resume)
+
+
+def with_weights(options: TestOptions, weights: str) -> TestOptions:
+    """The options with another network: as one more of the methods, or in place of the only network."""
+    path, network, _ = find_weights(weights)
+    paths = TestPaths(pretrain_model_G=str(path.resolve()))
+    if not options.methods:
+        return options.model_copy(update={"network_G": network, "path": paths})
+    # experiments/own and experiments/own/models/best.safetensors are both called own.
+    name = path.parents[1].name if path.parent.name == "models" else path.stem
+    if not re.fullmatch(ROW_ID, name):
+        raise UserError(f"--weights {weights}: a row of the table cannot be called '{name}'; rename the folder or file")
+    return options.model_copy(update={"methods": {**options.methods, name: Method(network_G=network, path=paths)}})
+
+
+def warn_of_rotated_kernels(sets: Sequence[OpenSet]) -> None:
+    """Warn of sets whose kernels seem to be made for convolution. A folder of kernels is examined once."""
+    folders = {}
+    for test_set, dataset in sets:
+        folders.setdefault(test_set.dataroot_KM, (test_set.name, dataset))
+    for name, dataset in folders.values():
+        warn_if_rotated(name, dataset, count=2)
 
 
 def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> int:
     """Run every method on every set; returns the exit status, which is 1 if an image failed."""
     sets = open_sets(options.datasets.values(), group)
     if group.is_main:
+        warn_of_rotated_kernels(sets)
         (folder / COMPLETE).unlink(missing_ok=True)
     device = choose_device(options.gpu_ids, group.local_rank)
     scores: dict[str, list[ImageScore]] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from codes.models.factory import build_network
 from codes.models.network import Network
-from codes.models.registry import PRESETS
+from codes.models.registry import PRESETS, NetworkOptions
 from codes.models.weights import load_weights
 from codes.options import network_options
 from codes.utils.errors import UserError, nearest
@@ -31,12 +31,25 @@ class Trained:
 
 
 def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Trained:
-    """Load a network with weights.
+    """Load a network with the weights that `find_weights` finds.
+
+    Raises UserError for a denoiser, and as `find_weights` and `load_weights` do.
+    """
+    path, options, knows_masks = find_weights(weights, preset)
+    network = build_network(options)
+    if network.told_sigma:
+        raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
+    load_weights(network, path)
+    return Trained(network, path, knows_masks)
+
+
+def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, NetworkOptions, bool]:
+    """A weight file, the options of its network, and whether masks were drawn in its training.
 
     weights: a preset with weights in Models/, a weight file, or the folder of a training (experiments/<name>: its best
     weights, else its last ones). The configuration of the network is that of `preset`, of the card next to the file
     (<name>.yml, key options.network_G), or of the training's options.yml.
-    Raises UserError for an unknown name, a missing file or configuration, a denoiser, and as `load_weights` does.
+    Raises UserError for an unknown name and for a missing file or configuration.
     """
     path = _path_of(str(weights))
     options = _training_of(path)
@@ -52,11 +65,7 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
             f"{path}: which network is it? There is no card {path.stem}.yml next to it; name one with --preset "
             f"({', '.join(PRESETS)})"
         )
-    network = build_network(network_options(content, where))
-    if network.told_sigma:
-        raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
-    load_weights(network, path)
-    return Trained(network, path, options is not None and _knows_masks(options[1]))
+    return path, network_options(content, where), options is not None and _knows_masks(options[1])
 
 
 def shipped_knows_masks() -> bool:

@@ -1,6 +1,5 @@
-"""The ablation: its option file, a whole small one that is interrupted and goes on, its table, publishing."""
+"""The solver experiment: its option file, a small one that is interrupted and continues, its table, publishing."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,13 @@ import torch
 import yaml
 from torch import nn
 
-from codes import train
-from codes.metrics.complexity import complexity, convolution_flop
+from codes.figures import ablation as figure
+from codes.metrics import complexity as measured_complexity
+from codes.metrics.complexity import Complexity, complexity, convolution_flop
 from codes.models.factory import build_network
 from codes.options import load_options
 from codes.scripts import publish, run_ablation
-from codes.training.ablation import OPTION_FILE, POSTER, AblationOptions
+from codes.training.ablation import OPTION_FILE, POSTER, AblationOptions, final_psnr, table_row
 from codes.training.trainer import Trainer
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv, write_csv
@@ -22,7 +22,7 @@ from tests import training_recipe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two images and an ablation of two variants on them, of three iterations each."""
+    """Two images, and an experiment on them with two variants, two seeds and three iterations."""
     root = tmp_path_factory.mktemp("ablation")
     data = training_recipe.sharp_images(root / "two")
     base = training_recipe.write(
@@ -30,95 +30,82 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     content = yaml.safe_load(base.read_text())
     content["logger"]["save_checkpoint_freq"] = 1
+    content["network_G"] = {"which_model_G": "DSDNet", "nf_p": 2, "nf_d": 2, "nb": 2, "nf_n": 4}
     base.write_text(yaml.safe_dump(content))
     ablation = {
         "name": "small",
         "base": str(base),
+        "seeds": [3, 4],
         "variants": {
-            "base": {"varies": "nothing"},
-            "cg2": {"varies": "x-step", "set": ["network_G.solver=cg2"], "poster": "CG"},
+            "cgnet": {"what": "CGNet", "poster": "CGNet"},
+            "cg": {"what": "conjugate gradients", "set": ["network_G.solver=cg"]},
         },
-        "test": {"t": {**content["datasets"]["val"]["n03"], "name": "Two_n01"}},
-        "quick": {"set": ["train.niter=1", "train.T_period=[1]"], "test": {}},
+        "quick": {"set": ["train.niter=1", "train.T_period=[1]", "train.val_freq=1"]},
     }
     (root / "ablation.yml").write_text(yaml.safe_dump(ablation))
     return root
 
 
 def ablate(folder: Path, *more: str) -> int:
-    arguments = ["-opt", str(folder / "ablation.yml"), "--results", str(folder), "--processes", "1", *more]
+    arguments = ["-opt", str(folder / "ablation.yml"), "--results", str(folder), *more]
     return run_command_line(run_ablation.main, arguments)
 
 
-def test_interrupted_ablation_goes_on(folder: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
-    """A variant that is finished is left alone, one that was interrupted goes on from its checkpoint."""
-    assert ablate(folder, "--only", "base") == 0
+def test_an_interrupted_experiment_continues(folder: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
+    """A finished training is left alone, an interrupted one continues from its checkpoint, and options are checked."""
+    monkeypatch.setattr(measured_complexity, "SIDE", 48)
+    assert ablate(folder, "--only", "cgnet") == 0
     results = folder / "small"
-    assert [row["variant"] for row in read_csv(results / "ablation.csv")] == ["base"]
-    last = results / "experiments" / "base" / "training_state" / "00000003.state"
-    finished = last.stat().st_mtime_ns
+    assert [row["variant"] for row in read_csv(results / "ablation.csv")] == ["cgnet"]
+    done = []
+    step = Trainer.step
 
-    with monkeypatch.context() as patch:
-        step = Trainer.step
-        patch.setattr(Trainer, "step", lambda self, batch: 1 / 0 if self.iteration == 2 else step(self, batch))
-        options = load_options(AblationOptions, folder / "ablation.yml")
-        overrides = [word for key in options.overrides("cg2", quick=False) for word in ("--set", key)]
-        with pytest.raises(ZeroDivisionError):
-            train.main(["-opt", options.base, "--root", str(results), *overrides])
+    def counted(trainer: Trainer, batch: object) -> object:
+        if len(done) == 5:  # in the second seed's training
+            done.append(None)
+            raise KeyboardInterrupt
+        done.append(trainer.iteration)
+        return step(trainer, batch)
 
-    capsys.readouterr()
+    monkeypatch.setattr(Trainer, "step", counted)
+    assert ablate(folder) != 0
+    assert done == [0, 1, 2, 0, 1, None]
     assert ablate(folder) == 0
-    assert "2 variants, 1 finished" in capsys.readouterr().out
-    assert last.stat().st_mtime_ns == finished
-    assert "going on from iteration 2" in (results / "logs" / "cg2.log").read_text()
-    assert "going on" not in (results / "logs" / "base.log").read_text()
+    assert done[6:] == [2]
+    assert "(" in (results / "table.md").read_text()
 
     rows = {row["variant"]: row for row in read_csv(results / "ablation.csv")}
-    assert list(rows) == ["base", "cg2"]
-    assert {row["iterations"] for row in rows.values()} == {"3"}
-    assert int(rows["cg2"]["parameters"]) < int(rows["base"]["parameters"])
-    (published,) = (row for row in read_csv(POSTER) if row["solver"] == "CG")
-    assert rows["cg2"]["paper_psnr"] == published["psnr"]
-    assert rows["base"]["paper_psnr"] == ""
-    # Scored with the average at the end, on the validation set by train.py and on the test set here: the same images.
-    assert all(5 < float(row["n03"]) < 60 and float(row["n03"]) == float(row["Two_n01"]) for row in rows.values())
-    table = (results / "table.md").read_text()
-    assert "(paper)" in table
-    assert published["psnr"] in table
+    assert list(rows) == ["cg", "cgnet"]
+    assert {(row["iterations"], row["seeds"]) for row in rows.values()} == {("3", "2")}
+    assert int(rows["cg"]["parameters"]) < int(rows["cgnet"]["parameters"])
+    (poster,) = (row for row in read_csv(POSTER) if row["solver"] == "CGNet")
+    assert rows["cgnet"]["paper_psnr"] == poster["psnr"]
+    assert rows["cg"]["paper_psnr"] == ""
+    end = [
+        float(row["psnr"])
+        for seed in (3, 4)
+        for row in read_csv(results / "experiments" / f"cg_{seed}" / "validation.csv")
+        if row["set"] == "n03" and row["iteration"] == "3"
+    ]
+    assert float(rows["cg"]["n03"]) == pytest.approx(sum(end) / 2, abs=0.006)
+    assert float(rows["cg"]["n03 difference"]) == pytest.approx(abs(end[0] - end[1]), abs=0.006)
 
-    assert ablate(folder) == 0
-    assert "2 variants, 2 finished" in capsys.readouterr().out
-
-    # The trainings lie there with what they were trained with: nothing else is mixed in.
+    capsys.readouterr()
     assert ablate(folder, "--set", "train.lr_G=0.5") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "train.lr_G was 0.001, is 0.5" in error
 
-
-def test_failing_training_is_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """And what --quick writes lies apart."""
-    damaged = shutil.copytree(folder / "two" / "GT", tmp_path / "GT")
-    for image in damaged.iterdir():
-        image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])  # the header is whole
-    arguments = ["--results", str(tmp_path), "--only", "base", "--set", f"datasets.train.dataroot_GT={damaged}"]
-    assert ablate(folder, "--quick", *arguments) == 1
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error"))
-    log = tmp_path / "small_quick" / "logs" / "base.log"
-    assert line.startswith(f"error: variant base: {damaged}")
-    assert "not a readable image" in line
-    assert line.endswith(f"(all that it said: {log})")
-    assert log.is_file()
-    assert not (tmp_path / "small_quick" / "ablation.csv").exists()
-    assert not (tmp_path / "small").exists()
+    assert ablate(folder, "--quick", "--only", "cg") == 0
+    assert [row["iterations"] for row in read_csv(folder / "small_quick" / "ablation.csv")] == ["1"]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"variants": {"a": {"varies": "x", "set": ["network_G.sovler=cg5"]}}}, "did you mean 'solver'"),
-        ({"variants": {"a": {"varies": "x", "poster": "GC"}}}, "unknown row 'GC'"),
-        ({"variants": {"a b": {"varies": "x"}}}, "variants.a b"),
+        ({"variants": {"a": {"what": "x", "set": ["network_G.sovler=cg"]}}}, "did you mean 'solver'"),
+        ({"variants": {"a": {"what": "x", "poster": "GC"}}}, "unknown row 'GC'"),
+        ({"variants": {"a b": {"what": "x"}}}, "variants.a b"),
         ({"quik": {}}, "did you mean 'quick'"),
         ({"base": "nowhere.yml"}, "no such option file"),
     ],
@@ -135,33 +122,47 @@ def test_mistakes_in_the_option_file_are_one_line(
     assert not (tmp_path / "small").exists()
 
 
-def test_unknown_variant_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    assert ablate(folder, "--only", "cg3") == 1
-    assert "unknown variant 'cg3'; did you mean 'cg2'?" in capsys.readouterr().err
+def test_an_unknown_variant_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert ablate(folder, "--only", "cgn") == 1
+    assert "unknown variant 'cgn'; did you mean" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_shipped_ablation_is_valid(quick: bool) -> None:
+def test_the_variants_differ_in_the_solver_alone() -> None:
+    """Equally long, on the same data; and every row of the poster has its variant."""
     options = load_options(AblationOptions, OPTION_FILE)
-    for name in options.variants:
-        recipe = options.recipe(name, quick)
-        assert recipe.name == name
-        with torch.device("meta"):
-            build_network(recipe.network_G)
-    assert {variant.poster for variant in options.variants.values()} - {None} == {
-        row["solver"] for row in read_csv(POSTER)
-    }
+    assert {variant.poster for variant in options.variants.values()} == {row["solver"] for row in read_csv(POSTER)}
+    for quick in (True, False):
+        first = options.recipe("cg", 1, quick).model_dump()
+        for name in options.variants:
+            recipe = options.recipe(name, 1, quick)
+            with torch.device("meta"):
+                build_network(recipe.network_G)
+            other = recipe.model_dump()
+            for part in (first, other):
+                part["train"].pop("start_values", None)
+                part["network_G"].pop("solver")
+            assert {key for key in first if first[key] != other[key]} <= {"name"}
+            first = options.recipe("cg", 1, quick).model_dump()
+        assert options.recipe("cg", 2, quick).train.manual_seed == 2
 
 
-def test_variants_differ_from_the_base_in_the_network_alone() -> None:
-    """Equally long, on the same data, with the same seed; the stages' weights belong to their number."""
+def test_the_figure_is_drawn(tmp_path: Path) -> None:
     options = load_options(AblationOptions, OPTION_FILE)
-    base = options.recipe("base", quick=False).model_dump()
-    for name in options.variants:
-        other = options.recipe(name, quick=False).model_dump()
-        for part in (base, other):
-            part["train"].pop("stage_weights", None)
-        assert {key for key in base if base[key] != other[key]} <= {"name", "network_G"}
+    rows = [
+        table_row(options, name, 5000, [{"n01": 30.0 + n}, {"n01": 30.2 + n}], Complexity(10, 5.0 + n, 0.1))
+        for n, name in enumerate(options.variants)
+    ]
+    write_csv(tmp_path / "ablation" / "ablation.csv", rows, list(rows[0]))
+    figure.draw(tmp_path, tmp_path / "ablation.png")
+    assert (tmp_path / "ablation.png").stat().st_size > 10_000
+
+
+def test_a_training_that_is_not_finished_has_no_score(tmp_path: Path) -> None:
+    recipe = load_options(AblationOptions, OPTION_FILE).recipe("cg", 1, quick=False)
+    assert final_psnr(recipe, tmp_path) is None
+    rows = [{"iteration": recipe.train.niter, "set": name, "psnr": 30} for name in list(recipe.datasets.val)[:-1]]
+    write_csv(tmp_path / "validation.csv", rows, list(rows[0]))
+    assert final_psnr(recipe, tmp_path) is None
 
 
 def test_complexity() -> None:
@@ -176,22 +177,22 @@ def test_complexity() -> None:
     assert cost.seconds > 0
 
 
-def test_only_a_whole_ablation_is_published(tmp_path: Path) -> None:
+def test_only_a_complete_experiment_is_published(tmp_path: Path) -> None:
     published = tmp_path / "published"
     published.mkdir()
     run = tmp_path / "ablation"
-    with pytest.raises(UserError, match="holds no results"):
+    with pytest.raises(UserError, match="there are no results"):
         publish.publish_ablation(run, published / "ablation")
     options = load_options(AblationOptions, OPTION_FILE)
-    niter = options.recipe("base", quick=False).train.niter
-    rows = [{"variant": name, "iterations": niter} for name in options.variants]
+    niter = options.recipe("cg", 1, quick=False).train.niter
+    rows = [{"variant": name, "iterations": niter, "seeds": len(options.seeds)} for name in options.variants]
     run.mkdir()
     (run / "table.md").write_text("# ablation\n\nnumbers\n")
-    for incomplete in (rows[1:], [{**rows[0], "iterations": 4}, *rows[1:]]):
-        write_csv(run / "ablation.csv", incomplete, ("variant", "iterations"))
-        with pytest.raises(UserError, match="not all variants were trained"):
+    for incomplete in (rows[1:], [{**rows[0], "iterations": 4}, *rows[1:]], [{**rows[0], "seeds": 1}, *rows[1:]]):
+        write_csv(run / "ablation.csv", incomplete, list(rows[0]))
+        with pytest.raises(UserError, match="not trained to the end"):
             publish.publish_ablation(run, published / "ablation")
     assert not list(published.iterdir())
-    write_csv(run / "ablation.csv", rows, ("variant", "iterations"))
+    write_csv(run / "ablation.csv", rows, list(rows[0]))
     publish.publish_ablation(run, published / "ablation")
     assert sorted(path.name for path in published.iterdir()) == ["ablation.csv", "ablation.md"]

@@ -30,8 +30,9 @@ from codes.data.kernels import write_kernel
 from codes.models.factory import build_preset
 from codes.models.weights import save_weights
 from codes.restoration.image_files import read_photo
-from codes.scripts import measure_orientation, preview_training_data
+from codes.scripts import preview_training_data
 from codes.utils.errors import run_command_line
+from studies import orientation as orientation_study
 from tests import training_recipe
 from tests.privileges import permissions_count
 
@@ -202,8 +203,8 @@ def preview(place: Path, *arguments: str, option_file: Path = Path("train.yml"))
 
 
 def orientation(place: Path, *arguments: str, option_file: Path = Path("test.yml")) -> int:
-    words = ["-opt", str(option_file), "--output", "o.csv", "--per-image", "each.csv", *arguments]
-    return run_command_line(measure_orientation.main, words)
+    words = ["-opt", str(option_file), "--output", ".", *arguments]
+    return run_command_line(orientation_study.main, words)
 
 
 def in_set(name: str, command: Callable) -> Callable:

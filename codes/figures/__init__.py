@@ -1,1 +1,1 @@
-"""The pictures of fig/, one file a kind; codes/scripts/make_figures.py draws them all."""
+"""The pictures of fig/, one file for each kind. codes/scripts/make_figures.py draws them all."""

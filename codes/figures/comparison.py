@@ -1,6 +1,6 @@
 """The paper's comparison: the blurry input with its kernel, then two crops of every method's result.
 
-The crops are framed in red and green; methods without results are left out.
+The crops have red and green frames. Methods without results are left out.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _CAPTION = {"ha": "center", "va": "top", "fontsize": 9}
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a figure shows: an image of a set, two crops (top, left, height, width), the run with the methods."""
+    """What a figure shows: an image of a set, two crops (top, left, height, width), and the run with the methods."""
 
     set_name: str
     image: str
@@ -52,8 +52,7 @@ def draw(shown: Comparison, results: Path, target: Path) -> None:
     blurry = to_8bit(read_image(from_root(roots.dataroot_LQ) / truth_path.name))
     kernel = read_kernel(from_root(roots.dataroot_KM) / truth_path.name)
     panels = [("Blurry", blurry)]
-    labels = options.labels()
-    panels += [(labels[name], to_8bit(read_image(path))) for name, path in files.items()]
+    panels += [(options.labels()[name], to_8bit(read_image(path))) for name, path in files.items()]
     labels = ["{}\n{:.2f} / {:.3f}".format(name, *quality(truth, image)[:2]) for name, image in panels]
     panels.append(("Ground truth", truth))
     labels.append("Ground truth\nPSNR (dB) / SSIM")
@@ -74,7 +73,7 @@ def draw(shown: Comparison, results: Path, target: Path) -> None:
 
 
 def _available(shown: Comparison, folders: Iterable[Path]) -> Comparison:
-    """`shown`, or where a run was too short for its image, the first image that was restored."""
+    """`shown`, or the first restored image if the run was too short for the image of `shown`."""
     images = sorted({path for folder in folders for path in folder.glob("*.png")}, key=lambda path: path.name)
     if not images or any(path.stem == shown.image for path in images):
         return shown

@@ -1,7 +1,7 @@
 """The learned filters F (prior) and G (data) of every stage as a contact sheet.
 
-An RGB kernel is drawn as a colour picture, each on its own scale: grey is 0, the largest
-absolute weight of the three channels is black or full. Grey kernels likewise.
+A filter of three channels is drawn as a colour picture. Each has its own scale: 0 is grey, and its largest absolute
+weight is 0 or full intensity.
 """
 
 from pathlib import Path
@@ -12,10 +12,8 @@ import numpy as np
 from codes.figures.page import save
 from codes.models.paper.dsdnet import DSDNet
 
-COLUMNS = 16
-"""filters a row of a sheet"""
-WIDTH, GAP = 9.0, 0.2
-"""of the page and between F and G, inches"""
+COLUMNS = 16  # filters in a row of a sheet
+WIDTH, GAP = 9.0, 0.2  # of the page, and between F and G, in inches
 
 
 def about_grey(weights: np.ndarray) -> np.ndarray:
@@ -26,7 +24,7 @@ def about_grey(weights: np.ndarray) -> np.ndarray:
 
 
 def sheet(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (N, h, w, 3) side by side, at most COLUMNS a row, with white lines of a pixel between them."""
+    """Pictures (N, h, w, 3) side by side, at most COLUMNS in a row, with white lines of one pixel between them."""
     columns = min(COLUMNS, len(pictures))
     framed = np.pad(pictures, ((0, -len(pictures) % columns), (0, 1), (0, 1), (0, 0)), constant_values=1)
     framed[len(pictures) :] = 1
@@ -35,7 +33,7 @@ def sheet(pictures: np.ndarray) -> np.ndarray:
 
 
 def draw(net: DSDNet, target: Path) -> None:
-    """Draw the banks, F on the left and G on the right, a row a stage."""
+    """Draw the banks, F on the left and G on the right, one row for each stage."""
     stages = [
         [sheet(about_grey(bank.weight.detach().numpy())) for bank in banks] for banks in zip(net.F, net.G, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What all figures share: matplotlib without a display, the methods' colours, saving."""
+"""What all figures share: matplotlib without a display, the methods' colours, results to draw from, saving."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +9,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from codes.utils.errors import UserError
-from codes.utils.files import write_atomic
+from codes.metrics.run import COMPLETE
+from codes.utils.errors import UserError, warn
+from codes.utils.files import ROOT, write_atomic
 
+PUBLISHED = ROOT / "results" / "published"
+
+# matplotlib's settings for plots. Pictures are drawn with its defaults.
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -22,10 +26,9 @@ STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
-"""matplotlib's settings for plots; pictures are drawn with its defaults"""
 
+# Colours that colour-blind readers can distinguish (Okabe and Ito).
 SEQUENCE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Colours that the colour-blind can tell apart (Okabe and Ito)."""
 GREY = "0.45"
 _COLOURS = {
     "Blurry": GREY,
@@ -33,20 +36,27 @@ _COLOURS = {
     "Wiener": SEQUENCE[4],
     "Richardson-Lucy": SEQUENCE[5],
     "Hyper-Laplacian": SEQUENCE[2],
-    "DSDNet-Tiny (ours)": SEQUENCE[1],
-    "DSDNet-Light": SEQUENCE[0],
-    "DSDNet": "black",
+    "dsdnet_tiny": SEQUENCE[1],
+    "dsdnet_small": SEQUENCE[0],
 }
 
 
 class NothingToDrawError(UserError):
-    """What a figure shows is not there; the message says what and which command makes it."""
+    """The data of a figure are missing. The message says which, and which command makes them."""
 
 
 def colours(methods: Iterable[str]) -> dict[str, str]:
-    """A colour for each method: the same in every figure, of one's own methods in turn."""
+    """A colour for each method id, the same in every figure."""
     others = iter(plt.get_cmap("tab20b").colors * 10)
     return {name: _COLOURS[name] if name in _COLOURS else next(others) for name in methods}
+
+
+def finished_or_published(results: Path, run: str) -> Path:
+    """The folder of a run in `results` if it is complete, else that in results/published, with a warning."""
+    if (results / run / COMPLETE).is_file():
+        return results / run
+    warn(f"{results / run}: no complete run; drawn from results/published")
+    return PUBLISHED / run
 
 
 def save(page: Figure, target: Path, dpi: int = 150) -> None:

@@ -1,19 +1,19 @@
-"""The network that comes with the repository, and the images that it is looked at with."""
+"""The network that comes with the repository, and the images that the figures show it with."""
 
 from pathlib import Path
 
 from codes.data.preparation import ensure_quickstart, noise_folder
 from codes.data.triples import TripleDataset
 from codes.figures.page import NothingToDrawError
-from codes.models.paper.dsdnet import DSDNet
 from codes.models.factory import build_network
+from codes.models.paper.dsdnet import DSDNet
 from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights
 from codes.utils.files import ROOT
 from codes.utils.yaml_files import read_yaml
 
+# Path of its files without their suffix: .safetensors, .yml (the card), .csv (the training's curve).
 MODEL = ROOT / "Models" / "dsdnet_tiny"
-"""Path of its files without their suffix: .safetensors, .yml (the card), .csv (the training's curve)."""
 DATASETS = ROOT / "Datasets"
 
 
@@ -22,7 +22,7 @@ def network(model: Path = MODEL) -> DSDNet:
     card, weights = model.with_suffix(".yml"), model.with_suffix(".safetensors")
     for path in (card, weights):
         if not path.is_file():
-            raise NothingToDrawError(f"{path} is not there (codes/scripts/export_weights.py writes it)")
+            raise NothingToDrawError(f"{path} is missing (codes/scripts/export_weights.py writes it)")
     keys = read_yaml(card)["options"]["network_G"]
     net = build_network(NETWORKS[keys["which_model_G"]].options(**keys))
     load_weights(net, weights)
@@ -30,13 +30,13 @@ def network(model: Path = MODEL) -> DSDNet:
 
 
 def quickstart(percent: int) -> TripleDataset:
-    """The embedded set at 1, 3 or 5 percent noise; it is made where it is not there yet."""
+    """The embedded set at 1, 3 or 5 percent noise. It is made if it is missing."""
     ensure_quickstart(DATASETS / "Quickstart")
     return _noisy_set("Quickstart", percent)
 
 
 def held_out(percent: int) -> tuple[str, TripleDataset]:
-    """The validation images at a noise level, or where these are not there the embedded set; what they are called."""
+    """What the images are called, and the validation images at a noise level, or the embedded set without them."""
     if (DATASETS / "Validation").is_dir():
         return "held-out images", _noisy_set("Validation", percent)
     return "quickstart images", quickstart(percent)

@@ -1,12 +1,11 @@
-"""The learned shrinkage functions of some channels, beside soft thresholding.
+"""The learned shrinkage functions of some channels, next to soft thresholding.
 
-A Maxout layer sees 3x3 neighbours, so its output is no function of the input pixel alone. What
-is drawn comes from real data: the inputs F x + u and G(y - Hx) + u that the quickstart images
-give at 3 percent noise, pixel by pixel against the layer's output at the same pixel. The line is
-the median of the outputs where the input has about the same value, the band their 10 to 90
-percent; dashed is the scaled soft threshold s sign(a) max(|a| - t, 0) that fits the line best
-(least squares), dotted output = input. The outermost 0.5 percent of the inputs on either side
-are not shown. Of each bank the first, the middle and the last channel.
+A Maxout layer sees 3x3 neighbours, so its output is no function of the input pixel alone. The figure therefore shows
+real data: the inputs F x + u and G(y - Hx) + u for the quickstart images at 3 percent noise, pixel by pixel, against
+the layer's output at the same pixel. The line is the median of the outputs for inputs of about the same value, the
+band their 10 to 90 percent. Dashed: the scaled soft threshold s sign(a) max(|a| - t, 0) that fits the line best (least
+squares). Dotted: output = input. The outermost 0.5 percent of the inputs on either side are not shown. The channels
+are the first, the middle and the last one of each bank.
 """
 
 from pathlib import Path
@@ -23,15 +22,13 @@ from codes.figures import shipped
 from codes.figures.page import GREY, SEQUENCE, STYLE, save
 from codes.models.paper.dsdnet import DSDNet
 
-PERCENT = 3
-CHANNELS = 3
-"""of each bank"""
-BINS, LEAST = 50, 100
-"""bins of the input's range; pixels that a bin needs to be drawn"""
+PERCENT = 3  # noise of the images
+CHANNELS = 3  # shown of each bank
+BINS, LEAST = 50, 100  # bins of the input's range, and pixels that a bin needs to be drawn
 
 
 class Band(NamedTuple):
-    """Median and 10-90 percent of the outputs at some inputs; all (bins,)."""
+    """Median and 10 to 90 percent of the outputs at some inputs; all (bins,)."""
 
     inputs: np.ndarray
     low: np.ndarray
@@ -50,7 +47,7 @@ class SoftThreshold(NamedTuple):
 
 
 def band(inputs: np.ndarray, outputs: np.ndarray) -> Band:
-    """The band of outputs over inputs, both (pixels,), in bins of one width."""
+    """The band of outputs over inputs, both (pixels,), in bins of equal width."""
     edges = np.linspace(*np.quantile(inputs, (0.005, 0.995)), BINS + 1)
     number = np.digitize(inputs, edges)
     rows = []
@@ -62,7 +59,7 @@ def band(inputs: np.ndarray, outputs: np.ndarray) -> Band:
 
 
 def fitted(curve: Band) -> SoftThreshold:
-    """The soft threshold nearest to the median (least squares)."""
+    """The soft threshold that fits the median best (least squares)."""
 
     def scaled(threshold: float) -> SoftThreshold:
         shape = SoftThreshold(1.0, threshold)(curve.inputs)
@@ -95,7 +92,7 @@ def responses(net: DSDNet, dataset: TripleDataset) -> dict[nn.Module, tuple[np.n
 
 
 def draw(net: DSDNet, target: Path) -> None:
-    """Draw the functions, a row a stage: F's channels on the left, G's on the right."""
+    """Draw the functions, one row for each stage: F's channels on the left, G's on the right."""
     seen = responses(net, shipped.quickstart(PERCENT))
     with plt.rc_context(STYLE):
         page = plt.figure(figsize=(11, 0.5 + 1.9 * net.n_iter), layout="constrained")

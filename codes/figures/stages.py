@@ -1,6 +1,6 @@
-"""What each stage contributes: pictures of x0, x1 ... xT, and their mean PSNR at three noise levels.
+"""What each stage contributes: crops of x0, x1 ... xT, and their mean PSNR at three noise levels.
 
-The pictures are crops; the PSNR above each is that of the whole image.
+The PSNR above a crop is that of the whole image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,9 @@ from codes.figures import shipped
 from codes.figures.page import SEQUENCE, STYLE, save
 from codes.metrics.quality import psnr
 
+# The picture of the quickstart set, its noise in percent, and the crop: top, left, height, width.
 SHOWN, PERCENT, CROP = "astronaut", 3, (150, 125, 100, 120)
-"""The picture of the quickstart set, its noise, and the crop: top, left, height, width."""
-IMAGES = 4
-"""of each noise level, for the curve"""
+IMAGES = 4  # images of each noise level for the curve
 
 
 @torch.inference_mode()
@@ -43,7 +42,7 @@ def psnr_of_stages(net: nn.Module, dataset: TripleDataset) -> list[float]:
 
 
 def draw(net: nn.Module, target: Path) -> None:
-    """Draw the pictures of SHOWN and, beside them, the curve."""
+    """Draw the pictures of SHOWN and, next to them, the curve."""
     dataset = shipped.quickstart(PERCENT)
     shown = dataset[[dataset.name(index) for index in range(len(dataset))].index(SHOWN)]
     curves = {}

@@ -8,38 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from codes.figures.page import SEQUENCE, STYLE, NothingToDrawError, save
-from codes.figures.shipped import MODEL
-from codes.utils.files import ROOT, read_csv
-from codes.utils.yaml_files import read_yaml
+from codes.figures.page import SEQUENCE, STYLE, save
 
+# Rows of validation.csv: iteration, set, psnr, ssim, hours.
 Curve = Sequence[Mapping[str, str]]
-"""Rows of validation.csv: iteration, set, psnr, ssim, hours."""
-
-
-def shipped_curve(root: Path = ROOT, model: Path = MODEL) -> Curve:
-    """The curve of the shipped weights: that beside them, else that in experiments/.
-
-    Raises NothingToDrawError where there is neither.
-    """
-    candidates = [model.with_suffix(".csv")]
-    if model.with_suffix(".yml").is_file():
-        name = read_yaml(model.with_suffix(".yml"))["options"]["name"]
-        candidates.append(root / "experiments" / name / "validation.csv")
-    for path in candidates:
-        if path.is_file():
-            return read_csv(path)
-    raise NothingToDrawError(f"{candidates[0].name} is not there (codes/scripts/export_weights.py writes it)")
-
-
-def shipped_images(model: Path = MODEL) -> int | None:
-    """How many images of each set the shipped weights' training was validated on; None for all, or without a card."""
-    card = model.with_suffix(".yml")
-    return read_yaml(card)["options"]["train"].get("val_images") if card.is_file() else None
 
 
 def draw(curve: Curve, target: Path, images: int | None = None) -> None:
-    """Draw a curve to `target`; images: how many of each set it was validated on, None for all."""
+    """Draw a curve to `target`. images: number of validation images of each set, None for all."""
     on = f", first {images} images" if images else ""
     names = list(dict.fromkeys(row["set"] for row in curve))
     levels = list(dict.fromkeys(_level(name) for name in names))
@@ -60,7 +36,7 @@ def draw(curve: Curve, target: Path, images: int | None = None) -> None:
 
 
 def _hours_above(axes: plt.Axes, curve: Curve) -> None:
-    """A second axis with the hours that the iterations took."""
+    """Add a second axis with the hours of training."""
     iterations, hours = ([0.0] + [float(row[key]) for row in curve] for key in ("iteration", "hours"))
     ticks = [tick for tick in MaxNLocator(6).tick_values(0, max(hours)) if tick <= max(hours)]
     top = axes.secondary_xaxis("top")
@@ -74,6 +50,6 @@ def _level(name: str) -> str:
 
 
 def _title(name: str) -> str:
-    """`grey, 5 % noise` for the set grey_n05; other names stay."""
+    """`grey, 5 % noise` for the set grey_n05; other names are unchanged."""
     match = re.fullmatch(r"(?:(.+)_)?n(\d+)", name)
     return ", ".join(filter(None, (match[1], f"{int(match[2])} % noise"))) if match else name

@@ -1,9 +1,8 @@
 "use strict";
-// The list of images with their scores: filtered, sorted, a part of it shown at a time.
+// The list of images with their scores, which can be filtered and sorted.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const STEP = 200;
 const FIGURES = [
   { name: "PSNR", digits: 2, title: "PSNR in dB" },
   { name: "SSIM", digits: 3, title: "SSIM" },
@@ -17,7 +16,7 @@ function element(tag, text = "", properties = {}) {
   return Object.assign(made, properties);
 }
 
-/** A figure of an image by a method; null where the image was not scored. JSON knows no Infinity. */
+/** A score of an image by a method; null if the image was not scored. Infinity is a string in JSON. */
 function figure(image, method, which) {
   const score = method === null ? null : image.scores[method];
   return score ? Number(score[which]) : null;
@@ -36,7 +35,7 @@ const columns = [
     FIGURES.map((kind, which) => ({ head: kind.name, method, which, value: (image) => figure(image, m, which) })),
   ),
 ];
-const list = { sort: null, descending: false, limit: STEP, chosen: 0 };
+const list = { sort: null, descending: false, chosen: 0 };
 
 function buildHeads() {
   const names = element("tr");
@@ -55,7 +54,7 @@ function buildHeads() {
   byId("list").tHead.append(names, heads);
 }
 
-/** Sort by a column; again: the other way round. Figures begin with the highest, names with A. */
+/** Sort by a column; a second click reverses the order. Numbers begin with the highest, names with A. */
 function sortBy(index) {
   const isFigure = columns[index].which !== undefined;
   list.descending = list.sort === index ? !list.descending : isFigure;
@@ -67,14 +66,12 @@ function sortBy(index) {
   showList();
 }
 
-/** The indices of the images that pass the filter, in order; those without the figure come last. */
+/** The sorted indices of the images that pass the filter; images without a score come last. */
 function selection() {
   const text = byId("filter").value.trim().toLowerCase();
-  const set = byId("list-set").value;
   const kept = [...data.images.keys()].filter((i) => {
     const image = data.images[i];
-    const where = `${data.sets[image.set]}/${image.name}`.toLowerCase();
-    return (set === "" || image.set === Number(set)) && where.includes(text);
+    return `${data.sets[image.set]}/${image.name}`.toLowerCase().includes(text);
   });
   if (list.sort === null) return kept;
   const { value, which } = columns[list.sort];
@@ -90,11 +87,8 @@ function selection() {
 
 function showList() {
   const kept = selection();
-  const shown = kept.slice(0, list.limit);
-  byId("list").tBodies[0].replaceChildren(...shown.map(listRow));
-  byId("more").hidden = shown.length === kept.length;
-  const part = shown.length < kept.length ? `, ${shown.length} shown` : "";
-  byId("count").textContent = `${kept.length} of ${data.images.length} images${part}`;
+  byId("list").tBodies[0].replaceChildren(...kept.map(listRow));
+  byId("count").textContent = `${kept.length} of ${data.images.length} images`;
 }
 
 function listRow(index) {
@@ -125,16 +119,6 @@ function markChosen(index) {
   for (const row of byId("list").tBodies[0].rows) row.classList.toggle("chosen", Number(row.dataset.index) === index);
 }
 
-data.sets.forEach((name, i) => byId("list-set").append(new Option(name, i)));
-for (const id of ["filter", "list-set"]) {
-  byId(id).addEventListener("input", () => {
-    list.limit = STEP;
-    showList();
-  });
-}
-byId("more").addEventListener("click", () => {
-  list.limit += STEP;
-  showList();
-});
+byId("filter").addEventListener("input", showList);
 buildHeads();
 showList();

@@ -1,12 +1,12 @@
 "use strict";
-// The viewer: two versions of an image on either side of a divider, zoomed and moved together.
+// The viewer: two versions of an image with a divider between them, zoomed and moved together.
 
 const pictures = JSON.parse(byId("pictures").textContent);
 const stage = byId("stage");
 const MAX_ZOOM = 16;
 const SIDES = ["left", "right"];
 const layers = Object.fromEntries(SIDES.map((side) => [side, byId(`${side}-layer`)]));
-// x, y: the image's offset as a part of the stage's size, from 0 to 1 - zoom.
+// x, y: the image's offset as a fraction of the stage's size, from 0 to 1 - zoom.
 const view = { set: null, image: 0, zoom: 1, x: 0, y: 0, divider: 50 };
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -76,7 +76,7 @@ function showSide(side) {
   if (link) caption.append(element("a", "full-size file", { href: link, target: "_blank", rel: "noopener" }));
 }
 
-/** Show the file at `url`; where that is null, or not there, the preview; without one, words. */
+/** Show the file at `url`; if it is null or cannot be loaded, the preview; if there is none, a message. */
 function showPicture(side, image, version, url) {
   const [picture, words] = layers[side].children;
   const { label } = data.versions[version];
@@ -89,7 +89,7 @@ function showPicture(side, image, version, url) {
   picture.onerror = () => {
     if (url === null) return;
     showPicture(side, image, version, null);
-    byId("resolution").textContent = `${label}: the full-size file cannot be shown; does it lie beside this report?`;
+    byId("resolution").textContent = `${label}: the full-size file cannot be shown; is it next to this report?`;
   };
   if (source) picture.src = source;
 }
@@ -117,7 +117,7 @@ function setDivider(percent) {
   byId("slider").setAttribute("aria-valuetext", `${Math.round(view.divider)} % left image`);
 }
 
-/** Zoom, keeping the point (x, y) of the stage, in parts of its size, where it is. */
+/** Zoom about the point (x, y) of the stage, given as fractions of its size. */
 function setZoom(zoom, x = 0.5, y = 0.5) {
   const next = clamp(zoom, 1, MAX_ZOOM);
   const factor = next / view.zoom;
@@ -139,13 +139,13 @@ function moveTo(x, y) {
   }
 }
 
-/** Where an event is on the stage, in parts of its size. */
+/** The position of an event on the stage, as fractions of its size. */
 function place(event) {
   const box = stage.getBoundingClientRect();
   return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 }
 
-// One pointer drags the divider, or the image where it is zoomed; two pinch.
+// One pointer drags the divider, or the image if it is zoomed; two pointers pinch.
 const pointers = new Map();
 let dragsDivider = false;
 

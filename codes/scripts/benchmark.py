@@ -2,16 +2,18 @@
 
     python codes/scripts/benchmark.py
     python codes/scripts/benchmark.py --cases light:481x321:19 options/train/own.yml:256x256:35 --runs 7
+    python codes/scripts/benchmark.py --training -opt options/train/light.yml
 
-A case is network:HxW:side of the kernel, the network a preset (with the weights of Models/ if they are there) or
-the network_G of an option file (with random weights); without --cases those of the published table. `-opt FILE`
-is short for the case FILE:481x321:19. The literal version (tests/reference.py) has direct convolutions, MaxPool3d
-and every term computed anew, with the same weights, in float32. It, ours in float32, ours in bfloat16 and a large
-product of matrices in both (what the machine can do at this moment) run in turn in one process, and medians are taken.
+A case is network:HxW:side of the kernel. The network is a preset (with the weights in Models/ if they are there) or
+the network_G of an option file (with random weights). Without --cases, the cases of the published table are measured.
+The literal version (tests/reference.py) uses direct convolutions and MaxPool3d and computes every term separately, with
+the same weights, in float32. All versions run in turn in one process, and medians are reported: seconds, CPU seconds,
+the ratio to the literal version's time, and the MiB above what was allocated before.
 
-Writes results/published/speed.csv, and beside it speed_parts.csv (operations by part) and speed_parts.png:
-seconds, CPU seconds, how many times the literal version's speed, the share of the machine's peak in
-the same precision, MiB above the loaded weights, and the largest difference from the literal version.
+Restoring: results/published/speed.csv, with the largest difference from the literal version and the share of the
+machine's peak (a large matrix product in the same precision), and speed_parts.csv, the operations of each part.
+--training: one training step on a batch of patches of size HxW, in results/published/training_speed.csv. Rows of
+other settings stay in that file.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import copy
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -27,225 +29,283 @@ from typing import NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
-from matplotlib.figure import Figure
 from tabulate import tabulate
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from codes.data.training import random_batch
 from codes.metrics.complexity import flop_by_part
-from codes.models.paper.cgnet import CGNet
-from codes.models.archs.cgnet_fft import CGNetFFT
-from codes.models.archs.cgnet_zero import CGNetZero
-from codes.models.ablation.denoised_solver import Denoised
-from codes.models.paper.dsdnet import DSDNet
-from codes.models.tiny.newton import Newton
-from codes.models.tiny.newton_prior import NewtonPrior
-from codes.models.paper.shrinkage import IdentityMaxout, Maxout, OutlierMaxout, SoftMaxout
 from codes.models.factory import build_network
-from codes.models.registry import PRESETS, NetworkOptions
+from codes.models.paper.cgnet import CGNet
+from codes.models.paper.dsdnet import DSDNet
+from codes.models.paper.shrinkage import Maxout
+from codes.models.registry import PRESETS
 from codes.models.restorer import Restorer
+from codes.models.tiny.shrinkage import IdentityMaxout, OutlierMaxout
+from codes.models.tiny.x_step import NewtonPrior
 from codes.models.weights import load_weights
 from codes.options import network_of_file, network_options
+from codes.training.options import Recipe
+from codes.training.schedule import build_optimizer
+from codes.training.trainer import Trainer
 from codes.utils.arguments import available_device, positive
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, write_atomic, write_csv
+from codes.utils.files import ROOT, read_csv, write_csv
 from codes.utils.memory import peak_memory
+from codes.utils.processes import Processes
 from tests.reference import LiteralDSDNet
 
-OUTPUT = ROOT / "results" / "published" / "speed.csv"
+PUBLISHED = ROOT / "results" / "published"
 CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35", "light:1024x768:19")
-AT = "481x321:19"
+TRAINING_CASES = ("small:96x96:35", "light:96x96:35")
+AT, TRAINING_AT = "481x321:19", "96x96:35"  # size and kernel of -opt FILE
 RUNS, LONG_RUNS = 5, 3
-LONG_ROUND = 60.0
-"""seconds of one run of every version, from which on LONG_RUNS are enough"""
-PEAK_SIDE = 2048
-"""of the square matrices whose product tells the machine's peak"""
+LONG_ROUND = 60.0  # If one round of all versions takes more seconds than this, LONG_RUNS rounds are enough.
+PEAK_SIDE = 2048  # side of the square matrices whose product gives the machine's peak
 PRECISIONS = ("float32", "bfloat16")
-SETTING = ("network", "size", "kernel")
-FIGURES = ("seconds", "cpu_seconds", "ratio", "share_of_peak", "mib", "max_difference")
-COLUMNS = (*SETTING, "version", *FIGURES, "runs", "threads", "torch")
+CASE_COLUMNS = ("network", "size", "kernel")
+SPEED_COLUMNS = (
+    *(*CASE_COLUMNS, "version", "seconds", "cpu_seconds", "ratio"),
+    *("share_of_peak", "mib", "max_difference", "runs", "threads", "torch"),
+)
+SETTING = ("network", "batch", "patch", "kernel", "threads")
+TRAINING_COLUMNS = ("step", *SETTING, "seconds", "cpu_seconds", "ratio", "mib", "runs")
+
+Version = Callable[[], object]
 
 
 class Case(NamedTuple):
+    """A preset or an option file, the size (H, W) of the image, and the side of the kernel."""
+
     network: str
-    """a preset or an option file"""
     size: tuple[int, int]
     kernel: int
 
-    def setting(self) -> dict[str, object]:
+    def label(self) -> dict[str, object]:
         return {"network": Path(self.network).stem, "size": "x".join(map(str, self.size)), "kernel": self.kernel}
 
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """A random image (1, 3, H, W) and kernel (1, h, w)."""
+        kernel = torch.rand(1, self.kernel, self.kernel)
+        return torch.rand(1, 3, *self.size), kernel / kernel.sum()
 
-class Run(NamedTuple):
-    """Wall-clock and CPU seconds, MiB above those at the start (None where unknown), and the result."""
+
+class Timing(NamedTuple):
+    """Median wall-clock and CPU seconds, MiB above the start (None if unknown), number of runs, last result."""
 
     seconds: float
     cpu_seconds: float
     mib: float | None
-    result: Tensor
+    runs: int
+    result: object
+
+    def columns(self, literal: "Timing") -> dict[str, object]:
+        return {
+            "seconds": f"{self.seconds:.2f}",
+            "cpu_seconds": f"{self.cpu_seconds:.2f}",
+            "ratio": f"{literal.seconds / self.seconds:.2f}",
+            "mib": "" if self.mib is None else f"{self.mib:.0f}",
+            "runs": self.runs,
+        }
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--cases", type=case, nargs="+", default=[case(text) for text in CASES], metavar="CASE")
-    what.add_argument("-opt", type=lambda path: case(f"{path}:{AT}"), nargs="+", dest="cases", metavar="FILE")
-    runs_help = f"runs of each, after one to warm up; default {RUNS}, or {LONG_RUNS} of more than {LONG_ROUND:.0f} s"
-    parser.add_argument("--runs", type=positive, help=runs_help)
+    what.add_argument("--cases", nargs="+", metavar="CASE", help=f"default: {' '.join(CASES)}")
+    what.add_argument("-opt", nargs="+", metavar="FILE", help=f"option files, each as the case FILE:{AT}")
+    parser.add_argument("--training", action="store_true", help="time training steps instead of restorations")
+    parser.add_argument("--batch", type=positive, default=4, help="patches of a training step, default 4")
+    parser.add_argument("--threads", type=positive, help="default: torch's own, or 1 for training")
+    parser.add_argument("--runs", type=positive, help=f"timed runs; default {RUNS}, or {LONG_RUNS} if they are long")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, default cpu")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
+    parser.add_argument("--output", type=Path, default=PUBLISHED, help="folder; default: results/published")
     arguments = parser.parse_args(argv)
-    device = available_device(arguments.device)
-    rows, parts = [], []
-    settings = [tuple(one.setting().values()) for one in arguments.cases]
-    if len(set(settings)) < len(settings):
+    at, default = (TRAINING_AT, TRAINING_CASES) if arguments.training else (AT, CASES)
+    cases = [parse(text) for text in arguments.cases or [f"{file}:{at}" for file in arguments.opt or ()] or default]
+    labels = [tuple(case.label().values()) for case in cases]
+    if len(set(labels)) < len(labels):
         raise UserError("--cases: two have the same name, size and kernel; leave one out or rename its option file")
-    for one in arguments.cases:
-        torch.manual_seed(0)
-        network = build_network(network_named(one.network))
-        if not has_literal(network):
-            raise UserError(f"{one.network}: tests/reference.py has no literal version of this network")
-        weights = ROOT / "Models" / f"dsdnet_{one.network}.safetensors"
-        if one.network in PRESETS and weights.is_file():
-            load_weights(network, weights)
-        elif one.network not in PRESETS:
-            leave_the_start(network)
-        flop = flop_by_part(network, *blurry_and_kernel(one))
-        parts += [{**one.setting(), "part": part, "gflop": f"{count / 1e9:.3f}"} for part, count in flop.items()]
-        rows += measure(one, network.to(device), sum(flop.values()), arguments.runs, device)
-    write_csv(arguments.output, rows, COLUMNS)
-    parts_file = arguments.output.with_name(f"{arguments.output.stem}_parts.csv")
-    write_csv(parts_file, parts, (*SETTING, "part", "gflop"))
-    draw(parts, parts_file.with_suffix(".png"))
-    print(tabulate([[row[key] for key in COLUMNS] for row in rows], COLUMNS, tablefmt="github", disable_numparse=True))
+    device = available_device(arguments.device)
+    if arguments.threads or arguments.training:
+        torch.set_num_threads(arguments.threads or 1)
+    networks = [network_of(case) for case in cases]  # all of them first, so that mistakes are reported at once
+    measure = measure_training if arguments.training else measure_restoring
+    measure(arguments, list(zip(cases, networks, strict=True)), device)
     return 0
 
 
-def case(text: str) -> Case:
-    """network:HxW:side. Raises ArgumentTypeError."""
+def parse(text: str) -> Case:
+    """The case that network:HxW:side describes. Raises UserError."""
     try:
         network, size, kernel = text.rsplit(":", 2)
         height, width = size.split("x")
-        parsed = Case(network, (positive(height), positive(width)), positive(kernel))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form light:481x321:19") from None
-    if parsed.kernel % 2 == 0:
-        raise argparse.ArgumentTypeError(f"'{text}': the literal version takes kernels of odd sides only")
-    if network not in PRESETS and Path(network).suffix not in (".yml", ".yaml"):
-        known = ", ".join(PRESETS)
-        raise argparse.ArgumentTypeError(f"'{network}' is no option file (.yml) and none of {known}")
-    return parsed
+        case = Case(network, (positive(height), positive(width)), positive(kernel))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise UserError(f"--cases: '{text}' is not of the form light:481x321:19") from None
+    if case.kernel % 2 == 0:
+        raise UserError(f"--cases: '{text}': the literal version supports kernels of odd sides only")
+    return case
 
 
-def leave_the_start(network: torch.nn.Module) -> None:
-    """Move all weights a little: a network that starts as the identity would show no difference between versions."""
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.01 * torch.randn_like(parameter))
+def network_of(case: Case) -> nn.Module:
+    """The network of a case, with weights if it is a preset that has some. Raises UserError."""
+    torch.manual_seed(0)
+    preset = Path(case.network).suffix not in (".yml", ".yaml")
+    options = network_options({"preset": case.network}, "--cases") if preset else network_of_file(case.network)
+    network = build_network(options)
+    if not has_literal(network):
+        raise UserError(f"{case.network}: tests/reference.py has no literal version of this network")
+    weights = ROOT / "Models" / f"dsdnet_{case.network}.safetensors"
+    if case.network in PRESETS and weights.is_file():
+        load_weights(network, weights)
+    elif not preset:
+        # A network that starts as the identity would show no difference between versions.
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.01 * torch.randn_like(parameter))
+    return network
 
 
-def network_named(name: str) -> NetworkOptions:
-    """The options of a preset or of an option file. Raises UserError."""
-    return network_options({"preset": name}, name) if name in PRESETS else network_of_file(name)
-
-
-def has_literal(network: torch.nn.Module) -> bool:
-    """Whether the literal version can be made of it."""
-    if type(network) is not DSDNet:
+def has_literal(network: nn.Module) -> bool:
+    """True if tests/reference.py can write out the stages of this network."""
+    if not isinstance(network, DSDNet):
         return False
-    solver = network.solver.solver if isinstance(network.solver, Denoised) else network.solver
-    solvers = (Newton,) if isinstance(network.solver, Denoised) else (CGNet, CGNetZero, CGNetFFT, NewtonPrior)
     shrinkages = {type(shrink) for shrink in (*network.shrink_v, *network.shrink_z)}
-    return type(solver) in solvers and shrinkages <= {Maxout, SoftMaxout, IdentityMaxout, OutlierMaxout}
+    return type(network.solver) in (CGNet, NewtonPrior) and shrinkages <= {Maxout, IdentityMaxout, OutlierMaxout}
 
 
-def blurry_and_kernel(case: Case) -> tuple[Tensor, Tensor]:
-    kernel = torch.rand(1, case.kernel, case.kernel)
-    return torch.rand(1, 3, *case.size), kernel / kernel.sum()
+def measure_restoring(
+    arguments: argparse.Namespace, cases: Sequence[tuple[Case, nn.Module]], device: torch.device
+) -> None:
+    """Write speed.csv and speed_parts.csv."""
+    rows, parts = [], []
+    for case, network in cases:
+        flop = flop_by_part(network, *case.inputs())
+        parts += [{**case.label(), "part": part, "gflop": f"{count / 1e9:.3f}"} for part, count in flop.items()]
+        versions = versions_of_restoring(case, network.to(device), device)
+        with torch.inference_mode():
+            timings = in_turn(versions, arguments.runs, device, str(case.label()))
+        literal = timings["literal"]
+        for name in ("literal", *(f"ours, {precision}" for precision in PRECISIONS)):
+            timing = timings[name]
+            precision = name.removeprefix("ours, ") if name != "literal" else "float32"
+            peak = 2 * PEAK_SIDE**3 / timings[f"peak, {precision}"].seconds
+            figures = {
+                "share_of_peak": f"{sum(flop.values()) / timing.seconds / peak:.0%}",
+                "max_difference": f"{(timing.result - literal.result).abs().max().item():.1e}",
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+            }
+            rows.append({**case.label(), "version": name, **timing.columns(literal), **figures})
+    write_csv(arguments.output / "speed.csv", rows, SPEED_COLUMNS)
+    write_csv(arguments.output / "speed_parts.csv", parts, (*CASE_COLUMNS, "part", "gflop"))
+    show(rows, SPEED_COLUMNS)
 
 
-def measure(
-    case: Case, network: torch.nn.Module, flop: float, runs: int | None, device: torch.device
-) -> list[dict[str, object]]:
-    """One row for each version of a case."""
-    blurry, kernel = (tensor.to(device) for tensor in blurry_and_kernel(case))
+def versions_of_restoring(case: Case, network: nn.Module, device: torch.device) -> dict[str, Version]:
+    """The literal version, ours in each precision, and the matrix product that gives the peak in each precision."""
+    blurry, kernel = (tensor.to(device) for tensor in case.inputs())
+    image, weights = blurry[0].permute(1, 2, 0).cpu().numpy(), kernel[0].cpu().numpy()
+
+    def ours(restorer: Restorer) -> Tensor:
+        return torch.from_numpy(restorer.restore(image, weights).image).permute(2, 0, 1)[None].to(device)
+
     literal = LiteralDSDNet(network)
-    versions: dict[str, Callable[[], Tensor]] = {"literal": lambda: literal(blurry, kernel)}
+    versions: dict[str, Version] = {"literal": lambda: literal(blurry, kernel)}
     for precision in PRECISIONS:
         restorer = Restorer(copy.deepcopy(network), device, precision)
-        versions[f"ours, {precision}"] = lambda restorer=restorer: restored(restorer, blurry, kernel)
+        versions[f"ours, {precision}"] = lambda restorer=restorer: ours(restorer)
         matrix = torch.rand(PEAK_SIDE, PEAK_SIDE, device=device, dtype=getattr(torch, precision))
         versions[f"peak, {precision}"] = lambda matrix=matrix: matrix @ matrix
-    measured = {name: [timed(version, device)] for name, version in versions.items()}
-    if runs is None:
-        runs = RUNS if sum(first.seconds for (first,) in measured.values()) < LONG_ROUND else LONG_RUNS
-    for _ in tqdm(range(runs), desc=":".join(map(str, case.setting().values())), unit=" rounds"):
+    return versions
+
+
+def measure_training(
+    arguments: argparse.Namespace, cases: Sequence[tuple[Case, nn.Module]], device: torch.device
+) -> None:
+    """Write training_speed.csv. Both versions minimise the L1 loss of the last stage's image."""
+    path = arguments.output / "training_speed.csv"
+    rows = read_csv(path) if path.is_file() else []
+    for case, network in cases:
+        if case.size[0] != case.size[1]:
+            raise UserError("--cases: training patches are square")
+        timings = in_turn(
+            versions_of_training(case, network.to(device), arguments.batch, device),
+            *(arguments.runs, device, str(case.label())),
+        )
+        values = (Path(case.network).stem, arguments.batch, case.size[0], case.kernel, torch.get_num_threads())
+        setting = dict(zip(SETTING, map(str, values), strict=True))
+        rows = [row for row in rows if not setting.items() <= row.items()]
+        rows += [{"step": name, **setting, **timing.columns(timings["literal"])} for name, timing in timings.items()]
+        write_csv(path, rows, TRAINING_COLUMNS)
+    show(rows, TRAINING_COLUMNS)
+
+
+def versions_of_training(case: Case, network: nn.Module, count: int, device: torch.device) -> dict[str, Version]:
+    """The literal step, and the trainer's own in float32, in bfloat16 and with checkpoint_stages."""
+    batch = random_batch(count, case.size[0], case.kernel)
+    sharp, blurry, kernel = (part.to(device) for part in (batch.sharp, batch.blurry, batch.kernel))
+    stage_weights = [0.0] * (network.n_iter - 1) + [1.0]
+    schedule = {"manual_seed": 0, "niter": 1, "lr_G": 1e-4, "lr_scheme": "MultiStepLR", "val_freq": 1}
+
+    def ours(**keys: bool) -> Version:
+        recipe = Recipe(**schedule, stage_weights=stage_weights, **keys)
+        trainer = Trainer(copy.deepcopy(network), recipe, device, Processes())
+        return lambda: trainer.step(batch)
+
+    literal = LiteralDSDNet(copy.deepcopy(network).train())
+    optimizer = build_optimizer(literal, Recipe(**schedule))
+
+    def literal_step() -> None:
+        optimizer.zero_grad()
+        (literal(blurry, kernel) - sharp).abs().mean().backward()
+        optimizer.step()
+
+    return {
+        "literal": literal_step,
+        "ours, float32": ours(),
+        "ours, bfloat16": ours(amp=True),
+        "ours, float32, checkpoint_stages": ours(checkpoint_stages=True),
+    }
+
+
+def in_turn(
+    versions: Mapping[str, Version], runs: int | None, device: torch.device, description: str
+) -> dict[str, Timing]:
+    """Run all versions in turn: a round to warm up, `runs` rounds for time, and one for memory, which slows down."""
+    start = time.perf_counter()
+    for version in versions.values():
+        timed(version, device)
+    runs = runs or (RUNS if time.perf_counter() - start < LONG_ROUND else LONG_RUNS)
+    measured: dict[str, list[tuple[float, float, object]]] = {name: [] for name in versions}
+    for _ in tqdm(range(runs), desc=description, unit=" rounds"):
         for name, version in versions.items():
             measured[name].append(timed(version, device))
-    truth = measured["literal"][-1].result
-    slow = median_seconds(measured["literal"])
-    rows = []
-    for name in ("literal", *(f"ours, {precision}" for precision in PRECISIONS)):
-        precision = "float32" if name == "literal" else name.removeprefix("ours, ")
-        peak = 2 * PEAK_SIDE**3 / median_seconds(measured[f"peak, {precision}"])
-        seconds = median_seconds(measured[name])
-        memory = [run.mib for run in measured[name] if run.mib is not None]
-        figures = {
-            "seconds": f"{seconds:.2f}",
-            "cpu_seconds": f"{median(run.cpu_seconds for run in measured[name][1:]):.2f}",
-            "ratio": f"{slow / seconds:.2f}",
-            "share_of_peak": f"{flop / seconds / peak:.0%}",
-            "mib": f"{median(memory):.0f}" if memory else "",
-            "max_difference": f"{(measured[name][-1].result - truth).abs().max().item():.1e}",
-        }
-        where = {"runs": runs, "threads": torch.get_num_threads(), "torch": torch.__version__}
-        rows.append({**case.setting(), "version": name, **figures, **where})
-    return rows
+    timings = {}
+    for name, version in versions.items():
+        with peak_memory(device) as peak:
+            timed(version, device)
+        mib = None if peak.mib is None or peak.start is None else peak.mib - peak.start
+        seconds, cpu_seconds, results = zip(*measured[name], strict=True)
+        timings[name] = Timing(median(seconds), median(cpu_seconds), mib, runs, results[-1])
+    return timings
 
 
-def restored(restorer: Restorer, blurry: Tensor, kernel: Tensor) -> Tensor:
-    """The restorer's image as a tensor like `blurry`."""
-    image = restorer.restore(blurry[0].permute(1, 2, 0).cpu().numpy(), kernel[0].cpu().numpy()).image
-    return torch.from_numpy(image).permute(2, 0, 1)[None].to(blurry.device)
+def timed(version: Version, device: torch.device) -> tuple[float, float, object]:
+    """Wall-clock seconds, CPU seconds and the result of one run."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    result = version()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start, time.process_time() - cpu_start, result
 
 
-def median_seconds(runs: Sequence[Run]) -> float:
-    """Of all runs but the first, which warms up."""
-    return median(run.seconds for run in runs[1:])
-
-
-@torch.inference_mode()
-def timed(version: Callable[[], Tensor], device: torch.device) -> Run:
-    with peak_memory(device) as peak:
-        start, cpu_start = time.perf_counter(), time.process_time()
-        result = version()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    mib = None if peak.mib is None or peak.start is None else peak.mib - peak.start
-    return Run(seconds, cpu_seconds, mib, result)
-
-
-def draw(parts: Sequence[dict[str, object]], path: Path) -> None:
-    """Stacked bars of the operations by part, one for each case, as shares of the whole."""
-    figure = Figure(figsize=(8, 1.2 + 0.5 * len({tuple(row[key] for key in SETTING) for row in parts})), dpi=150)
-    axes = figure.subplots()
-    names = list(dict.fromkeys(f"{row['network']}, {row['size']}, kernel {row['kernel']}" for row in parts))
-    kinds = list(dict.fromkeys(str(row["part"]) for row in parts))
-    counts = [float(row["gflop"]) for row in parts]
-    table = [counts[i : i + len(kinds)] for i in range(0, len(counts), len(kinds))]
-    left = [0.0] * len(names)
-    for i, kind in enumerate(kinds):
-        shares = [bars[i] / sum(bars) for bars in table]
-        axes.barh(names, shares, left=left, label=kind)
-        left = [before + share for before, share in zip(left, shares, strict=True)]
-    axes.set(xlim=(0, 1), xlabel="share of the operations")
-    axes.invert_yaxis()
-    figure.legend(ncols=len(kinds), fontsize=7, loc="upper center", frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.9))
-    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png"))
+def show(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Print the rows as a table."""
+    print(tabulate([[row[key] for key in columns] for row in rows], columns, tablefmt="github", disable_numparse=True))
 
 
 if __name__ == "__main__":

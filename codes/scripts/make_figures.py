@@ -3,10 +3,10 @@
     python codes/scripts/make_figures.py
     python codes/scripts/make_figures.py tradeoff stages
 
-EV1, EV2: the paper's comparison on BSD100 and on Lai, from the results of the tables. tradeoff:
-PSNR over seconds and parameters. training, stages, shrinkage, filters: the curve and the inside
-of the network that comes with the repository. robustness: from codes/scripts/measure_robustness.py.
-A figure whose results are not there is said and left out.
+EV1, EV2: the paper's comparison on BSD100 and on Lai, from the results of the tables. tradeoff: PSNR against seconds
+and parameters. stages, shrinkage, filters: the inside of the network that comes with the repository. robustness: from
+codes/scripts/measure_robustness.py. ablation: from codes/scripts/run_ablation.py.
+A figure whose results are missing is left out with a message.
 """
 
 import argparse
@@ -17,30 +17,30 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.figures import comparison, filters, robustness, shipped, shrinkage, stages, tradeoff, training
+from codes.figures import ablation, comparison, filters, robustness, shipped, shrinkage, stages, tradeoff
 from codes.figures.page import NothingToDrawError
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT
 
+# Draws one figure from a folder of results to a file.
 Figure = Callable[[Path, Path], None]
-"""Draws one figure from a folder of results to a file."""
 
 FIGURES: dict[str, Figure] = {
     "EV1": partial(comparison.draw, comparison.BSD100),
     "EV2": partial(comparison.draw, comparison.LAI),
     "tradeoff": tradeoff.draw,
-    "training": lambda _, target: training.draw(training.shipped_curve(), target, training.shipped_images()),
     "stages": lambda _, target: stages.draw(shipped.network(), target),
     "shrinkage": lambda _, target: shrinkage.draw(shipped.network(), target),
     "filters": lambda _, target: filters.draw(shipped.network(), target),
     "robustness": lambda results, target: robustness.draw(robustness.measured(results), target),
+    "ablation": ablation.draw,
 }
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="FIGURE", help=f"default: all ({', '.join(FIGURES)})")
-    parser.add_argument("--quick", action="store_true", help="from results/quick, where run_tables.py --quick writes")
+    parser.add_argument("--quick", action="store_true", help="use results/quick, where run_tables.py --quick writes")
     parser.add_argument("--results", type=Path, help="default: results")
     parser.add_argument("--target", type=Path, help="default: fig, with --quick fig/quick")
     arguments = parser.parse_args(argv)

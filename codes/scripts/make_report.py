@@ -2,8 +2,8 @@
 
     python codes/scripts/make_report.py table2 table3
 
-The file needs nothing beside it: previews of the images are in it, reduced so far that it stays
-below 25 MB. The full-size images are linked to where they lie.
+The file holds previews of the images, so that it can be passed on alone; they are reduced until they fit into 20 MB.
+It links to the full-size images.
 """
 
 import argparse

@@ -1,0 +1,1 @@
+"""One small file for each table of measurements that the docs show."""

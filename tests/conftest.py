@@ -1,4 +1,4 @@
-"""Shared fixtures. Data that is not in the repository lies in ../shared; tests of it skip without."""
+"""Shared fixtures. Tests that need the real images or the authors' outputs are skipped if these are not there."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-# Tests run in parallel processes; several threads each would only get into each other's way.
+# Tests run in parallel processes, which would slow each other down with several threads each.
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,12 +15,12 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test first, so that the other process does all the rest beside it."""
+    """Start with the longest test, so that the other process can run all the rest at the same time."""
     items.sort(key=lambda item: item.name != "test_every_short_command_runs")
 
 
 def chromium() -> str:
-    """The browser's program."""
+    """The path of the browser."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if program := shutil.which(name):
             return program

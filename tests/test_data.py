@@ -310,14 +310,14 @@ def test_missing_and_empty_folders(folders):
 def test_two_images_of_one_name(folders, random):
     for kind, name in (("GT", "c.png"), ("LQ", "a.bmp"), ("KM", "c.png")):
         write_8bit(folders / kind / name, random.randint(1, 256, (20, 24, 1)).astype(np.uint8))
-    with pytest.raises(UserError, match="holds two images called a"):
+    with pytest.raises(UserError, match="two images have the name a"):
         open_triples(folders)
 
 
 def test_names_that_have_nothing_in_common_are_warned_of(folders, capsys):
     (folders / "LQ" / "b.png").rename(folders / "LQ" / "z.png")
     open_triples(folders)
-    assert "b.png, z.png and b.png are taken to belong together" in capsys.readouterr().err
+    assert "b.png, z.png and b.png are paired by their order" in capsys.readouterr().err
 
 
 def test_sizes_have_to_agree(folders, random):
@@ -335,7 +335,7 @@ def test_quickstart_set(tmp_path):
     assert len(rows) == 4 * 5
     published = {row["folder"]: row["sha256"] for row in read_csv(prepare_datasets.PUBLISHED_MANIFEST)}
     for row in preparation.folder_digests(rows):
-        assert published[row["folder"]] == row["sha256"], "the quickstart set has other pixels than published"
+        assert published[row["folder"]] == row["sha256"], "the quickstart set differs from the published one"
     noisy = read_image(tmp_path / "Quickstart" / "Noise_05" / "coffee.png")
     truth = read_image(tmp_path / "Quickstart" / "GT" / "coffee.png")
     kernel = read_kernel(tmp_path / "Quickstart" / "Kernel" / "coffee.png")
@@ -373,6 +373,7 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
         "CBSD100/Noise_03/Kernel": 2,
         "Levin/GT": 8,
         "Levin/Noise_05": 8,
+        "LevinIndependent/Noise_03": 8,
         "Set5/Noise_01": 1,
         "Lai/GT": 2,
         "Lai/Kernel": 2,
@@ -385,12 +386,16 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
     assert (target / "Set5").stat().st_mode & 0o777 == 0o755
     out = capsys.readouterr().out
     assert "5 of " in out  # the quickstart set's folders
-    assert "other pixels than in the published results: " in out
+    assert "different from the published results: " in out
     dataset = TripleDataset(*(target / "Levin" / kind for kind in ("GT", "Noise_01", "Kernel")))
     triple = dataset[5]
     assert triple.name == "im1_kernel_06"
     assert triple.ground_truth.shape[2] == 1
     assert (triple.blurry - blurred(triple.ground_truth, triple.kernel)).std() == pytest.approx(0.01, rel=0.1)
+    independent = TripleDataset(*(target / "LevinIndependent" / kind for kind in ("GT", "Noise_05", "Kernel")))[5]
+    np.testing.assert_array_equal(independent.ground_truth, triple.ground_truth.repeat(3, 2))
+    noise = (independent.blurry - blurred(independent.ground_truth, independent.kernel)).reshape(-1, 3)
+    np.testing.assert_allclose(np.cov(noise.T), 0.05**2 * np.eye(3), atol=0.1 * 0.05**2)
     (grey,) = TripleDataset(*(target / "ValidationGrey" / kind for kind in ("GT", "Noise_05", "Kernel")))
     (colour,) = TripleDataset(*(target / "Validation" / kind for kind in ("GT", "Noise_05", "Kernel")))
     assert grey.ground_truth.shape[2] == grey.blurry.shape[2] == 1
@@ -400,7 +405,7 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
 
     capsys.readouterr()
     assert run_command_line(prepare_datasets.main, arguments) == 0
-    assert "Levin: lies in" in capsys.readouterr().out
+    assert " exists already (--force builds it again)" in capsys.readouterr().out
     assert run_command_line(prepare_datasets.main, [*arguments, "--force"]) == 0
     assert (target / "manifest.csv").read_text() == first
 
@@ -411,14 +416,14 @@ def test_prepare_datasets_names_what_is_missing(tmp_path, random, capsys):
     (source / "Levin09.mat").unlink()
     assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D")]) == 0
     out = capsys.readouterr().out
-    for name in ("CBSD100", "Levin", "Set5"):
-        assert f"{name}: not built, {source / 'Levin09.mat'} is missing: download Levin09.mat of Levin" in out
+    for name in ("CBSD100", "Levin", "LevinIndependent", "Set5"):
+        assert f"{name}: not built, {source / 'Levin09.mat'} is missing: download Levin09.mat (Levin" in out
         assert not (tmp_path / "D" / name).exists()
     assert (tmp_path / "D" / "Lai").is_dir()
 
 
 def test_prepare_datasets_copies_the_authors_layout(tmp_path, random):
-    """A set that is laid out already is taken as it is, nothing synthesised."""
+    """A finished set is copied as it is."""
     source = tmp_path / "download"
     small_source(tmp_path / "raw", random)
     prepare_datasets.main(["--source", str(tmp_path / "raw"), "--target", str(source)])

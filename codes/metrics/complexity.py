@@ -1,4 +1,4 @@
-"""What a network costs: parameters, operations of its convolutions, seconds an image."""
+"""The cost of a network: parameters, operations of its convolutions, seconds per image."""
 
 import math
 import re
@@ -22,9 +22,10 @@ RUNS = 3
 
 @dataclass(frozen=True)
 class Complexity:
-    """parameters; gflop: of the convolutions, a multiplication and an addition being two; seconds.
+    """Number of parameters, 10^9 operations of the convolutions (gflop), and seconds.
 
-    The last two for one image of 256x256 pixels and a kernel of 25x25.
+    gflop and seconds are for one image of 256x256 pixels with a kernel of 25x25. A multiplication and an addition
+    count as two operations.
     """
 
     parameters: int
@@ -33,7 +34,7 @@ class Complexity:
 
 
 def complexity(network: nn.Module) -> Complexity:
-    """Measure a network in eval mode on its device; seconds are a median of three runs."""
+    """Measure a network in eval mode on its device. seconds is the median of three runs."""
     parameters = list(network.parameters())
     image = torch.rand(1, 3, SIDE, SIDE, device=parameters[0].device)
     kernel = torch.full((1, KERNEL, KERNEL), 1 / KERNEL**2, device=image.device)
@@ -46,7 +47,7 @@ def complexity(network: nn.Module) -> Complexity:
 
 @torch.no_grad()
 def convolution_flop(network: nn.Module, image: Tensor, kernel: Tensor) -> int:
-    """Operations of all convolutions of one restoration; Fourier transforms are not among them."""
+    """Operations of all convolutions of one restoration, without the Fourier transforms."""
     with FlopCounterMode(display=False) as counter:
         network(image, kernel)
     return counter.get_flop_counts()["Global"].get(torch.ops.aten.convolution, 0)
@@ -64,10 +65,10 @@ PARTS = {
 
 @torch.no_grad()
 def flop_by_part(network: nn.Module, image: Tensor, kernel: Tensor) -> dict[str, float]:
-    """Operations of one restoration by a DSDNet, by part, as the equations ask for them.
+    """Operations of one restoration by a DSDNet, for each of its parts.
 
-    Convolutions, a multiplication and an addition being two, and 2.5 n log2 n for a real Fourier
-    transform of n values. Nothing is computed: only shapes are followed.
+    These are the convolutions, with two operations for a multiplication and an addition, and the Fourier
+    transforms, with 2.5 n log2 n for a real transform of n values. Only shapes are followed; nothing is computed.
     """
     transforms = {torch.ops.aten._fft_r2c: _fft, torch.ops.aten._fft_c2r: _fft}
     counter = FlopCounterMode(display=False, custom_mapping=transforms)
@@ -102,7 +103,7 @@ def _fft(
 
 @torch.inference_mode()
 def seconds_to_restore(network: nn.Module, image: Tensor, kernel: Tensor) -> float:
-    """Median wall-clock time; `network` has run before, or the first run is among the slow ones."""
+    """Median wall-clock seconds of RUNS restorations."""
     seconds = []
     for _ in range(RUNS):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of 8-bit images, as the paper's tables are computed."""
+"""PSNR and SSIM of 8-bit images, computed as for the paper's tables."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ _BT601 = np.array([65.481, 128.553, 24.966]) / 255
 
 
 class Quality(NamedTuple):
-    """PSNR in dB and SSIM, over all RGB (or grey) values and on the luma Y."""
+    """PSNR in dB and SSIM, of all channels and (_y) of the luma Y."""
 
     psnr: float
     ssim: float
@@ -30,10 +30,10 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 
 def quality(truth: np.ndarray, restored: np.ndarray, crop_border: int = 0) -> Quality:
-    """Compare two uint8 images of one shape (H, W, C), without `crop_border` pixels at each side.
+    """Compare two uint8 images (H, W, C), without `crop_border` pixels at each side.
 
-    SSIM: Gaussian window 11x11 of sigma 1.5, valid region, mean of the channels.
-    Raises UserError for shapes that differ or images smaller than the window.
+    SSIM (Wang et al., 2004): Gaussian window of 11x11 pixels and sigma 1.5, valid region, mean of the channels.
+    Raises UserError if the shapes differ or an image is smaller than the window.
     """
     if truth.shape != restored.shape:
         raise UserError(f"shapes differ: ground truth {truth.shape}, restored {restored.shape}")
@@ -47,7 +47,7 @@ def quality(truth: np.ndarray, restored: np.ndarray, crop_border: int = 0) -> Qu
 
 
 def psnr(truth: np.ndarray, restored: np.ndarray) -> float:
-    """PSNR in dB of two uint8 images of one shape; infinite where they are equal."""
+    """PSNR in dB of two uint8 images of the same shape; infinite if they are equal."""
     if np.array_equal(truth, restored):
         return float("inf")
     return float(peak_signal_noise_ratio(truth, restored, data_range=255))

@@ -1,7 +1,7 @@
-"""What a method loses when its inputs are not as it expects: more noise, a wrong kernel, a real border.
+"""How much quality a method loses with more noise, a wrong kernel, or a real border.
 
-The blurry images are made here, from sharp images and kernels, by the forward model of the
-test sets. Classical methods are told the noise level, as in codes/test.py.
+The blurry images are made from sharp images and kernels with the forward model of the test sets. Classical
+methods get the true noise level, as in codes/test.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +24,12 @@ from codes.options import GpuIds, Method, Options, PlainName, RowId
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
 
+# Noise in percent in the experiments that do not vary it.
 BASE_NOISE = 1.0
-"""Noise in percent of the experiments that are not about noise."""
 COLUMNS = ("method", "label", "experiment", "value", "psnr", "ssim", "images")
+# Beyond the frame, the outermost pixels are repeated or the true scene continues; the whole frame or its
+# interior is scored.
 BORDERS = tuple(f"{outside}/{scored}" for outside, scored in product(("replicate", "scene"), ("whole", "interior")))
-"""What lies beyond the frame: its outermost pixels repeated, or the true scene; and the pixels that are scored."""
 
 
 class RobustnessOptions(Options):
@@ -36,22 +37,23 @@ class RobustnessOptions(Options):
 
     name: PlainName
     gpu_ids: GpuIds = "auto"
-    images: PositiveInt
-    """how many, in the order of their names"""
-    dataroot_GT: str
-    dataroot_KM: str
-    noise: list[NonNegativeFloat]
-    """percent of the full range"""
-    kernel_shift: list[NonNegativeFloat]
-    """pixels, in a direction drawn for each image"""
-    kernel_scale: list[Annotated[float, Field(gt=-100)]]
-    """percent by which the assumed kernel is too large"""
-    kernel_noise: list[NonNegativeFloat]
-    """standard deviation, percent of the kernel's maximum"""
+    images: PositiveInt = Field(description="Number of images, the first ones in the order of their names.")
+    dataroot_GT: str = Field(description="Folder of the sharp images.")
+    dataroot_KM: str = Field(description="Folder of the kernels.")
+    noise: list[NonNegativeFloat] = Field(description="Standard deviations of the noise, percent of the full range.")
+    kernel_shift: list[NonNegativeFloat] = Field(
+        description="Shifts of the kernel in pixels, in a direction drawn for each image."
+    )
+    kernel_scale: list[Annotated[float, Field(gt=-100)]] = Field(
+        description="Percentages by which the assumed kernel is too large."
+    )
+    kernel_noise: list[NonNegativeFloat] = Field(
+        description="Standard deviations of the kernel's noise, percent of its maximum."
+    )
     methods: dict[RowId, Method]
 
     def points(self) -> list["Point"]:
-        """Every experiment at every value. The exact kernel at BASE_NOISE is always among them."""
+        """Every experiment at every value, always with the exact kernel at BASE_NOISE."""
         levels = {
             "noise": sorted({*self.noise, BASE_NOISE}),
             "kernel_shift": self.kernel_shift,
@@ -64,7 +66,7 @@ class RobustnessOptions(Options):
 
 @dataclass(frozen=True)
 class Point:
-    """One value of an experiment, as it stands in the CSV file."""
+    """One value of an experiment, as in the CSV file."""
 
     experiment: str
     value: str
@@ -89,9 +91,9 @@ class Scene:
 
 @dataclass
 class Trial:
-    """What a method is given, and what its image is compared with.
+    """The input of a method, and the image that its result is compared with.
 
-    truth, blurry: (H, W, C) uint8; kernel: (h, w), the assumed one; noise_sigma: the true noise;
+    truth, blurry: (H, W, C) uint8. kernel: (h, w), the assumed one. noise_sigma: standard deviation of the noise.
     crop_border: pixels at each side that are not scored.
     """
 
@@ -103,18 +105,18 @@ class Trial:
 
 
 def read_scenes(options: RobustnessOptions) -> list[Scene]:
-    """The first images with their kernels. Raises UserError where these are missing or don't pair up."""
+    """The first images with their kernels. Raises UserError if these are missing or do not pair up."""
     truths, kernels = from_root(options.dataroot_GT), from_root(options.dataroot_KM)
     for folder in (truths, kernels):
         if not folder.is_dir():
             raise UserError(f"{folder} is missing (python codes/scripts/prepare_datasets.py --source DIR makes it)")
-    dataset = TripleDataset(truths, truths, kernels)  # the blurry images are made here
+    dataset = TripleDataset(truths, truths, kernels)  # The blurry images are made here.
     triples = [dataset[index] for index in range(min(options.images, len(dataset)))]
     return [Scene(triple.name, to_8bit(triple.ground_truth), triple.kernel) for triple in triples]
 
 
 def trial(scene: Scene, point: Point) -> Trial:
-    """A scene as a method is to see it."""
+    """The trial of a scene at one point."""
     return _TRIALS[point.experiment](scene, point.value)
 
 
@@ -131,7 +133,7 @@ def _with_wrong_kernel(wrong: Callable[[Scene, float], np.ndarray]) -> Callable[
 
 
 def _at_border(scene: Scene, value: str) -> Trial:
-    """A frame within the scene, so that it is known what lies beyond."""
+    """A frame inside the scene, so that the true pixels beyond the frame are known."""
     outside, scored = value.split("/")
     top, left = (side // 2 for side in scene.kernel.shape)
     frame = (slice(top, scene.sharp.shape[0] - top), slice(left, scene.sharp.shape[1] - left))
@@ -161,15 +163,15 @@ _TRIALS: Mapping[str, Callable[[Scene, str], Trial]] = {
 
 
 def score(restorer: Restorer, given: Trial) -> Quality:
-    """Restore and compare, as the tables do. Raises UserError where the image holds values that are not finite."""
+    """Restore and score, as for the tables. Raises UserError if the image has values that are not finite."""
     image = restorer.restore(given.blurry / np.float32(255), given.kernel, given.noise_sigma).image
     if not np.isfinite(image).all():
-        raise UserError("the restored image holds values that are not finite")
+        raise UserError("the restored image has values that are not finite")
     return quality(given.truth, to_8bit(image), given.crop_border)
 
 
 def row(method: str, label: str, point: Point, scores: Sequence[Quality]) -> dict[str, str]:
-    """A row of robustness.csv: the means over the images."""
+    """A row of robustness.csv with the means over the images."""
     psnr, ssim = (fmean(getattr(one, key) for one in scores) for key in ("psnr", "ssim"))
     values = (method, label, point.experiment, point.value, f"{psnr:.4f}", f"{ssim:.6f}", str(len(scores)))
     return dict(zip(COLUMNS, values, strict=True))

@@ -1,7 +1,6 @@
 """The scores of a method on disk: per_image.csv, and a journal of each process while it runs.
 
-A line reaches the journal as soon as its image is scored, so that a run killed at any instant
-loses no more than the image that it was at.
+A score is written to the journal at once, so that a run that is killed loses only the image it was working on.
 """
 
 import csv
@@ -17,7 +16,7 @@ _JOURNALS = "per_image.*.part"
 
 
 class Journal:
-    """Appends one process's scores; a context manager."""
+    """Appends the scores of one process to its journal; a context manager."""
 
     def __init__(self, folder: Path, rank: int):
         self.path = folder / _JOURNALS.replace("*", str(rank))
@@ -29,7 +28,7 @@ class Journal:
         return self
 
     def add(self, outcome: ImageScore | Failure) -> None:
-        """Write a score at once; a failure is not kept."""
+        """Write a score at once. A failure is not written."""
         if isinstance(outcome, ImageScore):
             self._writer.writerow(outcome.as_row())
             self._file.flush()
@@ -39,7 +38,7 @@ class Journal:
 
 
 def write_scores(folder: Path, outcomes: Iterable[ImageScore | Failure]) -> list[ImageScore]:
-    """Write per_image.csv of the images that were scored, in order, in place of the journals; returns them."""
+    """Write the scores to per_image.csv, sorted, and delete the journals. Returns the scores."""
     scores = sorted((outcome for outcome in outcomes if isinstance(outcome, ImageScore)), key=ImageScore.key)
     write_csv(folder / _PER_IMAGE, [score.as_row() for score in scores], COLUMNS)
     for journal in folder.glob(_JOURNALS):
@@ -48,7 +47,7 @@ def write_scores(folder: Path, outcomes: Iterable[ImageScore | Failure]) -> list
 
 
 def read_scores(folder: Path) -> list[ImageScore]:
-    """What per_image.csv and the journals hold; a line that is damaged or cut off counts nothing."""
+    """The scores in per_image.csv and in the journals, without damaged lines."""
     rows = [
         row
         for path in (folder / _PER_IMAGE, *sorted(folder.glob(_JOURNALS)))

@@ -1,8 +1,8 @@
-"""Exit with status 0 where this Python has all packages of the given requirement files.
+"""Exit with status 0 if this Python has all packages of the given requirement files.
 
     python codes/scripts/check_environment.py requirements.txt
 
-Prints what is missing or too old. Needs nothing but the standard library to say no.
+Prints what is missing or too old. It runs with the standard library alone.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def unmet(lines: list[str]) -> list[str]:
-    """The requirements that this environment does not meet."""
+    """The requirements that are missing or too old here."""
     try:
         from packaging.requirements import Requirement
     except ImportError:

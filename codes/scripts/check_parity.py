@@ -2,8 +2,8 @@
 
     python codes/scripts/check_parity.py --fixtures DIR [--images DIR]
 
-The fixtures (small random networks with inputs and outputs, metric values) are not part of the
-repository; what this command measured with them lies in results/published/parity.csv.
+The fixtures are small random networks with inputs and outputs, and metric values. They are not part of the
+repository; results/published/parity.csv has the errors that this command measured with them.
 """
 
 import argparse
@@ -34,9 +34,9 @@ COLUMNS = ("fixture", "quantity", "error", "bar", "date", "torch", "numpy", "pyt
 
 
 def network_errors(path: Path) -> list[dict[str, object]]:
-    """Largest absolute differences of x0 and the restored images of one fixture.
+    """Largest absolute differences of x0 and of the restored images of one fixture.
 
-    DSDNet+ with random weights reaches values of about 9: its error is relative to the largest.
+    DSDNet+ with random weights reaches values of about 9, so its error is relative to the largest value.
     """
     fixture = torch.load(path, weights_only=True)
     net = NETWORKS[fixture["network"]].build(**fixture["config"]).eval()
@@ -73,19 +73,21 @@ def metric_errors(fixtures: Path, images: Path) -> list[dict[str, object]]:
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fixtures", type=Path, required=True, help="folder of *.pt and metrics.json")
-    parser.add_argument("--images", type=Path, help="folder of the metrics' references (default: ../data beside it)")
+    parser.add_argument(
+        "--images", type=Path, help="folder of the metrics' references (default: data, next to the fixtures' folder)"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT, help=f"default: {OUTPUT.relative_to(ROOT)}")
     arguments = parser.parse_args(argv)
     paths = sorted(arguments.fixtures.glob("*.pt"))
     if not paths:
-        raise UserError(f"{arguments.fixtures}: holds no fixtures (*.pt)")
+        raise UserError(f"{arguments.fixtures}: no fixtures (*.pt) in this folder")
     rows = [row for path in paths for row in network_errors(path)]
     rows += metric_errors(arguments.fixtures, arguments.images or arguments.fixtures.parent / "data")
     versions = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
     failed = [row for row in rows if row["error"] > row["bar"]]
     print(tabulate([[row[key] for key in COLUMNS[:4]] for row in rows], COLUMNS[:4], tablefmt="github"))
     if failed:
-        raise UserError(f"{len(failed)} of {len(rows)} errors are above their bar; nothing written")
+        raise UserError(f"{len(failed)} of {len(rows)} errors are above their limit; nothing is written")
     rows = [{**row, "error": f"{row['error']:.1e}", "date": date.today().isoformat(), **versions} for row in rows]
     write_csv(arguments.output, rows, COLUMNS)
     return 0

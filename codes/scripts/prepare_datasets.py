@@ -54,7 +54,7 @@ def _from(sharp: Callable[[Path], list[prep.Sharp]], layout: Callable) -> Callab
 RECIPES = {
     "CBSD100": Recipe(("BSDS500/val", "Levin09.mat"), _from(prep.cbsd100, prep.build_separate), "CBSD100/Noise_01/BL"),
     "Levin": Recipe(("Levin", "Levin09.mat"), _from(prep.levin, prep.build_shared), "Levin/Noise_01"),
-    "LevinIndependent": Recipe(("Levin", "Levin09.mat"), _from(prep.levin_independent, prep.build_shared)),
+    "LevinIndependent": Recipe(("Levin/im1.png", "Levin09.mat"), _from(prep.levin_independent, prep.build_shared)),
     "Set5": Recipe(("Set5", "Levin09.mat"), _from(prep.set5, prep.build_shared), "Set5/Noise_01"),
     "Lai": Recipe(("Lai/GT", "Lai/BL", "Lai/Kernel"), prep.build_lai),
     "Train": Recipe(("BSDS500/train", "BSDS500/test"), prep.build_training),

@@ -1,9 +1,9 @@
-"""Run every table whose data and weights are in place, with its report; say in a line each what others lack.
+"""Run every table whose data and weights are there, and write its report. For other tables, print what is missing.
 
     python codes/scripts/run_tables.py
 
-A table is an option file options/test/table*.yml. An interrupted run goes on where it was, and what is
-finished is not done again unless its weights or data changed; --anew begins anew.
+A table is an option file options/test/table*.yml. An interrupted run continues where it stopped. Finished images
+are not restored again unless weights or data have changed, or with --anew.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from codes.utils.files import ROOT, from_root
 TABLES = ROOT / "options" / "test"
 QUICK_IMAGES = 1
 DATA_HINT = "python codes/scripts/prepare_datasets.py --source DIR, see Datasets/README.md"
-WEIGHTS_HINT = "a download of the authors, see Models/README.md"
+WEIGHTS_HINT = "a download from the authors, see Models/README.md"
 
 
 def lacking(options: TestOptions) -> str | None:
-    """What a table lacks and where to get it, None where it can run."""
+    """What is missing for a table and where to get it; None if the table can be run."""
     sets = options.datasets.values()
     folders = [from_root(root) for s in sets for root in (s.dataroot_GT, s.dataroot_LQ, s.dataroot_KM)]
     missing = [folder for folder in folders if not folder.is_dir()]
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key in each")
     parser.add_argument("--options", type=Path, default=TABLES, help="folder of the option files")
     parser.add_argument("--results", type=Path, help="default: results, with --quick results/quick")
-    parser.add_argument("--anew", action="store_true", help="do finished images again too")
+    parser.add_argument("--anew", action="store_true", help="restore finished images again, too")
     parser.add_argument("--quick", action="store_true", help=f"on the first {QUICK_IMAGES} images of each set only")
     arguments = parser.parse_args(argv)
     results = arguments.results or ROOT / "results" / ("quick" if arguments.quick else "")

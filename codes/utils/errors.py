@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+# Exit status after Ctrl-C, the same as that of shells.
 INTERRUPTED = 130
-"""exit status after Ctrl-C, as shells have it"""
 
 
 class UserError(Exception):
-    """Something the user can mend: the message says what is wrong, where, and what to do."""
+    """An error that the user can correct. The message says what is wrong, where, and what to do."""
 
 
 def warn(message: str) -> None:
@@ -23,7 +23,7 @@ def warn(message: str) -> None:
 
 
 def in_one_line(error: UserError | OSError) -> str:
-    """What an error says, in one line."""
+    """The message of an error in one line."""
     if isinstance(error, UserError):
         return " ".join(str(error).split())
     where = f" ({Path(str(error.filename))})" if error.filename else ""
@@ -31,17 +31,17 @@ def in_one_line(error: UserError | OSError) -> str:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """A hint for a misspelt `word`: the nearest of `choices`, or all of them."""
+    """A hint for a misspelt `word`: the nearest of `choices`, or all of them if none is near."""
     choices = sorted(choices)
     close = get_close_matches(word, choices, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"valid are: {', '.join(choices)}"
 
 
 def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Run `main(argv)`; turn what a user can cause into one line on stderr.
+    """Run `main(argv)` and print an error that the user can correct as one line on stderr.
 
-    Returns the exit status: that of `main`, 1 for a UserError or a failing file system,
-    INTERRUPTED after Ctrl-C.
+    Returns the exit status: that of `main`, 1 after a UserError or an error of the file system, INTERRUPTED
+    after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is no error
@@ -60,7 +60,7 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
 
 
 def _tell_torchrun(line: str) -> None:
-    """Under torchrun, have the line in the report that it ends with, below its own messages."""
+    """Under torchrun, put the line into the report at the end of its own messages."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file:
         Path(file).write_text(json.dumps({"message": line, "timestamp": int(time.time())}), encoding="utf-8")

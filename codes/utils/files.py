@@ -1,4 +1,4 @@
-"""Files are written under a temporary name and renamed, so that none is ever half-written."""
+"""Writing files. They are written under a temporary name and renamed, so that no file is ever incomplete."""
 
 import csv
 import io
@@ -7,19 +7,19 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+# The project's root. Relative paths in option files start here.
 ROOT = Path(__file__).resolve().parents[2]
-"""The project's root: relative paths in option files start here."""
 
 
 def from_root(path: str | Path) -> Path:
-    """`path` itself if absolute, else taken from the project's root."""
+    """An absolute path unchanged; a relative one below the project's root."""
     return ROOT / os.path.expanduser(path)
 
 
 def write_atomic(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write(temporary_path)` make the file, then rename it to `path`.
+    """Call `write(temporary_path)`, then rename the file to `path`.
 
-    The temporary name keeps the suffix, by which image writers choose the format. An OSError names `path`.
+    The temporary name has the same suffix, from which image writers choose the format. An OSError names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_csv(path: str | Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Write `rows` under a header line of `columns`."""
+    """Write a header line with `columns`, then `rows`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

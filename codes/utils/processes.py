@@ -1,4 +1,4 @@
-"""One process, or several under torchrun that share out the work."""
+"""One process, or several under torchrun that share the work."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among its group."""
+    """This process and its place in the group of processes."""
 
     rank: int = 0
     world_size: int = 1
@@ -28,11 +28,11 @@ class Processes:
         return self.rank == 0
 
     def share(self, items: list[T]) -> list[T]:
-        """Every world_size-th item, from this process's rank on."""
+        """This process's part of the items: every world_size-th one, beginning with number `rank`."""
         return items[self.rank :: self.world_size]
 
     def gather(self, items: list[T]) -> list[T]:
-        """The items of all processes, in the main one; [] elsewhere."""
+        """The items of all processes in the main process; [] in the others."""
         if self.world_size == 1:
             return items
         gathered: list[list[T]] | None = [[] for _ in range(self.world_size)] if self.is_main else None
@@ -41,7 +41,7 @@ class Processes:
         return [item for part in gathered or () for item in part]
 
     def agree(self, value: object) -> bool:
-        """Whether `value` is the same in all processes."""
+        """True if `value` is the same in all processes."""
         values = [value] * self.world_size
         if self.world_size > 1:
             with _others_alive():
@@ -49,7 +49,7 @@ class Processes:
         return all(other == value for other in values)
 
     def same(self, items: list[T]) -> list[T]:
-        """The main process's items, in all processes."""
+        """The main process's items, in every process."""
         if self.world_size > 1:
             with _others_alive():
                 shared = [items]
@@ -58,7 +58,7 @@ class Processes:
         return items
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have reached this point."""
         if self.world_size > 1:
             with _others_alive():
                 dist.barrier()
@@ -66,24 +66,24 @@ class Processes:
 
 @contextmanager
 def _others_alive() -> Iterator[None]:
-    """Turn a lost connection into one line; the process that ended has said why."""
+    """Turn a lost connection into one line. The process that ended has printed why."""
     try:
         yield
     except RuntimeError:
-        raise UserError("another process of the group ended early, see its message") from None
+        raise UserError("another process of the group ended early; see its message") from None
 
 
 @contextmanager
 def processes(devices: bool = False) -> Iterator[Processes]:
     """The group that torchrun's environment variables describe, or this process alone.
 
-    devices: the processes will exchange tensors on GPUs too (nccl).
+    devices: True if the processes exchange tensors on GPUs (nccl).
     """
     world_size = int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
     if world_size == 1:
         yield Processes()
         return
-    # Sharing out images needs no GPU traffic; a slow image must not end the others' waiting.
+    # Testing exchanges no tensors on GPUs. The timeout is long because processes wait for slow images.
     backend = "cpu:gloo,cuda:nccl" if devices and torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=timedelta(days=7))
     try:

@@ -1,4 +1,4 @@
-"""Things chosen by name in an option file: networks, solvers, shrinkages, initialisations."""
+"""Parts that an option file chooses by name: networks, presets, solvers, shrinkages, initialisations."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A dictionary filled by a decorator, whose look-up error names the nearest entry."""
+    """A dictionary that is filled by a decorator. The error for an unknown name suggests the nearest one."""
 
     def __init__(self, kind: str):
         self.kind = kind
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters a class or function under `name`."""
+        """Decorator that registers a class or function under `name`."""
 
         def enter(entry: T) -> T:
             if name in self._entries:
@@ -27,7 +27,7 @@ class Registry(Generic[T]):
         return enter
 
     def __getitem__(self, name: str) -> T:
-        """The entry called `name`. Raises UserError where there is none."""
+        """The entry called `name`. Raises UserError if there is none."""
         if name not in self._entries:
             raise UserError(f"unknown {self.kind} '{name}'; {nearest(name, self._entries)}")
         return self._entries[name]

@@ -1,4 +1,4 @@
-"""YAML read safely: no tags, no code, a repeated key is warned of, 1e-4 is a number."""
+"""Safe YAML: no tags and no code, a warning for a repeated key, and 1e-4 is a number."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from codes.utils.errors import UserError, warn
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that warns of repeated keys (the last one wins) and knows floats such as 1e-4."""
+    """SafeLoader that warns of repeated keys (the last one counts) and reads 1e-4 as a float."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: dict[str, int] = {}
@@ -31,7 +31,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text. Raises UserError, naming `where`, for what is no plain YAML."""
+    """The value of a YAML text. Raises UserError, naming `where`, if it is not plain YAML."""
     loader = None
     try:
         loader = _Loader(text)

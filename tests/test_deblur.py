@@ -1,4 +1,4 @@
-"""codes/deblur.py from the command line to the files, in-process; and the call from Python."""
+"""codes/deblur.py from the command line to the files, in-process; the call from Python; codes/blur_images.py."""
 
 import errno
 import os
@@ -13,38 +13,43 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from codes import blur_images
 from codes import deblur as deblur_script
 from codes.data.degradation import blurred
 from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
-from codes.data.kernels import write_kernel
+from codes.data.kernels import read_kernel, write_kernel
 from codes.data.preparation import quickstart
 from codes.metrics.quality import psnr
 from codes.models.factory import build_preset
 from codes.models.weights import save_weights
-from codes.restoration import restoring
 from codes.restoration.call import deblur
-from codes.restoration.deblurring import Settings
 from codes.restoration.image_files import read_photo
+from codes.restoration.networks import load_network, shipped_knows_masks
+from codes.restoration.orientation import rotated
 from codes.utils.errors import UserError, run_command_line
+from codes.utils.progress import Progress
 from tests.conftest import ROOT
 from tests.privileges import permissions_count
 
 SMALL = "{preset: tiny, nf_p: 3, nf_d: 3, nb: 2, nf_n: 4}"
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A small network with random weights and its card."""
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+def save_small(path, scale=0.03):
+    """Weights of a small network, random around those it is built with, and their card."""
     torch.manual_seed(1)
     network = build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4)
     with torch.no_grad():  # as built every stage is the identity
         for parameter in network.parameters():
-            parameter.add_(0.03 * torch.randn_like(parameter))
+            parameter.add_(scale * torch.randn_like(parameter))
     save_weights(network, path)
     path.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
     return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_small(tmp_path_factory.mktemp("weights") / "small.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def photograph():
 
 @pytest.fixture
 def project(tmp_path, photograph, weights):
-    """A blurry image, its kernel, a folder of two, and how to call the script on them."""
+    """A blurry image, its kernel, a folder of two."""
     _, kernel, blurry = photograph
     write_kernel(tmp_path / "kernel.png", kernel)
     write_8bit(tmp_path / "blurry.png", to_8bit(blurry))
@@ -80,22 +85,28 @@ def everything(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def errors(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+
+
+# --- one image
+
+
 def test_the_shipped_weights_sharpen_a_photograph(project, photograph, capsys):
     sharp, _, blurry = photograph
-    assert (
-        run("--input", project / "blurry.png", "--kernel", project / "kernel.png", "--output", project / "s.png") == 0
-    )
-    assert "blurry.png: kernel taken as it is" in capsys.readouterr().err
-    restored = to_8bit(read_image(project / "s.png"))
-    assert psnr(sharp, restored) > psnr(sharp, to_8bit(blurry)) + 4
+    target = project / "s.png"
+    assert run("--input", project / "blurry.png", "--kernel", project / "kernel.png", "--output", target) == 0
+    said = capsys.readouterr()
+    assert "blurry.png: kernel used as it is" in said.err
+    assert said.out.startswith(f"{target} (")
+    assert psnr(sharp, to_8bit(read_image(target))) > psnr(sharp, to_8bit(blurry)) + 4
 
 
 def test_a_rotated_kernel_gives_the_same_result(project, weights, photograph, capsys):
-    _, kernel, _ = photograph
-    write_kernel(project / "rotated.png", kernel[::-1, ::-1])
+    write_kernel(project / "rotated.png", rotated(photograph[1]))
     assert call(project, weights, output="a.png") == 0
     assert call(project, weights, kernel="rotated.png", output="b.png") == 0
-    assert "kernel taken rotated by 180 degrees" in capsys.readouterr().err
+    assert "kernel used rotated by 180 degrees" in capsys.readouterr().err
     assert call(project, weights, "--kernel-orientation", "rotated", kernel="rotated.png", output="c.png") == 0
     assert capsys.readouterr().err == ""
     assert call(project, weights, "--kernel-orientation", "as-is", kernel="rotated.png", output="d.png") == 0
@@ -111,16 +122,16 @@ def test_a_kernel_of_another_image_is_warned_of(project, weights, photograph, ca
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("size", [1, 5])
-def test_a_delta_kernel_gives_the_image_itself(weights, random, capsys, dtype, size):
+def test_a_kernel_of_one_pixel_gives_the_image_itself(weights, random, capsys, dtype, size):
     values = random.uniform(size=(20, 24, 4))
     image = values.astype(dtype) if dtype == np.float32 else (values * np.iinfo(dtype).max).astype(dtype)
     kernel = np.zeros((size, size, 3))
     kernel[size // 2, size // 2] = 1
     np.testing.assert_array_equal(deblur(image, kernel, weights=weights), image)
+    np.testing.assert_array_equal(deblur(image[:2, :1], kernel, weights=weights), image[:2, :1])
     assert "a single pixel, which blurs nothing" in capsys.readouterr().err
     if size > 1:
-        shifted = np.roll(kernel, 1, 0)
-        assert not np.array_equal(deblur(image, shifted, weights=weights), image)
+        assert not np.array_equal(deblur(image, np.roll(kernel, 1, 0), weights=weights), image)
 
 
 def test_trace_and_compare(project, weights):
@@ -129,105 +140,9 @@ def test_trace_and_compare(project, weights):
     assert sorted(path.name for path in (project / "out").iterdir()) == names
     assert (project / "out" / "sharp.png").read_bytes() == (project / "out" / "sharp_stage2.png").read_bytes()
     assert read_image(project / "out" / "sharp_compare.png").shape == (128, 2 * 160 + 4, 3)
-
-
-def test_what_is_written_beside_a_result_is_no_input_and_no_other_result(project, weights, photograph, capsys):
-    for name in ("a_x0.png", "a_compare.png"):
-        (project / name).write_bytes((project / "blurry.png").read_bytes())
-        before = everything(project)
-        assert call(project, weights, "--trace", "--compare", "--overwrite", source=name, output="a.png") == 1
-        assert f"{name}: is an input, which is not overwritten" in capsys.readouterr().err
-        assert everything(project) == before
-    write_8bit(project / "photos" / "a_stage1.png", to_8bit(photograph[2]))
-    assert call(project, weights, "--trace", source="photos", output="out") == 1
-    assert "a_stage1.png: would be written for two of the images" in capsys.readouterr().err
-    assert not (project / "out").exists()
-
-
-def test_a_folder_goes_on_where_it_was_interrupted(project, weights, monkeypatch, capsys):
-    real, done = deblur_script.restore, []
-
-    def interrupted(deblurrer, *arguments, **keys):
-        if done:
-            raise KeyboardInterrupt
-        done.append(keys["where"])
-        return real(deblurrer, *arguments, **keys)
-
-    monkeypatch.setattr(deblur_script, "restore", interrupted)
-    assert call(project, weights, source="photos", output="out") == 130
-    assert list(everything(project / "out")) == ["a.png"]
-    first = (project / "out" / "a.png").stat().st_mtime_ns
-    monkeypatch.undo()
-    assert call(project, weights, source="photos", output="out") == 0
-    assert "1 of 2 images are done already" in capsys.readouterr().out
-    assert sorted(everything(project / "out")) == ["a.png", "b.png"]
-    assert (project / "out" / "a.png").stat().st_mtime_ns == first
-    assert call(project, weights, "--overwrite", source="photos", output="out") == 0
-    assert (project / "out" / "a.png").stat().st_mtime_ns > first
-
-
-def test_a_failing_file_of_a_folder_is_reported_and_the_rest_is_done(project, weights, capsys):
-    (project / "photos" / "a.png").write_bytes(b"damaged")
-    write_8bit(project / "photos" / "c.png", np.zeros((5, 5, 3), np.uint8))
-    assert call(project, weights, source="photos", output="new/out") == 1
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 2
-    assert "a.png: not a readable image" in errors[0]
-    assert "c.png: a kernel of 9x9 pixels is larger than the image of 5x5" in errors[1]
-    assert list(everything(project / "new")) == ["out/b.png"]
-
-
-def test_a_folder_goes_on_after_a_file_that_cannot_be_written(project, weights, monkeypatch, capsys):
-    (project / "out" / "a.png").mkdir(parents=True)
-    assert call(project, weights, source="photos", output="out") == 1
-    said = capsys.readouterr()
-    assert "a.png: is a folder" in said.err
-    assert "done already" not in said.out
-    assert list(everything(project / "out")) == ["b.png"]
-
-    def failing(number):
-        def write(path, data):
-            raise OSError(number, os.strerror(number), str(path))
-
-        monkeypatch.setattr("pathlib.Path.write_bytes", write)
-        status = call(project, weights, source="photos", output=f"out{number}")
-        return status, [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-
-    status, errors = failing(errno.EIO)
-    assert status == 1
-    names = [str(project / f"out{errno.EIO}" / name) for name in ("a.png", "b.png")]
-    assert errors == [f"error: Input/output error ({name})" for name in names]
-    status, errors = failing(errno.ENOSPC)
-    assert status == 1
-    assert errors == [f"error: No space left on device ({project}/out{errno.ENOSPC}/a.png)"]
-
-
-def test_what_lies_beside_a_result_is_kept_and_made_where_it_is_missing(project, weights, capsys):
-    sheet = project / "out" / "sharp_compare.png"
-    sheet.parent.mkdir()
-    sheet.write_bytes(b"precious")
-    assert call(project, weights, "--compare") == 1
-    assert "sharp_compare.png: exists already" in capsys.readouterr().err
-    assert everything(project / "out") == {"sharp_compare.png": b"precious"}
-    assert call(project, weights, "--compare", "--overwrite") == 0
-    assert sheet.read_bytes() != b"precious"
-
-    assert call(project, weights, source="photos", output="all") == 0
-    (project / "all" / "b_compare.png").write_bytes(b"precious")
-    before = everything(project / "all")
-    assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
-    after = everything(project / "all")
-    assert len(after) == 2 * 5
-    assert {name: after[name] for name in before} == before
-    assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
-    assert "2 of 2 images are done already" in capsys.readouterr().out
-
-
-def test_every_stage_of_a_delta_kernel_is_the_image(project, weights):
-    assert call(project, weights, "--trace", kernel="gaussian:0") == 0
-    stages = everything(project / "out")
-    assert len(stages) == 4
-    assert len(set(stages.values())) == 1
+    assert call(project, weights, "--trace", kernel="motion:1,0", output="same/sharp.png") == 0
+    assert len(everything(project / "same")) == 4
+    assert len(set(everything(project / "same").values())) == 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -236,15 +151,12 @@ def test_the_output_is_of_the_inputs_kind(project, weights, photograph, dtype, c
     values = np.concatenate([photograph[2], np.linspace(0, 1, 128 * 160).reshape(128, 160, 1)], 2)
     values = values[:32, :40, {1: [0], 2: [0, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[channels]]
     pixels = np.rint(values * np.iinfo(dtype).max).astype(dtype) if dtype != np.float32 else values.astype(dtype)
-    extra = ["unassalpha"] if channels in (2, 4) else None
-    photometric = "rgb" if channels > 2 else "minisblack"
-    planar = "contig" if channels > 1 else None
     tifffile.imwrite(
         project / "a.tif",
         pixels if channels > 1 else pixels[..., 0],
-        photometric=photometric,
-        extrasamples=extra,
-        planarconfig=planar,
+        photometric="rgb" if channels > 2 else "minisblack",
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        planarconfig="contig" if channels > 1 else None,
     )
     assert call(project, weights, source="a.tif", output="out") == 0
     restored = read_photo(project / "out" / "a.tif").pixels
@@ -267,17 +179,6 @@ def test_the_kernel_belongs_to_the_image_as_it_is_shown(project, weights, photog
     assert tifffile.imread(project / "out" / "b.tif").shape == (160, 128, 3)
 
 
-def test_the_examples_are_made_where_they_are_missing(project, weights, monkeypatch):
-    examples = project / "Quickstart"
-    monkeypatch.setattr(deblur_script, "EXAMPLES", examples)
-    write_8bit(project / "small.png", np.zeros((8, 8, 3), np.uint8))
-    assert call(project, weights, source="small.png", kernel="disk:1", output="small") == 0
-    assert not examples.exists()
-    kernel = examples / "Kernel" / "coffee.png"
-    assert call(project, weights, source="small.png", kernel=str(kernel)) == 1  # too large, but it is there
-    assert kernel.is_file()
-
-
 def test_options_change_the_result(project, weights):
     mask = np.full((128, 160, 1), 255, np.uint8)
     mask[40:44, 50:54] = 0
@@ -291,115 +192,142 @@ def test_options_change_the_result(project, weights):
     assert (project / "off.tif").read_bytes() == (project / "0.tif").read_bytes()
 
 
-def test_masks_for_weights_that_do_not_know_them_are_warned_of(project, weights, tmp_path, capsys):
+def test_masks_for_weights_trained_without_them_are_warned_of(project, weights, tmp_path, capsys):
     assert call(project, weights, "--mask", "auto", output="a.png") == 0
     assert "small.safetensors was not trained with masks" in capsys.readouterr().err
-    card = weights.with_suffix(".yml").read_text()
     trained = tmp_path / "trained.safetensors"
     trained.write_bytes(weights.read_bytes())
+    card = weights.with_suffix(".yml").read_text()
     trained.with_suffix(".yml").write_text(card.replace("}}", "}, datasets: {train: {masks: 0.2}}}"))
     assert call(project, trained, "--mask", "auto", output="b.png") == 0
     assert "not trained with masks" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"source": "gone.png"}, "gone.png: no such file"),
-        ({"source": "kernel.txt"}, "kernel.txt: not a readable image"),
-        ({"kernel": "gone.png"}, "gone.png: no such file; without a file, write motion:LENGTH,ANGLE"),
-        ({"kernel": "kernel.txt"}, "kernel.txt: not a readable image"),
-        ({"kernel": "nan.npy"}, "nan.npy: the kernel holds values that are not finite"),
-        ({"kernel": "large.npy"}, "larger than the image"),
-        ({"kernel": "disk:200"}, "a kernel of 401x401 pixels is larger than the image"),
-        ({"output": "out/sharp.webp"}, "an image of type .png"),
-        ({"output": "blurry.png"}, "blurry.png: is an input, which is not overwritten"),
-        ({"output": "link.png"}, "link.png: is an input, which is not overwritten"),
-        ({"output": "kernel.png"}, "kernel.png: is an input, which is not overwritten"),
-        ({"output": "old.png"}, "old.png: exists already; choose another --output, or --overwrite"),
-        ({"source": "photos", "output": "photos"}, "is an input, which is not overwritten"),
-        ({"source": "photos", "output": "out.png"}, "a folder is needed for the images of a folder"),
-        ({"source": "empty"}, "a folder is needed"),
-        ({"source": "empty", "output": "out"}, "empty: holds no .png"),
-        ({"output": "file/sharp.png"}, "/file"),
-    ],
-)
-def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsys, changes, message):
-    (project / "kernel.txt").write_text("text")
-    (project / "file").write_text("a file where a folder is wanted")
-    (project / "old.png").write_bytes(b"precious")
-    (project / "link.png").symlink_to(project / "blurry.png")
-    (project / "empty").mkdir()
-    np.save(project / "nan.npy", np.full((3, 3), np.nan))
-    np.save(project / "large.npy", np.ones((129, 3)))
-    before = everything(project)
-    extra = ["--overwrite"] if changes.get("output") in ("blurry.png", "link.png", "kernel.png", "photos") else []
-    assert call(project, weights, *extra, **changes) == 1
-    error = capsys.readouterr().err.strip().splitlines()
-    error = [line for line in error if "kernel taken" not in line]
-    assert len(error) == 1
-    assert error[0].startswith("error: ")
-    assert message in error[0]
-    assert everything(project) == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--weights", "gone.pth"], "--weights gone.pth: no such file, and no preset"),
-        (["--weights", "light"], "Models/README.md says where to get it"),
-        (["--preset", "light"], "does not fit this DSDNet"),
-        (["--device", "cuda:99"], "--device cuda:99: this machine has"),
-        (["--device", "mps"], "--device mps: cpu, cuda or cuda:N is expected"),
-        (["--device", "meta"], "--device meta: cpu, cuda or cuda:N is expected"),
-        (["--device", "gpu"], "--device gpu: cpu, cuda or cuda:N is expected"),
-        (["--tile", "32"], "tile 32: this kernel needs tiles of at least"),
-        (["--mask", "kernel.png"], "the mask has 9x9 pixels, the image 160x128"),
-        (["--mask", "gone.png"], "gone.png: no such file"),
-    ],
-)
-def test_impossible_options(project, weights, capsys, monkeypatch, arguments, message):
-    monkeypatch.chdir(project)
-    assert call(project, weights, *arguments) == 1
-    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(error) == 1
-    assert message in error[0]
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_output_that_is_not_finite_is_an_error(project, photograph, tmp_path, weights, capsys, dtype):
+    wild = save_small(tmp_path / "wild.safetensors", scale=1e12)
+    assert call(project, wild) == 1
+    assert "blurry.png: the restored image holds values that are not finite" in capsys.readouterr().err
+    # Values near the type's largest one become infinite when the result is scaled back.
+    bright = (photograph[2] / photograph[2].max() * np.finfo(dtype).max).astype(dtype)
+    tifffile.imwrite(project / "bright.tif", bright, photometric="rgb")
+    assert call(project, weights, source="bright.tif", output="out/bright.tif") == 1
+    assert "bright.tif: the restored image holds values that are not finite" in capsys.readouterr().err
     assert not (project / "out").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--tile", "0"], ["--memory", "-1"], ["--preset", "x"], ["--precision", "half"]])
-def test_argparse_says_the_rest(project, weights, arguments):
-    with pytest.raises(SystemExit) as status:
-        deblur_script.main(["--input", "a", "--kernel", "b", "--output", "c", *arguments])
-    assert status.value.code == 2
+# --- folders, progress
 
 
-def test_names_with_spaces_and_umlauts(project, weights):
-    (project / "blurry.png").rename(project / "ein unscharfes Bild ü.png")
-    assert call(project, weights, source="ein unscharfes Bild ü.png", output="ö ut") == 0
-    assert list(everything(project / "ö ut")) == ["ein unscharfes Bild ü.png"]
+def test_a_folder_goes_on_where_it_was_interrupted(project, weights, monkeypatch, capsys):
+    real, done = deblur_script.restore, []
+
+    def interrupted(restorer, *arguments, **keys):
+        if done:
+            raise KeyboardInterrupt
+        done.append(keys["where"])
+        return real(restorer, *arguments, **keys)
+
+    monkeypatch.setattr(deblur_script, "restore", interrupted)
+    assert call(project, weights, source="photos", output="out") == 130
+    assert list(everything(project / "out")) == ["a.png"]
+    first = (project / "out" / "a.png").stat().st_mtime_ns
+    monkeypatch.undo()
+    assert call(project, weights, source="photos", output="out") == 0
+    assert "1 of 2 images are done already" in capsys.readouterr().out
+    assert sorted(everything(project / "out")) == ["a.png", "b.png"]
+    assert (project / "out" / "a.png").stat().st_mtime_ns == first
+    assert call(project, weights, "--overwrite", source="photos", output="out") == 0
+    assert (project / "out" / "a.png").stat().st_mtime_ns > first
 
 
-def test_a_full_disk_leaves_nothing_behind(project, weights, monkeypatch, capsys):
-    def full(path, data):
-        raise OSError(28, "No space left on device", str(path))
+def test_failing_files_of_a_folder_are_reported_and_the_rest_is_done(project, weights, capsys):
+    (project / "photos" / "a.png").write_bytes(b"damaged")
+    write_8bit(project / "photos" / "c.png", np.zeros((5, 5, 3), np.uint8))
+    write_8bit(project / "photos" / "d.png", np.zeros((9, 9, 3), np.uint8))
+    (project / "out" / "d.png").mkdir(parents=True)
+    assert call(project, weights, source="photos", output="out") == 1
+    said = errors(capsys)
+    assert len(said) == 3
+    assert "a.png: not a readable image" in said[0]
+    assert "c.png: a kernel of 9x9 pixels is larger than the image of 5x5" in said[1]
+    assert "d.png: is a folder" in said[2]
+    assert list(everything(project / "out")) == ["b.png"]
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    assert call(project, weights) == 1
-    assert "error: No space left on device" in capsys.readouterr().err
+
+@pytest.mark.parametrize(("number", "count"), [(errno.EIO, 2), (errno.ENOSPC, 1)])
+def test_a_disk_that_fails(project, weights, monkeypatch, capsys, number, count):
+    """A folder goes on unless the disk is full; nothing half-written is left."""
+
+    def write(path, data):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", write)
+    assert call(project, weights, source="photos", output="out") == 1
+    assert errors(capsys) == [f"error: {os.strerror(number)} ({project}/out/{name}.png)" for name in "ab"[:count]]
     assert list((project / "out").iterdir()) == []
+
+
+def test_progress_in_a_file_is_a_line_for_every_tenth(capsys):
+    with Progress(25, "tiles") as progress:
+        for _ in range(25):
+            progress.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10
+    assert lines[0].startswith("12 % of 25 tiles (")
+    assert lines[-1].startswith("100 % of 25 tiles (")
+    for quiet in (Progress(1, "tiles"), Progress(25, "tiles", show=False)):
+        quiet.update()
+    assert capsys.readouterr().err == ""
+
+
+# --- what is written, and over what
+
+
+def test_files_next_to_a_result_replace_neither_inputs_nor_other_results(project, weights, photograph, capsys):
+    for name in ("a_x0.png", "a_compare.png"):
+        (project / name).write_bytes((project / "blurry.png").read_bytes())
+        before = everything(project)
+        assert call(project, weights, "--trace", "--compare", "--overwrite", source=name, output="a.png") == 1
+        assert f"{name}: is an input, which is not overwritten" in capsys.readouterr().err
+        assert everything(project) == before
+    write_8bit(project / "photos" / "a_stage1.png", to_8bit(photograph[2]))
+    assert call(project, weights, "--trace", source="photos", output="out") == 1
+    assert "a_stage1.png: would be written for two of the images" in capsys.readouterr().err
+    assert not (project / "out").exists()
+
+
+def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project, weights, capsys):
+    sheet = project / "out" / "sharp_compare.png"
+    sheet.parent.mkdir()
+    sheet.write_bytes(b"precious")
+    assert call(project, weights, "--compare") == 1
+    assert "sharp_compare.png: exists already" in capsys.readouterr().err
+    assert everything(project / "out") == {"sharp_compare.png": b"precious"}
+    assert call(project, weights, "--compare", "--overwrite") == 0
+    assert sheet.read_bytes() != b"precious"
+
+    assert call(project, weights, source="photos", output="all") == 0
+    (project / "all" / "b_compare.png").write_bytes(b"precious")
+    before = everything(project / "all")
+    assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
+    after = everything(project / "all")
+    assert len(after) == 2 * 5
+    assert {name: after[name] for name in before} == before
+    assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
+    assert "2 of 2 images are done already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("source", ["blurry.png", "photos"])
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("read only/new/sharp", "read only: can't be written (Permission denied); choose another --output"),
+        ("read only/new/sharp", "read only: cannot be written (Permission denied); choose another --output"),
         ("file/sharp", "file: is no folder"),
         ("nowhere/sharp", "nowhere: is no folder"),
     ],
 )
-def test_an_output_that_cannot_be_made_is_told_before_the_work(
+def test_an_output_that_cannot_be_made_is_reported_before_the_work(
     project, weights, capsys, monkeypatch, source, output, message
 ):
     monkeypatch.setattr(deblur_script, "restore", lambda *_, **__: pytest.fail("restored in vain"))
@@ -409,43 +337,145 @@ def test_an_output_that_cannot_be_made_is_told_before_the_work(
     before = everything(project)
     with permissions_count():
         assert call(project, weights, source=source, output=output) == 1
-    errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 1
-    assert errors[0].startswith(f"error: {project}/{message}")
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {project}/{message}")
     assert everything(project) == before
     assert list((project / "read only").iterdir()) == []
 
 
-def test_a_memory_that_cannot_be_kept_to_is_told_with_what_is_needed(project, weights, capsys, monkeypatch):
-    monkeypatch.setattr("codes.restoration.deblurring.taken", lambda device: 600_000_000)
-    monkeypatch.setattr("codes.restoration.memory.taken", lambda device: 600_000_000)
-    assert call(project, weights, "--memory", "0.6") == 1
-    (error,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
-    assert "blurry.png: memory 0.6 GB: this image and kernel need 0.7 GB even in the smallest tiles" in error
+# --- mistakes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "gone.png"}, "gone.png: no such file"),
+        ({"kernel": "gone.png"}, "gone.png: no such file; without a file, write motion:LENGTH,ANGLE"),
+        ({"kernel": "large.npy"}, "larger than the image"),
+        ({"kernel": "disk:200"}, "a kernel of 401x401 pixels is larger than the image"),
+        ({"output": "out/sharp.webp"}, "an image of type .png"),
+        ({"output": "out/.png"}, ".png: the name before .png is missing"),
+        ({"output": "blurry.png"}, "blurry.png: is an input, which is not overwritten"),
+        ({"output": "link.png"}, "link.png: is an input, which is not overwritten"),
+        ({"output": "kernel.png"}, "kernel.png: is an input, which is not overwritten"),
+        ({"output": "old.png"}, "old.png: exists already; choose another --output, or --overwrite"),
+        ({"source": "photos", "output": "photos"}, "is an input, which is not overwritten"),
+        ({"source": "photos", "output": "out.png"}, "a folder is needed for the images of a folder"),
+        ({"source": "empty", "output": "out"}, "empty: holds no .png"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsys, changes, message):
+    (project / "old.png").write_bytes(b"precious")
+    (project / "link.png").symlink_to(project / "blurry.png")
+    (project / "empty").mkdir()
+    np.save(project / "large.npy", np.ones((129, 3)))
+    before = everything(project)
+    extra = ["--overwrite"] if changes.get("output") in ("blurry.png", "link.png", "kernel.png", "photos") else []
+    assert call(project, weights, *extra, **changes) == 1
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith("error: ")
+    assert message in error
+    assert everything(project) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "gone.pth"], "--weights gone.pth: no such file or folder, and no preset"),
+        (["--weights", "light"], "Models/README.md says where to get it"),
+        (["--weights", "photos"], "photos/models/last.safetensors does not exist; has this training"),
+        (["--preset", "light"], "does not fit this"),
+        (["--device", "cuda:99"], "--device cuda:99: this machine has"),
+        (["--device", "mps"], "--device mps: auto, cpu, cuda or cuda:N is expected"),
+        (["--device", ""], "--device : auto, cpu, cuda or cuda:N is expected"),
+        (["--tile", "32"], "tile 32: this kernel needs tiles of at least"),
+        (["--mask", "kernel.png"], "the mask has 9x9 pixels, the image 160x128"),
+        (["--mask", "gone.png"], "gone.png: no such file"),
+    ],
+)
+def test_impossible_options(project, weights, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(project)
+    assert call(project, weights, *arguments) == 1
+    (error,) = errors(capsys)
+    assert message in error
     assert not (project / "out").exists()
-    assert call(project, weights, "--memory", "0.7") == 0
 
 
-def test_output_that_is_not_finite_is_an_error(project, photograph, tmp_path, capsys):
-    path = tmp_path / "wild.safetensors"
-    network = build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(0, 1e12)
-    save_weights(network, path)
-    path.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
-    assert call(project, path) == 1
-    assert "blurry.png: the restored image holds values that are not finite" in capsys.readouterr().err
-    assert not (project / "out").exists()
+@pytest.mark.parametrize("arguments", [["--tile", "0"], ["--memory", "-1"], ["--preset", "x"], ["--precision", "half"]])
+def test_argparse_says_the_rest(arguments):
+    with pytest.raises(SystemExit) as status:
+        deblur_script.main(["--input", "a", "--kernel", "b", "--output", "c", *arguments])
+    assert status.value.code == 2
 
 
-def test_the_help_reads_on_a_real_command_line():
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "codes" / "deblur.py"), "--help"], capture_output=True, text=True, cwd="/tmp"
-    )
-    assert done.returncode == 0
-    for word in ("motion:LENGTH,ANGLE", "--kernel-orientation", "--tile", "viewer shows it"):
-        assert word in done.stdout
+def test_the_examples_are_made_where_they_are_missing(project, weights, monkeypatch):
+    examples = project / "Quickstart"
+    monkeypatch.setattr(deblur_script, "EXAMPLES", examples)
+    write_8bit(project / "small.png", np.zeros((8, 8, 3), np.uint8))
+    assert call(project, weights, source="small.png", kernel="disk:1", output="small") == 0
+    assert not examples.exists()
+    kernel = examples / "Kernel" / "coffee.png"
+    assert call(project, weights, source="small.png", kernel=str(kernel)) == 1  # too large, but it exists
+    assert kernel.is_file()
+
+
+@pytest.mark.parametrize("command", [["codes/deblur.py"], ["-m", "codes.deblur"]])
+def test_a_real_command_line_on_an_ascii_terminal(project, weights, command):
+    """From another folder, and with names that the terminal cannot show."""
+    (project / "blurry.png").rename(project / "ein Bild ü.png")
+    command = [str(ROOT / part) if part.startswith("codes/") else part for part in command]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    paths = ["--input", "ein Bild ü.png", "--kernel", "kernel.png", "--output", "ö ut/ä.png", "--weights", weights]
+    done = subprocess.run([sys.executable, *command, *paths], capture_output=True, cwd=project, env=environment)
+    assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
+    assert done.stdout.startswith(b"\\xf6 ut/\\xe4.png (")
+    assert list(everything(project / "ö ut")) == ["ä.png"]
+
+
+# --- weights
+
+
+def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monkeypatch):
+    trained = load_network()
+    assert trained.path == ROOT / "Models" / "dsdnet_tiny.safetensors"
+    assert trained.knows_masks == shipped_knows_masks()
+    folder = tmp_path / "experiments" / "own"
+    (folder / "models").mkdir(parents=True)
+    last, best = (folder / "models" / f"{name}.safetensors" for name in ("last", "best"))
+    last.write_bytes(weights.read_bytes())
+    with pytest.raises(UserError, match="which network is it"):
+        load_network(folder)
+    (folder / "options.yml").write_text("network_G: {which_model_G: Denoiser}\n")
+    with pytest.raises(UserError, match="holds a Denoiser, which does not deblur"):
+        load_network(last)
+    (folder / "options.yml").write_text(f"network_G: {SMALL}\ndatasets: {{train: {{masks: 0.1}}}}\n")
+    assert load_network(folder).path == last
+    assert load_network(folder).knows_masks
+    best.write_bytes(weights.read_bytes())
+    assert load_network(folder).path == best
+    monkeypatch.setattr("codes.restoration.networks.ROOT", tmp_path)
+    assert load_network("experiments/own").path == best
+    best.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
+    assert not load_network(folder).knows_masks
+    with pytest.raises(UserError, match="does not fit this"):
+        load_network(best, preset="light")
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ("options: {}", "network_G"),
+        ("options: {network_G: {preset: tinny}}", "unknown preset 'tinny'; did you mean 'tiny'"),
+        ("options: {network_G: {which_model_G: DSDNet, nf_p: 3, nf_d: 3, nbb: 2}}", "unknown key; did you mean 'nb'"),
+        ("options: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("just text", "a card holds"),
+    ],
+)
+def test_impossible_cards(tmp_path, card, message):
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    (tmp_path / "a.yml").write_text(card)
+    with pytest.raises(UserError, match=message):
+        load_network(tmp_path / "a.safetensors")
 
 
 # --- from Python
@@ -466,7 +496,7 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
     per_channel = channels in (3, 4) and data.draw(st.booleans())
     kernel = random.uniform(size=(*size, 3) if per_channel else size) ** 4 + 1e-9
     mask = data.draw(st.sampled_from([None, "auto"]))
-    restored = deblur(image, kernel * 7, weights=weights, mask=mask, settings=Settings(tile="off"))
+    restored = deblur(image, kernel * 7, weights=weights, mask=mask, tile="off")
     assert (restored.shape, restored.dtype) == (image.shape, image.dtype)
     assert np.isfinite(restored).all()
     if dtype.kind == "f":
@@ -477,63 +507,38 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
 
 
 @pytest.mark.parametrize(
-    ("image", "kernel", "message"),
+    ("image", "kernel", "options", "message"),
     [
-        (np.zeros((8, 8, 5)), np.ones((3, 3)), "the image: an image is"),
-        (np.zeros((8, 8), complex), np.ones((3, 3)), "pixels of type complex128"),
-        (np.zeros((8, 8)), np.ones(3), "the kernel: a kernel is a two-dimensional"),
-        (np.zeros((8, 8)), np.zeros((3, 3)), "the kernel: the kernel is all zero"),
-        (np.zeros((8, 8)), np.ones((3, 5, 5)), "channels come last"),
-        (np.zeros((8, 8)), np.ones((1, 5, 5)), "channels come last"),
-        (np.zeros((8, 8)), np.ones((9, 3)), "larger than the image"),
-        (np.zeros((8, 8)), np.arange(27.0).reshape(3, 3, 3), "is grey, but the kernel has a channel"),
+        (np.zeros((8, 8, 5)), np.ones((3, 3)), {}, "the image: an image is"),
+        (np.zeros((8, 8), complex), np.ones((3, 3)), {}, "pixels of type complex128"),
+        (np.zeros((8, 8)), np.ones(3), {}, "the kernel: a kernel is a two-dimensional"),
+        (np.zeros((8, 8)), np.zeros((3, 3)), {}, "the kernel: the kernel is all zero"),
+        (np.zeros((8, 8)), np.ones((3, 5, 5)), {}, "channels come last"),
+        (np.zeros((8, 8)), np.ones((1, 5, 5)), {}, "channels come last"),
+        (np.zeros((8, 8)), np.ones((9, 3)), {}, "larger than the image"),
+        (np.zeros((8, 8)), np.arange(27.0).reshape(3, 3, 3), {}, "is grey, but the kernel has a channel"),
+        (np.zeros((8, 8)), np.eye(3), {"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated"),
+        (np.zeros((8, 8)), np.eye(3), {"orientation": None}, "orientation None"),
+        (np.zeros((8, 8)), np.eye(3), {"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
+        (np.zeros((8, 8)), np.eye(3), {"mask": np.ones((3, 3))}, "a mask is an array"),
+        (np.zeros((8, 8)), np.eye(3), {"mask": np.full((8, 8), np.nan)}, "a mask is made of finite numbers"),
+        (np.zeros((8, 8)), np.eye(3), {"mask": np.full((8, 8), "x")}, "a mask is made of finite numbers"),
+        (np.zeros((8, 8)), np.eye(3), {"tile": "no"}, "tile 'no': possible are"),
     ],
 )
-def test_impossible_arrays(weights, image, kernel, message):
+def test_impossible_arguments_of_the_call(weights, image, kernel, options, message):
     with pytest.raises(UserError, match=message):
-        deblur(image, kernel, weights=weights)
+        deblur(image, kernel, weights=weights, **options)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated are possible"),
-        ({"orientation": None}, "orientation None"),
-        ({"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
-        ({"mask": np.full((8, 8), np.nan)}, "a mask is made of finite numbers"),
-        ({"mask": np.full((8, 8), "x")}, "a mask is made of finite numbers"),
-        ({"settings": {"tile": 96}}, "Settings is expected, not dict"),
-    ],
-)
-def test_impossible_options_of_the_call(weights, options, message):
-    with pytest.raises(UserError, match=message):
-        deblur(np.zeros((8, 8)), np.eye(3), weights=weights, **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"precision": "float16"}, "precision 'float16': float32 or bfloat16"),
-        ({"tile": 0}, "tile 0: auto, off or a whole number"),
-        ({"tile": "no"}, "tile 'no'"),
-        ({"tile": 176.5}, "tile 176.5"),
-        ({"gigabytes": -1}, "gigabytes -1"),
-        ({"gigabytes": float("nan")}, "gigabytes nan"),
-    ],
-)
-def test_impossible_settings(options, message):
-    with pytest.raises(UserError, match=message):
-        Settings(**options)
-
-
-def test_the_call_equals_the_command_line(project, weights, photograph):
+def test_the_call_equals_the_command_line(project, weights):
     assert call(project, weights) == 0
-    kernel = restoring.rotated(read_kernel_of(project))
+    kernel = cv2.imread(str(project / "kernel.png"), cv2.IMREAD_GRAYSCALE).astype(float)
     image = cv2.imread(str(project / "blurry.png"))[..., ::-1]
-    restored = deblur(image, kernel, weights=weights)
+    restored = deblur(image, rotated(kernel), weights=weights)
     np.testing.assert_array_equal(restored, to_8bit(read_image(project / "out" / "sharp.png")))
-    with pytest.raises(UserError, match="a mask is an array"):
-        deblur(image, kernel, weights=weights, mask=np.ones((3, 3)))
+    by_hub = torch.hub.load(str(ROOT), "deblur", image, kernel, source="local", weights=weights)
+    np.testing.assert_array_equal(by_hub, restored)
 
 
 def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys):
@@ -544,7 +549,7 @@ def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys)
     for factor in (1e-4, 30.0):
         restored = deblur(factor * blurry, kernel, orientation="as-is")
         assert psnr(sharp, to_8bit(restored / factor)) > least
-        assert "of full scale taken as white, and scaled back" in capsys.readouterr().err
+        assert "of full scale as white, and scaled back" in capsys.readouterr().err
     twelve = np.rint(blurry * 4095).astype(np.uint16)
     assert psnr(sharp, to_8bit(deblur(twelve, kernel, orientation="as-is") / 4095)) > least
     capsys.readouterr()
@@ -558,22 +563,71 @@ def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys)
     assert psnr(sharp[:, 70:], to_8bit(restored[:, 70:])) > psnr(sharp[:, 70:], to_8bit(blurry[:, 70:])) + 2
 
 
-def test_the_call_by_torch_hub(photograph):
-    image, kernel = to_8bit(photograph[2])[:40, :48], photograph[1]
-    restored = torch.hub.load(str(ROOT), "deblur", image, kernel, source="local")
-    np.testing.assert_array_equal(restored, deblur(image, kernel))
-
-
-def read_kernel_of(project):
-    return cv2.imread(str(project / "kernel.png"), cv2.IMREAD_GRAYSCALE).astype(float)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_four_megapixel_image(photograph):
     sharp = np.tile(photograph[0], (16, 13, 1))[:2000, :2048]
     kernel = camera_shake(np.random.RandomState(5), 31)
     image = to_8bit(blurred(sharp / 255, kernel))
-    restored = deblur(image, kernel, settings=Settings(gigabytes=2.5))
+    restored = deblur(image, kernel, gigabytes=2.5)
     assert restored.shape == image.shape
     assert psnr(sharp, restored) > psnr(sharp, image) + 3
+
+
+# --- codes/blur_images.py
+
+
+def blur(project, *arguments, output="set"):
+    words = ["--input", project / "photos", "--output", project / output, *arguments]
+    return run_command_line(blur_images.main, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("kernel", ["shake:9", "motion:5,30", "kernel.png", "kernels"])
+def test_blurred_images_follow_the_forward_model(project, photograph, random, monkeypatch, capsys, kernel):
+    monkeypatch.chdir(project)
+    write_kernel(project / "kernels" / "k.png", camera_shake(random, 7))
+    assert blur(project, "--kernel", kernel, "--noise", "0") == 0
+    assert f"dataroot_LQ: {project}/set/Blurry" in capsys.readouterr().out
+    names = [f"{folder}/{name}.png" for folder in ("Blurry", "GT", "Kernel") for name in "ab"]
+    assert sorted(everything(project / "set")) == names
+    for name in ("a.png", "b.png"):
+        truth, blurry = (read_image(project / "set" / folder / name) for folder in ("GT", "Blurry"))
+        np.testing.assert_array_equal(truth, read_image(project / "photos" / name))
+        expected = blurred(truth, read_kernel(project / "set" / "Kernel" / name))
+        np.testing.assert_array_equal(to_8bit(blurry), to_8bit(expected))
+    same = everything(project / "set" / "Kernel")
+    assert (same["a.png"] != same["b.png"]) == kernel.startswith("shake")
+
+
+def test_the_seed_decides_and_the_noise_has_its_level(project):
+    for output, seed in (("one", 3), ("same", 3), ("other", 4)):
+        assert blur(project, "--kernel", "motion:1,0", "--noise", "2", "--seed", seed, output=output) == 0
+    one, same, other = (everything(project / name) for name in ("one", "same", "other"))
+    assert one == same
+    assert one["Blurry/a.png"] != other["Blurry/a.png"]
+    truth, blurry = (read_image(project / "one" / folder / "a.png") for folder in ("GT", "Blurry"))
+    noise = (blurry - truth)[(truth > 0.1) & (truth < 0.9)]  # of values that are not clipped
+    assert noise.std() == pytest.approx(0.02, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kernel", "shake:10"], "needs an odd number from 5 to 501"),
+        (["--kernel", "blur:3"], "no such file; without a file, write motion"),
+        (["--kernel", "disk:40"], "larger than the image"),
+        (["--noise", "nan"], "--noise nan: 0 to 100 percent"),
+    ],
+)
+def test_mistakes_of_blur_images(project, capsys, arguments, message):
+    assert blur(project, *arguments) == 1
+    (error,) = errors(capsys)
+    assert message in error
+
+
+def test_a_set_is_not_written_over_another(project, capsys):
+    write_8bit(project / "set" / "GT" / "old.png", np.zeros((3, 3, 1), np.uint8))
+    before = everything(project)
+    assert blur(project) == 1
+    assert "GT: is not empty; choose another --output" in capsys.readouterr().err
+    assert everything(project) == before

@@ -1,59 +1,281 @@
-"""The restorer's layout and precision."""
+"""The Restorer: layout, precision, memory, tiles, self-ensemble, masks, networks of any kind, devices."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from codes.models.paper.blur import Blur
+from codes.data.degradation import blurred, with_noise
+from codes.data.kernel_generator import camera_shake
+from codes.data.preparation import quickstart
+from codes.models import restorer, tiling
 from codes.models.factory import build_preset
-from codes.models.restorer import Restorer, choose_device
+from codes.models.gaps import filled
+from codes.models.network import Network
+from codes.models.restorer import Restorer, choose_device, turned, turned_back
 from codes.models.weights import load_weights
+from codes.utils import memory
 from codes.utils.errors import UserError
 from codes.utils.files import ROOT
 
-WEIGHTS = ROOT / "Models" / "dsdnet_tiny.safetensors"
+GREY = np.full((40, 40, 3), 0.5, np.float32)
+BOX = np.full((3, 3), 1 / 9)
 
 
 @pytest.fixture(scope="module")
-def tiny() -> torch.nn.Module:
+def tiny() -> Network:
     network = build_preset("tiny")
-    load_weights(network, WEIGHTS)
+    load_weights(network, ROOT / "Models" / "dsdnet_tiny.safetensors")
     return network
 
 
-@pytest.fixture
-def blurry_and_kernel(random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    sharp = (
-        torch.from_numpy(random.rand(1, 3, 12, 14).astype(np.float32)).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    )
-    kernel = torch.full((1, 5, 5), 1 / 25)
-    blurry = Blur(kernel, sharp.shape[-2:])(sharp) + 0.01 * torch.randn_like(sharp)
-    return blurry[0].permute(1, 2, 0).numpy(), kernel[0].numpy()
+@pytest.fixture(scope="module")
+def photograph() -> tuple[np.ndarray, np.ndarray]:
+    """A blurry photograph (192, 256, 3) from 0 to 1 with its kernel (7, 7)."""
+    kernel = camera_shake(np.random.RandomState(2), 7)
+    blurry = with_noise(blurred(quickstart()[0].image / 255, kernel), 0.01, seed=0) / np.float32(255)
+    return blurry[:192, :256], kernel
 
 
-def test_the_layout_changes_nothing(tiny, blurry_and_kernel):
-    blurry, kernel = blurry_and_kernel
+def small_network(**keys) -> Network:
+    """A small network with random weights."""
+    network = build_preset("tiny", **{"nf_p": 3, "nf_d": 3, "nb": 2, "nf_n": 4, **keys})
+    with torch.no_grad():  # as built every stage is the identity
+        for parameter in network.parameters():
+            parameter.add_(0.03 * torch.randn_like(parameter))
+    return network
+
+
+def stages(network: Network, image: np.ndarray, kernel: np.ndarray, mask=None, **keys) -> list[np.ndarray]:
+    return Restorer(network, **keys).restore(image, kernel, mask=mask, every=True).stages
+
+
+class Toy(Network):
+    """The least that a network has to define."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def forward(self, blurry, kernel):
+        self.sizes.append(tuple(blurry.shape[-2:]))
+        return 2 * blurry
+
+
+# --- layout, precision, channels
+
+
+def test_the_layout_changes_nothing(tiny, photograph):
+    blurry, kernel = photograph[0][:48, :56], photograph[1]
     restored = Restorer(copy.deepcopy(tiny)).restore(blurry, kernel).image
+    y, k = torch.from_numpy(blurry).permute(2, 0, 1)[None].contiguous(), torch.from_numpy(kernel).float()[None]
     with torch.inference_mode():
-        plain = tiny(torch.from_numpy(blurry).permute(2, 0, 1)[None].contiguous(), torch.from_numpy(kernel)[None])
-    np.testing.assert_allclose(restored, plain[0].permute(1, 2, 0), atol=2e-5)
+        np.testing.assert_allclose(restored, tiny(y, k)[0].permute(1, 2, 0), atol=2e-5)
 
 
-def test_bfloat16_is_close_to_float32_but_not_the_same(tiny, blurry_and_kernel):
-    images = {
-        precision: Restorer(copy.deepcopy(tiny), precision=precision).restore(*blurry_and_kernel).image
+def test_bfloat16_is_close_to_float32_but_not_the_same(tiny, photograph):
+    part, kernel = photograph[0][:96, :112], photograph[1]
+    images = [
+        Restorer(copy.deepcopy(tiny), precision=precision).restore(part, kernel).image
         for precision in ("float32", "bfloat16")
-    }
-    difference = np.abs(images["bfloat16"] - images["float32"])
-    assert 0 < difference.mean() < 1e-3
-    assert images["bfloat16"].dtype == np.float32
+    ]
+    assert 0 < np.abs(images[1] - images[0]).mean() < 1e-3
+    assert images[1].dtype == np.float32
 
 
-def test_float16_on_a_cpu_is_refused(tiny):
-    with pytest.raises(UserError, match="float16 is for GPUs"):
-        Restorer(tiny, precision="float16")
+def test_a_network_of_one_channel(random):
+    network = small_network(in_nc=1, out_nc=1)
+    image, kernels = random.uniform(size=(32, 40, 3)).astype(np.float32), np.stack([camera_shake(random, 5)] * 3, 2)
+    one = Restorer(network)
+    colours = one.restore(image, kernels).image
+    for channel in range(3):
+        alone = one.restore(image[..., channel : channel + 1], kernels[..., channel]).image
+        np.testing.assert_allclose(colours[..., channel : channel + 1], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "half"}, "precision 'half': possible are float32, bfloat16, float16"),
+        ({"precision": "float16"}, "float16 is for GPUs"),
+        ({"tile": 0}, "tile 0: possible are auto, off and a whole number"),
+        ({"tile": "no"}, "tile 'no'"),
+        ({"tile": 176.5}, "tile 176.5"),
+        ({"gigabytes": -1}, "memory -1"),
+        ({"gigabytes": float("nan")}, "memory nan"),
+    ],
+)
+def test_impossible_settings(options, message):
+    with pytest.raises(UserError, match=message):
+        Restorer(Toy(), **options)
+
+
+# --- networks that define forward(blurry, kernel) only
+
+
+def test_a_toy_network_restores_whole_and_in_tiles(photograph, monkeypatch):
+    blurry, kernel = photograph
+    toy = Toy()
+    assert Restorer(toy, tile="auto").stages == 1
+    x0, image = stages(toy, blurry, kernel, tile="auto")
+    np.testing.assert_array_equal(x0, blurry)
+    np.testing.assert_array_equal(image, 2 * blurry)
+    assert toy.sizes == [(192, 256)]
+    monkeypatch.setattr(restorer, "budget", lambda *_: 1e5)
+    np.testing.assert_allclose(stages(toy, blurry, kernel, tile="auto", ensemble=True)[1], 2 * blurry, atol=1e-6)
+    assert max(map(max, toy.sizes[1:])) == tiling.smallest_side(tiling.overlap_of(torch.empty(7, 7))) < 192
+    with pytest.raises(UserError, match="mask: this Toy does not use masks"):
+        Restorer(toy).restore(blurry, kernel, mask=np.ones((192, 256)))
+
+
+# --- tiles and memory
+
+
+@settings(deadline=None, max_examples=60)
+@given(size=st.tuples(st.integers(1, 900), st.integers(1, 900)), overlap=st.integers(48, 200), more=st.integers(0, 20))
+def test_tiles_cover_the_image_and_their_weights_sum_to_one(size, overlap, more):
+    side = tiling.smallest_side(overlap) + tiling.MULTIPLE * more
+    tiles = tiling.plan(size, side, overlap)
+    ones = tiling.blended(lambda tile: [torch.ones(1, 1, *tile.of(torch.empty(size)).shape)], tiles, size)[0]
+    torch.testing.assert_close(ones, torch.ones(1, 1, *size))
+    for tile in tiles:
+        spans = ((tile.rows, tile.weight_of_rows[:, 0], size[0]), (tile.columns, tile.weight_of_columns, size[1]))
+        for span, weight, length in spans:
+            assert span.start % tiling.MULTIPLE == 0
+            assert span.stop - span.start <= side
+            if span.start > 0:
+                assert not weight[: tiling.UNSEEN].any()
+            if span.stop < length:
+                assert not weight[-tiling.UNSEEN :].any()
+    for impossible in (tiling.smallest_side(overlap) - tiling.MULTIPLE, side + 1):
+        with pytest.raises(ValueError, match="a tile of"):
+            tiling.plan(size, impossible, overlap)
+
+
+def test_tiles_agree_with_the_whole(tiny, photograph, monkeypatch):
+    whole, tiled = (stages(tiny, *photograph, tile=tile) for tile in ("off", 176))
+    assert len(whole) == len(tiled) == tiny.n_iter + 1
+    np.testing.assert_allclose(tiled[0], whole[0], atol=1e-6)
+    difference = 255 * np.abs(tiled[-1] - whole[-1])
+    assert 0 < difference.max() < 3
+    assert difference.mean() < 0.1
+    monkeypatch.setattr(restorer, "X0_BYTES", 1e12)  # x0 of the whole image does not fit
+    inside = np.abs(stages(tiny, *photograph, tile=176)[0] - whole[0])[20:-20, 20:-20]
+    assert 0 < 255 * inside.mean() < 1
+
+
+def test_tiles_are_chosen_by_the_memory(photograph, monkeypatch):
+    network, sizes = small_network(), []
+
+    def forward(y, k, stages=False, **_):
+        sizes.append(tuple(y.shape[-2:]))
+        return [y] * network.n_iter if stages else y
+
+    monkeypatch.setattr(network, "forward", forward)
+    Restorer(network, tile="auto").restore(*photograph)
+    assert sizes == [(192, 256)]
+    sizes.clear()
+    monkeypatch.setattr(restorer, "budget", lambda *_: 0.0)
+    Restorer(network, tile="auto").restore(*photograph)
+    assert len(sizes) > 1
+    assert max(map(max, sizes)) == tiling.smallest_side(tiling.overlap_of(torch.empty(7, 7)))
+    # Enough memory for the image, but not for the images of its stages.
+    needed = network.bytes_per_pixel + restorer._HELD_BYTES
+    monkeypatch.setattr(restorer, "budget", lambda *_: needed * 400 * 400)
+    large = np.full((400, 400, 3), 0.5, np.float32)
+    for every, whole in ((False, True), (True, False)):
+        sizes.clear()
+        Restorer(network, tile="auto").restore(large, BOX, every=every)
+        assert (sizes == [(400, 400)]) == whole
+
+
+def test_too_small_tiles_and_too_little_memory(photograph, monkeypatch):
+    network = small_network()
+    with pytest.raises(UserError, match="tile 100: this kernel needs tiles of at least 176 pixels"):
+        Restorer(network, tile=100).restore(*photograph)
+    for error in (
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        RuntimeError("CUDA error: out of memory"),
+        MemoryError(),
+    ):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(network, "forward", fail)
+        with pytest.raises(UserError, match="memory is not enough"):
+            Restorer(network).restore(*photograph)
+    monkeypatch.setattr(network, "forward", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Restorer(network).restore(*photograph)
+
+
+def test_the_budget_and_the_limit_of_this_process(monkeypatch):
+    cpu = torch.device("cpu")
+    assert memory.budget(cpu) > 1e6
+    assert memory.budget(cpu, 1e-6) == 0
+    assert memory.budget(cpu, 1e9) == pytest.approx(memory.budget(cpu), rel=0.2)
+    for module in (restorer, memory):
+        monkeypatch.setattr(module, "used", lambda device: 600_000_000)
+    limited = Restorer(small_network(), tile="auto", gigabytes=0.6)
+    with pytest.raises(UserError, match=r"memory 0.6 GB: this image and kernel need 0.7 GB even in the smallest tiles"):
+        limited.restore(GREY, BOX)
+    monkeypatch.setattr(memory, "used", lambda device: 2_000_000_000)  # memory that earlier images left does not count
+    Restorer(small_network(), tile="auto", gigabytes=1.0).restore(GREY, BOX)
+
+
+# --- self-ensemble
+
+
+def test_the_ensemble_commutes_with_flips_and_turns(random):
+    image, kernel = random.uniform(size=(40, 48, 3)).astype(np.float32), camera_shake(random, 7)
+    mask = (random.uniform(size=(40, 48)) > 0.02).astype(np.float32)
+    mean = Restorer(small_network(), ensemble=True)
+    restored = mean.restore(image, kernel, mask=mask).image
+    other = mean.restore(np.rot90(image), np.rot90(kernel), mask=np.rot90(mask).copy()).image
+    np.testing.assert_allclose(np.rot90(restored), other, atol=1e-4)
+
+
+def test_the_eight_flips_and_turns_differ_and_are_undone():
+    image = torch.arange(30.0).view(1, 1, 5, 6)
+    seen = [turned(image, number) for number in range(8)]
+    assert len({(tuple(x.shape), tuple(x.flatten().tolist())) for x in seen}) == 8
+    for number, x in enumerate(seen):
+        torch.testing.assert_close(turned_back(x, number), image)
+
+
+# --- masks
+
+
+@pytest.mark.parametrize("tile", ["off", 176])
+def test_masked_pixels_do_not_matter(random, tile):
+    """What a masked pixel shows changes nothing, in x0 or in the stages."""
+    network, kernel = small_network(), camera_shake(random, 7)
+    image = random.uniform(0, 0.9, size=(40, 200, 3)).astype(np.float32)
+    mask = (random.uniform(size=(40, 200)) > 0.05).astype(np.float32)
+    other = np.where(mask[..., None] > 0, image, 0.5).astype(np.float32)
+    one, two = (stages(network, x, kernel, mask, tile=tile) for x in (image, other))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert not np.allclose(one[-1], stages(network, image, kernel, tile=tile)[-1], atol=1e-3)
+
+
+def test_gaps_are_filled_from_their_rim_and_clipped_values_stay():
+    image = torch.full((1, 3, 40, 40), 0.25)
+    image[..., 10:30, 10:30] = 0
+    image[..., 35, 35] = 1
+    mask = torch.ones(1, 1, 40, 40)
+    mask[..., 10:30, 10:30] = mask[..., 35, 35] = 0
+    whole = filled(image, mask)
+    assert whole[..., 35, 35].min() == 1
+    whole[..., 35, 35] = 0.25
+    torch.testing.assert_close(whole, torch.full_like(image, 0.25))
+
+
+# --- devices
 
 
 @pytest.mark.parametrize(

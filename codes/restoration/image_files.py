@@ -201,7 +201,8 @@ def _tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
 
 def _deep_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """A PNG file of uint16 colours, which Pillow does not write."""
-    parts = {cv2.IMAGE_METADATA_EXIF: exif_of(metadata), cv2.IMAGE_METADATA_ICCP: fitting_profile(metadata, True)}
+    exif = exif_of(metadata).tobytes().removeprefix(b"Exif\0\0")  # a prefix that only JPEG has
+    parts = {cv2.IMAGE_METADATA_EXIF: exif, cv2.IMAGE_METADATA_ICCP: fitting_profile(metadata, True)}
     parts = {kind: np.frombuffer(part, np.uint8) for kind, part in parts.items() if part}
     image = np.ascontiguousarray(_as_rgb(pixels))
     done, data = cv2.imencodeWithMetadata(".png", image, list(parts), list(parts.values()))

@@ -42,14 +42,14 @@ def metadata_of_tiff(page: tifffile.TiffPage) -> Metadata:
     return Metadata(_valid(tags.get(ORIENTATION)), page.iccprofile, dpi)
 
 
-def exif_of(metadata: Metadata) -> bytes:
-    """EXIF data with orientation and resolution, without the prefix that only JPEG has."""
+def exif_of(metadata: Metadata) -> Image.Exif:
+    """EXIF data with orientation and resolution."""
     exif = Image.Exif()
     exif[ORIENTATION] = metadata.orientation
     if metadata.dpi is not None:
         exif[_X], exif[_Y] = metadata.dpi
         exif[_UNIT] = 2
-    return exif.tobytes().removeprefix(b"Exif\0\0")
+    return exif
 
 
 def pillow_keywords(metadata: Metadata, colours: bool) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _resolution(x: object, y: object = None, unit: object = 2) -> tuple[float, f
     """Dots per inch of a pair (x, y) or of two numbers or fractions; None if a format could not hold them."""
     try:
         x, y = x if y is None else (x, y)
-        scale = _PER_INCH[int(unit or 2)]
+        scale = _PER_INCH[2 if unit is None else int(unit)]
         dpi = tuple(scale * (part[0] / part[1] if isinstance(part, tuple) else float(part)) for part in (x, y))
     except (TypeError, ValueError, ZeroDivisionError, KeyError, IndexError):
         return None

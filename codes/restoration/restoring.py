@@ -78,9 +78,12 @@ def restore(
         restored = restorer.restore(blurry, kernel, mask=valid, every=every)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    images = restored.stages or [restored.image]
-    stages = [pixels_of(values._replace(colours=image), pixels.dtype) for image in images]
-    if not np.isfinite(images[-1]).all() or not np.isfinite(stages[-1]).all():
+    finite = np.isfinite(restored.image).all()
+    if finite:
+        images = restored.stages or [restored.image]
+        stages = [pixels_of(values._replace(colours=image), pixels.dtype) for image in images]
+        finite = np.isfinite(stages[-1]).all()
+    if not finite:
         raise UserError(f"{where}: the restored image holds values that are not finite")
     return Outcome(stages[-1], stages if every else [], kernel, notes)
 

@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 from codes.data.images import to_8bit, write_8bit
 from codes.data.kernels import normalised
 from codes.models.factory import build_preset
-from codes.restoration.deblurring import Deblurrer
+from codes.models.restorer import Restorer
 from codes.restoration.drawn import CANVAS, SCALE, kernel_drawn
 from codes.utils.errors import UserError
 from tests.conftest import chromium
@@ -51,8 +51,8 @@ def address():
     from codes import demo
 
     torch.manual_seed(0)
-    blocks = demo.page(Deblurrer(build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4)))
-    yield demo.serve(blocks, None, wait=False)
+    blocks = demo.page(Restorer(build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4)))
+    yield demo.serve(blocks, None)
     blocks.close()
 
 

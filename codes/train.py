@@ -3,26 +3,23 @@
     python codes/train.py -opt options/train/light.yml
     torchrun --nproc_per_node 8 codes/train.py -opt options/train/light.yml
 
-Writes experiments/<name>/: models/ (the averaged weights: last.safetensors and, where there are
-validation sets, best.safetensors), training_state/ (checkpoints), val_images/, validation.csv and options.yml; and
-tb_logger/<name>. Interrupted at any time, the same command goes on from the last checkpoint.
+Results are in experiments/<name>/: models/ (the averaged weights: last.safetensors and, with validation sets,
+best.safetensors), training_state/ (checkpoints), val_images/, validation.csv, train.log and options.yml; and in
+tb_logger/<name>. Ctrl-C and SIGTERM save a checkpoint. The same command continues from the last checkpoint.
 """
 
 import argparse
-import math
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-# Waiting threads that spin take the cores away from the data workers and from other processes.
+# Waiting threads must not spin: the data workers need the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -30,16 +27,16 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate
 from codes.models.factory import build_network, load_denoiser, load_pretrained
+from codes.models.network import Network
 from codes.models.restorer import choose_device
-from codes.models.weights import save_weights
-from codes.options import Method, dump_options, load_options
+from codes.options import load_options
 from codes.training import checkpoint
-from codes.training.monitor import Monitor
 from codes.training.options import TrainOptions
+from codes.training.run import Run
+from codes.training.stop import ignore_signals, stop_requests
 from codes.training.trainer import Trainer
-from codes.training.validation import Validation
-from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, from_root, write_text
+from codes.utils.errors import UserError, run_command_line, warn
+from codes.utils.files import ROOT, from_root
 from codes.utils.processes import Processes, processes
 
 
@@ -47,132 +44,70 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
-    parser.add_argument("--root", type=Path, default=ROOT, help="where experiments/ and tb_logger/ lie; default: here")
-    parser.add_argument("--accept-changes", action="store_true", help="go on although the option file changed")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of experiments/ and tb_logger/; default: here")
+    parser.add_argument("--accept-changes", action="store_true", help="continue although the option file changed")
     arguments = parser.parse_args(argv)
     options = load_options(TrainOptions, arguments.opt, arguments.set)
     with processes(devices=True) as group:
-        train(options, arguments.root, group, arguments.accept_changes)
-    return 0
+        return train(options, arguments.root, group, arguments.accept_changes)
 
 
-def train(options: TrainOptions, root: Path, group: Processes, accept_changes: bool = False) -> None:
-    """Train to the end, from the last checkpoint if there is one."""
-    recipe, train_set, folder = options.train, options.datasets.train, root / "experiments" / options.name
+def train(options: TrainOptions, root: Path, group: Processes, accept_changes: bool = False) -> int:
+    """Train to the end or to a signal, from the last checkpoint if there is one; returns the exit status."""
+    recipe, folder = options.train, root / "experiments" / options.name
 
-    # Network and trainer, as new or as the checkpoint left them.
+    # Set-up: the network, new or as the last checkpoint left it; the data from there on; the reports.
     device = training_device(options, group)
-    torch.manual_seed(recipe.manual_seed)
-    network = build_network(options.network_G).to(device)
-    if train_set.masks and not getattr(network, "takes_mask", False):
-        part = getattr(options.network_G, "solver", None)
-        what = f"the x-step '{part}'" if part else options.network_G.which_model_G
-        raise UserError(f"datasets.train.masks: {what} takes no mask; leave the key out")
     state = read_state(options, folder)
-    if options.path.pretrain_model_G is not None and not state:
-        load_pretrained(network, options.path.pretrain_model_G, options.path.strict_load)
-    if options.path.pretrain_denoiser is not None and not state:
-        load_denoiser(network, options.path.pretrain_denoiser)
-    trainer = Trainer(network, recipe, device, group)
-    if state:
-        if not accept_changes:
-            checkpoint.check_options(options, state["options"])
-        trainer.load_state(state)
-    if trainer.iteration > recipe.niter:
-        raise UserError(f"train.niter is {recipe.niter}, but iteration {trainer.iteration} is reached already")
-    if not group.agree(trainer.iteration):
-        raise UserError("the processes found different checkpoints; experiments/ has to be on a disk of all nodes")
-    best, hours = (state["best"], state["hours"]) if state else (0.0, 0.0)
-    if state and state["validated_on"] != validated_on(options):
-        best = 0.0
-
-    # Data: the batches from the trainer's iteration on.
-    if group.local_rank == 0:
-        for data in (train_set, *options.datasets.val.values()):
-            if data.embedded:
-                ensure_quickstart(from_root(data.dataroot_GT).parent)
-    group.barrier()
-    patches = TrainingPatches(train_set, from_root(train_set.dataroot_GT), recipe.manual_seed)
+    network = start_network(options, new=state is None)
+    options = without_useless_masks(options, network, group)
+    trainer = Trainer(network.to(device), recipe, device, group)
+    resume(trainer, options, state, accept_changes)
+    patches = training_patches(options, group)
     if state and not accept_changes:
-        checkpoint.check_images(train_set.dataroot_GT, patches.identity, state["images"])
-    tickets = Tickets.of(train_set, trainer.iteration, recipe.niter, group.rank, group.world_size)
+        checkpoint.check_images(options.datasets.train.dataroot_GT, patches.identity, state["images"])
     loader = DataLoader(
         patches,
-        batch_sampler=tickets,
-        num_workers=train_set.n_workers,
+        batch_sampler=Tickets.of(patches.options, trainer.iteration, recipe.niter, group.rank, group.world_size),
+        num_workers=patches.options.n_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
+        worker_init_fn=ignore_signals,
     )
+    run = Run(options, root, trainer, patches.identity, state)
 
-    # Validation and monitoring.
-    validation = Validation(options.datasets.val, recipe.val_images, group)
-    lines = {name: validation.run(method_network(method), device) for name, method in options.baselines.items()}
-    monitor = None
-    if group.is_main:
-        write_text(folder / "options.yml", dump_options(options))
-        tensorboard = root / "tb_logger" / options.name if options.use_tb_logger else None
-        monitor = Monitor(folder, tensorboard, trainer.iteration, hours, dump_options(options))
-        print(describe(options, trainer, patches, device, group), flush=True)
-
-    def due(frequency: int) -> bool:
-        return trainer.iteration % frequency == 0 or trainer.iteration == recipe.niter
-
-    for batch, waited in timed(loader):
-        figures = trainer.step(batch)
-        trainer.check_finite(batch, folder / f"not_finite_{trainer.iteration}_{group.rank}")
-        if monitor:
-            monitor.step(figures, len(batch.sharp) * group.world_size, waited)
-            if due(options.logger.print_freq):
-                monitor.report(trainer.iteration, recipe.niter, trainer.scheduler.get_last_lr()[0], trainer.skipped)
-        if due(recipe.val_freq) or due(options.logger.save_checkpoint_freq):
-            trainer.check_weights()
-        if due(recipe.val_freq):
-            averaged = trainer.average.network
-            outcome = validation.run(averaged, device, folder / "val_images")
-            if monitor:
-                notes = {"iteration": str(trainer.iteration)}
-                save_weights(averaged, folder / "models" / "last.safetensors", notes=notes)
-                monitor.validated(trainer.iteration, outcome, lines)
-                reached = fmean(score.psnr for score in outcome.scores.values()) if outcome.scores else -math.inf
-                if reached >= best:
-                    best = reached
-                    save_weights(averaged, folder / "models" / "best.safetensors", notes=notes)
-        # Within a run of skipped steps the weights may be what is wrong: the checkpoints before it stay.
-        sound = not trainer.skipped_in_a_row or trainer.iteration == recipe.niter
-        if monitor and due(options.logger.save_checkpoint_freq) and sound:
-            rest = {
-                "options": dump_options(options),
-                "images": patches.identity,
-                "best": best,
-                "validated_on": validated_on(options),
-                "hours": monitor.hours(),
-            }
-            checkpoint.save(folder / "training_state", trainer.iteration, trainer.state() | rest)
-    if monitor:
-        monitor.close()
-        print(f"Trained {trainer.iteration} iterations: {folder}", flush=True)
+    # Loop: step, report, validate, save.
+    signal = 0
+    with stop_requests() as stop:
+        run.begin(stop)
+        for batch, waited in timed(loader):
+            figures = trainer.step(batch)
+            trainer.check_finite(batch, folder / f"not_finite_{trainer.iteration}_{group.rank}")
+            run.report(figures, len(batch.sharp), waited)
+            if run.due(recipe.val_freq):
+                run.validate(stop)
+            signal = group.largest(stop.signal)
+            if signal or run.due(options.logger.save_checkpoint_freq):
+                run.save()
+            if signal:
+                break
+    return run.end(signal)
 
 
 def training_device(options: TrainOptions, group: Processes) -> torch.device:
-    """The device of this process. Raises UserError where only some of several processes have a GPU."""
+    """The device of this process. Raises UserError if only some of the processes have a GPU."""
     device = choose_device(options.gpu_ids, group.local_rank)
     if not group.agree(device.type):
-        raise UserError(f"gpu_ids: {options.gpu_ids}: some processes have a GPU and others none; start fewer")
+        raise UserError(f"gpu_ids: {options.gpu_ids}: only some of the processes have a GPU; start fewer")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
 
 
-def validated_on(options: TrainOptions) -> str:
-    """What a validation score was measured on: scores on other images can't be compared."""
-    sets = {name: test_set.model_dump() for name, test_set in options.datasets.val.items()}
-    return f"{sets} {options.train.val_images}"
-
-
 def read_state(options: TrainOptions, folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint of the experiment, or the one that the option file names; None to begin anew.
+    """The last checkpoint of the experiment, or the one that the option file names; None to begin a new training.
 
-    `resume_state` counts until the experiment has got beyond it, so that the same command goes on.
+    `resume_state` counts until the experiment is beyond it, so that the same command continues.
     """
     own = checkpoint.load_last(folder / "training_state")
     if options.path.resume_state is None:
@@ -181,39 +116,72 @@ def read_state(options: TrainOptions, folder: Path) -> dict[str, Any] | None:
     return own if own and own["iteration"] > named["iteration"] else named
 
 
-def method_network(method: Method) -> nn.Module:
-    """A method of `baselines` with its weights."""
-    network = build_network(method.network_G)
-    load_pretrained(network, method.path.pretrain_model_G, method.path.strict_load)
+def start_network(options: TrainOptions, new: bool) -> Network:
+    """The network of the option file; if it is new, with the weights to start from."""
+    torch.manual_seed(options.train.manual_seed)
+    network = build_network(options.network_G)
+    paths = options.path
+    if new and paths.pretrain_model_G is not None:
+        load_pretrained(network, paths.pretrain_model_G, paths.strict_load)
+    elif new and options.train.start_values is not None:
+        from codes.models.paper.start_values import START_VALUES
+
+        START_VALUES[options.train.start_values](network)
+    if new and paths.pretrain_denoiser is not None:
+        load_denoiser(network, paths.pretrain_denoiser)
     return network
 
 
+def without_useless_masks(options: TrainOptions, network: Network, group: Processes) -> TrainOptions:
+    """The options, without masks if the network does not use them; one warning then."""
+    if not options.datasets.train.masks or network.takes_mask:
+        return options
+    if group.is_main:
+        warn(f"datasets.train.masks: this {type(network).__name__} does not use masks, so none are drawn")
+    options = options.model_copy(deep=True)
+    options.datasets.train.masks = 0.0
+    return options
+
+
+def resume(trainer: Trainer, options: TrainOptions, state: dict[str, Any] | None, accept_changes: bool) -> None:
+    """Continue from a checkpoint, if there is one.
+
+    Raises UserError for other options, a checkpoint beyond the last iteration, or processes that found different ones.
+    """
+    if state:
+        if not accept_changes:
+            checkpoint.check_options(options, state["options"])
+        trainer.load_state(state)
+    niter = options.train.niter
+    if trainer.iteration > niter:
+        raise UserError(f"train.niter is {niter}, but iteration {trainer.iteration} is reached already")
+    if not trainer.group.agree(trainer.iteration):
+        raise UserError("the processes found different checkpoints; experiments/ has to be on a disk of all nodes")
+
+
+def training_patches(options: TrainOptions, group: Processes) -> TrainingPatches:
+    """The training set. The first process of each machine makes embedded sets that are missing."""
+    train_set = options.datasets.train
+    if group.local_rank == 0:
+        for data in (train_set, *options.datasets.val.values()):
+            if data.embedded:
+                ensure_quickstart(from_root(data.dataroot_GT).parent)
+    group.barrier()
+    return TrainingPatches(train_set, from_root(train_set.dataroot_GT), options.train.manual_seed)
+
+
 def timed(loader: DataLoader) -> Iterator[tuple[Sample, float]]:
-    """The loader's batches, each with the seconds that it was waited for."""
+    """The loader's batches, each with the seconds that training waited for it."""
     batches = iter(loader)
     while True:
         start = time.perf_counter()
         try:
             batch = next(batches, None)
-        except UserError as error:  # a worker's comes wrapped into its traceback
+        except UserError as error:  # a data worker's error comes wrapped in its traceback
             raise UserError(str(error).rpartition("UserError: ")[2]) from None
         if batch is None:
             return
         yield batch, time.perf_counter() - start
-
-
-def describe(
-    options: TrainOptions, trainer: Trainer, patches: TrainingPatches, device: torch.device, group: Processes
-) -> str:
-    """One line on what is about to be trained."""
-    count = sum(parameter.numel() for parameter in trainer.network.parameters())
-    begin = f", going on from iteration {trainer.iteration}" if trainer.iteration else ""
-    if trainer.iteration == options.train.niter:
-        begin = f", all {trainer.iteration} iterations are done; give it another name to train anew"
-    return (
-        f"{options.name}: {options.network_G.which_model_G}, {count:,} parameters, {len(patches)} images, "
-        f"{group.world_size} process(es) on {device.type}{begin}"
-    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Training data: patches of sharp images, blurred and made noisy on the fly.
 
-Everything random in a sample depends on (seed, its number) alone, so any number of worker
-processes, started anew at any sample, gives the same data; that of text depends on the fonts, too.
+A sample depends on the seed and its number alone, so any number of worker processes, started at any sample, gives
+the same data. Text also depends on the fonts that matplotlib brings.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,25 +19,26 @@ from codes.data.degradation import seed_of
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
 from codes.data.masks import clipped_highlights
+from codes.data.patch_options import KernelShares, TrainSet
 from codes.data.text_pages import LONGEST, text_page
 from codes.models.paper.blur import Blur, centre
-from codes.training.options import KernelShares, TrainSet
 from codes.utils.errors import UserError
 
+# Largest share of dead pixels in a masked patch.
 MOST_DEAD = 0.01
-"""Largest share of dead pixels in a masked patch."""
-KEPT_BYTES = 2**30
-"""of decoded images, at most, in each process's workers: reading one takes longer than all else that a patch needs"""
+# Cache limit for decoded images, in bytes per process. Decoding takes longer than everything else in a sample.
+CACHE_BYTES = 2**30
+# The error about images that are too small names at most this many.
 NAMED = 20
-"""so many of the images that are too small are named"""
 
 
 class Sample(NamedTuple):
     """One patch, or a batch of them with a leading dimension B.
 
-    sharp, blurry, noise: float32 (3, H, W); kernel: (h, w), sum 1; sigma: scalar, standard
-    deviation of the noise. blurry = blur of sharp + noise, where noise includes the error of rounding if there is one.
-    mask: None, or (1, H, W), 1 at valid pixels and 0 at clipped or dead ones; sharp goes beyond 1 there.
+    sharp, blurry, noise: float32 (3, H, W). blurry = blur of sharp + noise, where noise includes the error of 8-bit
+    rounding if there is one. kernel: (h, w), sum 1. sigma: scalar, standard deviation of the noise.
+    mask: None, or (1, H, W), 1 at valid pixels and 0 at clipped or dead ones. In masked samples sharp exceeds 1 at
+    highlights.
     """
 
     sharp: Tensor
@@ -49,23 +50,22 @@ class Sample(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """What a worker is asked for: sample `number` with patches of `size` pixels a side."""
+    """The request for one sample: its number, and the side of the patch in pixels."""
 
     number: int
     size: int
 
 
 class TrainingPatches(Dataset):
-    """The samples of a training set by ticket.
+    """The samples of a training set, by ticket.
 
-    Raises UserError for an empty or missing folder, an unreadable image, or one smaller than the
-    largest patch.
+    Raises UserError for an empty or missing folder, an unreadable image, or one smaller than the largest patch.
     """
 
     def __init__(self, options: TrainSet, folder: Path, seed: int):
         self.options, self.seed = options, seed
-        self._kept: dict[int, np.ndarray] = {}
-        self._room = KEPT_BYTES // max(1, options.n_workers)
+        self._cache: dict[int, np.ndarray] = {}
+        self._cache_left = CACHE_BYTES // max(1, options.n_workers)
         self.paths = list_images(folder)
         largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
         sizes = {path: _size_of(path) for path in self.paths}
@@ -77,12 +77,12 @@ class TrainingPatches(Dataset):
             )
 
     def __len__(self) -> int:
-        """Number of sharp images; samples have no end."""
+        """Number of sharp images. The number of samples is unlimited."""
         return len(self.paths)
 
     @property
     def identity(self) -> str:
-        """Tells these images from others, by number, names and file sizes."""
+        """A text that differs if the images' number, names or file sizes differ."""
         listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in self.paths)
         return f"{len(self.paths)} images with checksum {sha256(listing.encode()).hexdigest()[:8]}"
 
@@ -91,51 +91,62 @@ class TrainingPatches(Dataset):
         number, size = ticket
         options = self.options
         random = np.random.RandomState(seed_of("sample", number, seed=self.seed))
-        image = self._image(self._image_of(number))
-        kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
-        if options.text > 0 and random.uniform() < options.text:
-            image = text_page(random, *(min(length, max(LONGEST, size)) for length in image.shape[:2]))
-        image, kernel = self._turned(random, image, kernel)
-        grey = options.grey > 0 and random.uniform() < options.grey
-        masked = options.masks > 0 and random.uniform() < options.masks
+        image, kernel = self._scene(random, number, size)
+        grey = drawn(random, options.grey)
+        equal_noise = grey and not drawn(random, options.grey_independent)
+        masked = drawn(random, options.masks)
         if masked:
-            image = highlighted(random, image)
-        top, left = (random.randint(length - size + 1) for length in image.shape[:2])
-        # The blur sees real pixels within the margin; beyond it, and beyond the image, replicated ones.
-        margin = max(centre(kernel.shape)) if random.uniform() < options.real_border else 0
-        above, before = min(margin, top), min(margin, left)
-        window = image[top - above : top + size + margin, left - before : left + size + margin]
-        if grey:  # of masked patches too: highlights are those of the scene, a grey camera adds up its colours
-            window = np.broadcast_to(window.mean(2, keepdims=True), window.shape)
-        x = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1)))
+            image = with_highlights(random, image)
+        x, inner = self._window(random, image, kernel, size, grey)
         k = torch.from_numpy(kernel.astype(np.float32))
-        inner = (..., slice(above, above + size), slice(before, before + size))
         blurred = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
         least, largest = options.noise
         sigma = least + (largest - least) * random.uniform() ** options.noise_exponent
-        noise = random.standard_normal((1 if grey else 3, size, size))
+        noise = random.standard_normal((1 if equal_noise else 3, size, size))
         blurry = blurred + torch.from_numpy((sigma * noise).astype(np.float32))
-        mask = None
-        if options.masks > 0:
-            mask = blurry.new_ones(1, size, size)
-            if masked:
-                blurry, mask = clipped(random, blurry)
+        mask = blurry.new_ones(1, size, size) if options.masks > 0 else None
+        if masked:
+            blurry, mask = clipped(random, blurry)
         if options.round_8bit:
             blurry = blurry.clamp(0, 1).mul(255).round().div(255)
         kernel = zero_padded(k, options.kernel_size)
         return Sample(x[inner].contiguous(), blurry, kernel, blurry - blurred, torch.tensor(sigma), mask)
 
+    def _scene(self, random: np.random.RandomState, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The sharp image (H, W, 3) and the kernel (h, w) of a sample, both flipped and rotated alike."""
+        options = self.options
+        image = self._image(self._image_of(number))
+        kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
+        if drawn(random, options.text):
+            image = text_page(random, *(min(length, max(LONGEST, size)) for length in image.shape[:2]))
+        return self._turned(random, image, kernel)
+
+    def _window(
+        self, random: np.random.RandomState, image: np.ndarray, kernel: np.ndarray, size: int, grey: bool
+    ) -> tuple[Tensor, tuple]:
+        """A random patch (3, H, W) with the pixels around it that the blur sees, and the slices of the patch in it."""
+        top, left = (random.randint(length - size + 1) for length in image.shape[:2])
+        # The blur sees real pixels within the margin, and replicated ones beyond it and beyond the image.
+        margin = max(centre(kernel.shape)) if random.uniform() < self.options.real_border else 0
+        above, before = min(margin, top), min(margin, left)
+        window = image[top - above : top + size + margin, left - before : left + size + margin]
+        if grey:  # after the highlights: those belong to the scene, and a grey camera averages its colours
+            window = np.broadcast_to(window.mean(2, keepdims=True), window.shape)
+        x = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1)))
+        return x, (..., slice(above, above + size), slice(before, before + size))
+
     def _image(self, index: int) -> np.ndarray:
-        """Sharp image `index` (H, W, 3), from memory where there is room to keep it."""
-        image = self._kept.get(index)
+        """Sharp image `index` (H, W, 3), from the cache if it is there."""
+        image = self._cache.get(index)
         if image is None:
             image = read_image(self.paths[index])
-            if image.nbytes <= self._room:
-                self._kept[index], self._room = image, self._room - image.nbytes
+            if image.nbytes <= self._cache_left:
+                self._cache[index] = image
+                self._cache_left -= image.nbytes
         return np.broadcast_to(image, (*image.shape[:2], 3))
 
     def _image_of(self, number: int) -> int:
-        """Every epoch shows each image once, in an order of its own."""
+        """The image that a sample is cut from. Every epoch shows each image once, in its own order."""
         epoch, place = divmod(number, len(self.paths))
         if not self.options.use_shuffle:
             return place
@@ -144,7 +155,7 @@ class TrainingPatches(Dataset):
     def _turned(
         self, random: np.random.RandomState, image: np.ndarray, kernel: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Image and kernel, both flipped and turned by multiples of 90 degrees alike."""
+        """Image and kernel, flipped and rotated by multiples of 90 degrees alike."""
         flip, turns = random.randint(2), random.randint(4)
         if self.options.use_flip and flip:
             image, kernel = image[:, ::-1], kernel[:, ::-1]
@@ -163,11 +174,10 @@ def _size_of(path: Path) -> tuple[int, int]:
 
 
 class Tickets:
-    """The batches of tickets of one process from iteration `start` on: a batch sampler.
+    """A batch sampler: the tickets of one process, batch by batch, from iteration `start` to `end`.
 
-    phases: (first iteration, patch size, batch size of all processes together), growing. A
-    process takes every world_size-th sample of each batch, so the batches do not depend on the
-    number of processes.
+    phases: (first iteration, patch size, batch size over all processes), growing. A process gets every world_size-th
+    sample of each batch, so the batches do not depend on the number of processes.
     """
 
     def __init__(
@@ -177,13 +187,13 @@ class Tickets:
 
     @classmethod
     def of(cls, options: TrainSet, start: int, end: int, rank: int, world_size: int) -> "Tickets":
-        """Raises UserError where a batch can't be shared out evenly."""
+        """Raises UserError if a batch cannot be split evenly among the processes."""
         phases = [(0, options.GT_size, options.batch_size)]
         phases += [(phase.from_iter, phase.GT_size, phase.batch_size) for phase in options.progressive]
         for _, _, batch in phases:
             if batch % world_size:
                 raise UserError(
-                    f"datasets.train: a batch of {batch} can't be shared out evenly among {world_size} processes"
+                    f"datasets.train: a batch of {batch} cannot be split evenly among {world_size} processes"
                 )
         return cls(phases, start, end, rank, world_size)
 
@@ -197,6 +207,11 @@ class Tickets:
                 if iteration >= self.start:
                     yield [Ticket(number + i, size) for i in range(self.rank, batch, self.world_size)]
                 number += batch
+
+
+def drawn(random: np.random.RandomState, share: float) -> bool:
+    """True with probability `share`. A share of 0 draws no random number."""
+    return share > 0 and random.uniform() < share
 
 
 def draw_kernel(random: np.random.RandomState, shares: KernelShares, smallest: int, largest: int) -> np.ndarray:
@@ -215,23 +230,23 @@ def draw_kernel(random: np.random.RandomState, shares: KernelShares, smallest: i
 
 
 def zero_padded(kernel: Tensor, size: int) -> Tensor:
-    """A kernel (h, w) of odd sides with zeros around it, (size, size), its centre kept."""
+    """A kernel (h, w) of odd sides, padded with zeros to (size, size) around the same centre."""
     rows, columns = (size - kernel.shape[0]) // 2, (size - kernel.shape[1]) // 2
     return torch.nn.functional.pad(kernel, (columns, columns, rows, rows))
 
 
-def highlighted(random: np.random.RandomState, image: np.ndarray) -> np.ndarray:
-    """An image (H, W, C) made brighter, so that its highlights, up to a tenth of it, go beyond 1, to 5 at most."""
+def with_highlights(random: np.random.RandomState, image: np.ndarray) -> np.ndarray:
+    """The image (H, W, C), brightened so that up to a tenth of its pixels exceed 1, none of them 5."""
     share, boost = random.uniform(0, 0.1), random.uniform(1, 4)
     image = image / max(np.quantile(image.mean(2), 1 - share), 0.1)
     return np.minimum(np.where(image > 1, 1 + boost * (image - 1), image), 5).astype(np.float32)
 
 
 def clipped(random: np.random.RandomState, blurry: Tensor) -> tuple[Tensor, Tensor]:
-    """A blurry patch (3, H, W) as a sensor gives it, and its mask (1, H, W).
+    """A blurry patch (3, H, W) as a sensor records it, and its mask (1, H, W).
 
-    Values are clipped to [0, 1], and now and then a pixel is dead (black) or hot (white). The mask
-    is 0 there, and at the neighbours of clipped pixels, as the mask of codes/deblur.py is.
+    Values are clipped to [0, 1], and a few pixels are dead (black) or hot (white). The mask is 0 there and at the
+    neighbours of clipped pixels, like the mask of codes/deblur.py.
     """
     blurry = blurry.clamp(0, 1)
     mask = torch.from_numpy(clipped_highlights(blurry.permute(1, 2, 0).numpy()))[None]
@@ -241,12 +256,12 @@ def clipped(random: np.random.RandomState, blurry: Tensor) -> tuple[Tensor, Tens
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
-    """Stack samples to a batch; either all of them have a mask or none."""
+    """Stack samples to a batch. Either all of them have a mask, or none has one."""
     return Sample(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*samples, strict=True)))
 
 
 def random_batch(count: int, patch: int, kernel: int) -> Sample:
-    """Noise in place of images, to time a training step with: it takes the same time."""
+    """A batch of random values, to measure the time of a training step with."""
     images, kernels = torch.rand(count, 3, patch, patch), torch.rand(count, kernel, kernel)
     kernels /= kernels.sum((1, 2), keepdim=True)
     return Sample(images, images, kernels, torch.zeros_like(images), torch.zeros(count))

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that training needs to go on as if it had never stopped."""
+"""Checkpoints: everything that training needs to continue as if it had never stopped."""
 
 import zipfile
 from collections.abc import Mapping
@@ -14,8 +14,9 @@ from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 from codes.utils.yaml_files import parse_yaml
 
+# Number of checkpoints that are kept: if the last one is damaged, the one before is used.
 KEPT = 2
-"""Checkpoints that stay: should the last one be damaged, the one before is there."""
+# Options that may differ on resuming, because they do not change what is trained.
 WITHOUT_EFFECT = (
     "name",
     "gpu_ids",
@@ -30,19 +31,18 @@ WITHOUT_EFFECT = (
     "train.val_images",
     "train.max_nonfinite",
 )
-"""Options that may differ when training goes on: they do not change what is trained."""
 SUFFIX = ".state"
+# Keys that every checkpoint has; it may have more.
 KEYS = {"iteration", "network", "average", "optimizer", "scheduler", "options", "images"}
-"""What every checkpoint holds, at least."""
 
 
 def save(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
-    """Write checkpoint `iteration` whole or not at all, and remove all but the last ones.
+    """Write checkpoint `iteration` completely or not at all, and remove all but the last ones.
 
-    Raises UserError where it can't be written; the earlier ones are untouched then.
+    Raises UserError if it cannot be written; the earlier ones then stay as they are.
     """
     path = folder / f"{iteration:08d}{SUFFIX}"
-    for left_over in folder.glob(f".*{SUFFIX}"):  # of a process that was killed while it wrote
+    for left_over in folder.glob(f".*{SUFFIX}"):  # from a process that was killed while it wrote
         left_over.unlink()
     try:
         write_atomic(path, lambda temporary: torch.save(dict(state), temporary))
@@ -51,7 +51,7 @@ def save(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
         raise UserError(f"{path}: the checkpoint could not be written ({reason}); is the disk full?") from None
     existing = _existing(folder)
     following = existing.index(path) + 1
-    # Later ones are of a course that was left by going on from an earlier checkpoint.
+    # Later ones belong to a run that was abandoned by resuming from an earlier checkpoint.
     for other in (*existing[: max(following - KEPT, 0)], *existing[following:]):
         other.unlink()
     return path
@@ -62,10 +62,10 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+        with zipfile.ZipFile(path) as archive:  # torch itself ignores the checksums
             sound = archive.testzip() is None
         state = torch.load(path, map_location="cpu", weights_only=True) if sound else {}
-    except Exception:  # damage shows in many kinds
+    except Exception:  # a damaged file can raise nearly anything
         state = {}
     if not isinstance(state, dict) or not state.keys() >= KEYS:
         raise UserError(f"{path}: not a readable checkpoint; is it damaged?")
@@ -75,42 +75,47 @@ def load(path: Path) -> dict[str, Any]:
 def load_last(folder: Path) -> dict[str, Any] | None:
     """The last readable checkpoint of a folder, with a warning for each damaged one; None if there is none.
 
-    Raises UserError where there are checkpoints and all are damaged.
+    Raises UserError if there are checkpoints and all of them are damaged.
     """
     paths = _existing(folder)
     for path in reversed(paths):
         try:
             return load(path)
         except UserError as error:
-            warn(f"{error} Going on from the checkpoint before it.")
+            warn(f"{error} Using the checkpoint before it.")
     if paths:
-        raise UserError(f"{folder}: no readable checkpoint; remove the folder to begin anew")
+        raise UserError(f"{folder}: no readable checkpoint; remove the folder to start again")
     return None
 
 
+def last_path(folder: Path) -> Path | None:
+    """The file of the last checkpoint of a folder, or None."""
+    return max(_existing(folder), default=None)
+
+
 def check_options(options: TrainOptions, saved: str) -> None:
-    """Raise UserError where the options differ from those of the checkpoint in a way that matters."""
+    """Raise UserError if the options differ from those of the checkpoint in a way that matters."""
     differing = differing_options(options, saved)
     if differing:
         raise UserError(
             f"the option file changed since the checkpoint: {'; '.join(differing)}. Change it back, train under "
-            "another name, or go on all the same with --accept-changes"
+            "another name, or continue with the new options by --accept-changes"
         )
 
 
 def check_images(folder: str, now: str, saved: str) -> None:
-    """Raise UserError where the training images are not those of the checkpoint."""
+    """Raise UserError if the training images are not those of the checkpoint."""
     if now != saved:
         raise UserError(
             f"datasets.train.dataroot_GT: the images of {folder} changed since the checkpoint: {saved} then, {now} "
-            "now. Bring them back, train under another name, or go on all the same with --accept-changes"
+            "now. Bring them back, train under another name, or continue with the new images by --accept-changes"
         )
 
 
 def differing_options(options: TrainOptions, saved: str) -> list[str]:
     """The options that differ from dumped ones in a way that matters: `key was this, is that`.
 
-    Keys that were not known when those were dumped count as not set.
+    Keys that did not exist when those were dumped count as not set.
     """
     now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), _complete(saved)))
     return [
@@ -121,7 +126,7 @@ def differing_options(options: TrainOptions, saved: str) -> list[str]:
 
 
 def _complete(saved: str) -> str:
-    """Dumped options with the defaults of keys that are newer than they; as they are where a key is not known now."""
+    """Dumped options with the defaults of newer keys added; unchanged if they hold a key that no longer exists."""
     try:
         return dump_options(TrainOptions.model_validate(parse_yaml(saved, "checkpoint")))
     except ValidationError:

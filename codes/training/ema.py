@@ -7,10 +7,10 @@ from torch import nn
 
 
 class Average:
-    """A copy of the network whose weights follow the trained ones.
+    """A copy of the network whose weights are an average of the trained ones.
 
-    Early on the decay is smaller than `decay`, so that the random start is soon forgotten. With a
-    decay of 0 they are the trained ones, and are copied when they are asked for, not at every step.
+    At first the decay is smaller than `decay`, so that the random start is soon forgotten. With a decay of 0 the
+    copy equals the network, and is updated only when it is asked for.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -25,7 +25,7 @@ class Average:
         return self._network
 
     def update(self, iteration: int) -> None:
-        """Take in the weights after `iteration` steps."""
+        """Add the weights after `iteration` steps to the average."""
         if self.decay:
             self._follow(min(self.decay, (1 + iteration) / (10 + iteration)))
 

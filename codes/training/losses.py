@@ -1,4 +1,4 @@
-"""The training loss: pixel and Fourier terms, for every stage, optionally on the re-blurred result."""
+"""The training loss: pixel and Fourier terms for every stage, optionally also on the result blurred again."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,12 +11,12 @@ from codes.training.options import Recipe
 
 CHARBONNIER_EPSILON = 1e-3
 
+# MMSR's `pixel_criterion`: the mean over all values of a difference of images.
 PIXEL_CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
     "l1": lambda difference: difference.abs().mean(),
     "l2": lambda difference: difference.square().mean(),
     "cb": lambda difference: (difference.square() + CHARBONNIER_EPSILON**2).sqrt().mean(),
 }
-"""MMSR's `pixel_criterion`: mean over all values of a difference of images."""
 
 
 def fourier_l1(difference: Tensor) -> Tensor:
@@ -25,9 +25,9 @@ def fourier_l1(difference: Tensor) -> Tensor:
 
 
 def difference(x: Tensor, batch: Sample) -> Tensor:
-    """x - sharp (B, C, H, W); where a masked batch's sharp image is white or beyond, what x lacks of white.
+    """x - sharp (B, C, H, W). In a masked batch, x may be anything from white upwards where sharp is.
 
-    A file holds nothing brighter than white, and how bright a clipped light was can hardly be told.
+    A file holds nothing brighter than white, and the true brightness of a clipped light is hardly known.
     """
     if batch.mask is None:
         return x - batch.sharp
@@ -37,7 +37,7 @@ def difference(x: Tensor, batch: Sample) -> Tensor:
 class Loss:
     """Weighted sum of the terms over all stages.
 
-    stages x_1 ... x_T and the batch -> the loss and its terms, detached, by name.
+    Called with the stages x_1 ... x_T and the batch; returns the loss, and its terms by name, detached.
     """
 
     def __init__(self, recipe: Recipe):
@@ -52,7 +52,7 @@ class Loss:
             if weight:
                 self._add(terms, "", weight, difference(x.float(), batch))
                 if recipe.reblur_weight:
-                    # The blur of a patch differs from the given one where real pixels lay beyond its border.
+                    # Near the border it differs from the input if the patch was blurred with real pixels beyond it.
                     H = Blur(batch.kernel, x.shape[-2:], border="replicate")
                     again = H(x.float()) + batch.noise - batch.blurry
                     self._add(terms, "reblur_", weight * recipe.reblur_weight, again)

@@ -1,107 +1,158 @@
-"""What a training tells while it runs: lines on the terminal, tensorboard, validation.csv."""
+"""Reports of a training: lines on the terminal and in train.log, tensorboard, validation.csv."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-from codes.training.validation import Outcome
+from codes.training.validation import Outcome, Scores
 from codes.utils.files import read_csv, write_csv
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CURVE_COLUMNS = ("iteration", "set", "psnr", "ssim", "hours")
+# Waiting for data is printed only above this share of the time.
+WAIT_SHOWN = 0.1
 
 
 class Monitor:
     """Collects the figures of every step and reports their means.
 
-    tensorboard: folder of its event files, or None. begin: the iteration that training goes on
-    from; what an interrupted run wrote beyond it is hidden or cut off.
+    experiment: folder of train.log and validation.csv. tensorboard: folder of its event files, or None. begin: the
+    iteration of the checkpoint that training continues from, None for a new one; what an interrupted run wrote after
+    that iteration is removed, or hidden in tensorboard.
     """
 
-    def __init__(self, experiment: Path, tensorboard: Path | None, begin: int, hours: float, options: str):
-        self.curve = experiment / "validation.csv"
+    def __init__(
+        self, experiment: Path, tensorboard: Path | None, begin: int | None, niter: int, hours: float, options: str
+    ):
+        self.curve, self.niter = experiment / "validation.csv", niter
         self.hours_before, self.started = hours, time.monotonic()
         self._forget()
-        self._tensorboard, self._begin = tensorboard, begin
+        self._tensorboard, self._begin = tensorboard, -1 if begin is None else begin
         self._lines: dict[str, SummaryWriter] = {}
         self._writer = self._open(tensorboard) if tensorboard else None
         if self._writer:
             self._writer.add_text("options", "    " + options.replace("\n", "\n    "))
         rows = read_csv(self.curve) if self.curve.is_file() else []
-        self._rows = [row for row in rows if int(row["iteration"]) <= begin]
+        self._rows = [row for row in rows if int(row["iteration"]) <= self._begin]
+        experiment.mkdir(parents=True, exist_ok=True)
+        self._log = open(experiment / "train.log", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 closed by close()
 
     def hours(self) -> float:
-        """Hours of training so far, interrupted runs counted in."""
+        """Hours of training so far, including interrupted runs."""
         return self.hours_before + (time.monotonic() - self.started) / 3600
 
+    def say(self, line: str) -> None:
+        """Print a line and write it to train.log with the time."""
+        print(line, flush=True)
+        self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+
     def step(self, figures: Mapping[str, float], images: int, waited: float) -> None:
-        """Take in the figures of one step, the images it trained on and the seconds waited for them."""
+        """Add the figures of one step, the number of its images, and the seconds waited for them."""
         for name, value in figures.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._steps += 1
         self._images += images
         self._waited += waited
 
-    def report(self, iteration: int, niter: int, learning_rate: float, skipped: int) -> None:
+    def report(self, iteration: int, learning_rate: float, skipped: int) -> None:
         """Report the means over the steps since the last report, and the number of steps skipped so far."""
         seconds = time.monotonic() - self._since
         figures = {name: total / self._steps for name, total in self._sums.items()}
-        figures |= {
-            "skipped": skipped,
-            "lr": learning_rate,
-            "images_per_second": self._images / seconds,
-            "data_wait_share": self._waited / seconds,
-        }
-        print(f"{iteration:8d}/{niter}  " + "  ".join(f"{k} {v:.4g}" for k, v in figures.items()), flush=True)
+        rate, waiting = self._images / seconds, self._waited / seconds
+        parts = [f"{name} {value:.4g}" for name, value in figures.items()]
+        parts += [f"lr {learning_rate:.4g}", f"{rate:.3g} images/s"]
+        if skipped:
+            parts.append(f"skipped {skipped}")
+        if waiting > WAIT_SHOWN:
+            parts.append(f"{100 * waiting:.0f} % of the time waiting for data")
+        parts.append(f"{duration((self.niter - iteration) * seconds / self._steps)} left")
+        self.say(f"{iteration:8d}/{self.niter}  " + "  ".join(parts))
         if self._writer:
+            figures |= {"skipped": skipped, "lr": learning_rate, "images_per_second": rate, "data_wait_share": waiting}
             for name, value in figures.items():
                 self._writer.add_scalar(f"train/{name}", value, iteration)
         self._forget()
 
     def validated(self, iteration: int, outcome: Outcome, baselines: Mapping[str, Outcome]) -> None:
-        """Report the network's scores, and in tensorboard beside them the baselines', with the panels.
+        """Report the scores and panels, in tensorboard together with the scores of the start and the baselines.
 
-        Nothing without validation sets.
+        Does nothing without validation sets.
         """
         if not outcome.scores:
             return
-        scores = outcome.scores
-        for name, score in scores.items():
+        for name, score in outcome.scores.items():
             values = (iteration, name, f"{score.psnr:.4f}", f"{score.ssim:.6f}", f"{self.hours():.4f}")
             self._rows.append(dict(zip(CURVE_COLUMNS, map(str, values), strict=True)))
         write_csv(self.curve, self._rows, CURVE_COLUMNS)
-        line = "  ".join(f"{name} {score.psnr:.2f} dB / {score.ssim:.4f}" for name, score in scores.items())
-        print(f"{iteration:8d} validation  {line}", flush=True)
+        scores = "  ".join(f"{name} {score.psnr:.2f} dB / {score.ssim:.4f}" for name, score in outcome.scores.items())
+        self.say(f"{iteration:8d} validation  {scores}")
         if self._writer:
-            for name, score in scores.items():
-                lines = {"network": score} | {method: of.scores[name] for method, of in baselines.items()}
-                for method, line in lines.items():
-                    self._line(method).add_scalar(f"psnr/{name}", line.psnr, iteration)
-                    self._line(method).add_scalar(f"ssim/{name}", line.ssim, iteration)
-                panel = outcome.panels[name]
+            start = {row["set"]: Scores(float(row["psnr"]), float(row["ssim"])) for row in self._rows_of(0)}
+            lines = {"network": outcome.scores, "start": start} | {name: of.scores for name, of in baselines.items()}
+            for method, scores_of in lines.items():
+                for name in outcome.scores.keys() & scores_of.keys():
+                    self._line(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
+                    self._line(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
+            for name, panel in outcome.panels.items():
                 self._writer.add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
         self._forget()
 
+    def verdict(self) -> str | None:
+        """One line on the best iteration, and whether it beats the start of a fine-tuning; None without scores."""
+        iterations = sorted({int(row["iteration"]) for row in self._rows})
+        if not iterations:
+            return None
+        sets = {row["set"] for row in self._rows_of(iterations[-1])}
+        means = {
+            i: fmean(float(row["psnr"]) for row in self._rows_of(i) if row["set"] in sets)
+            for i in iterations
+            if sets <= {row["set"] for row in self._rows_of(i)}
+        }
+        best = max(means, key=lambda i: (means[i], i))
+        mean = f"{means[best]:.2f} dB on average over the validation sets"
+        if 0 not in means:
+            return f"Best: iteration {best}, {mean}."
+        if not best:
+            return f"No iteration beats the start ({mean}): best.safetensors holds the start's weights."
+        return f"Best: iteration {best}, {mean}; {means[best] - means[0]:.2f} dB better than the start."
+
     def close(self) -> None:
+        self._log.close()
         for writer in (self._writer, *self._lines.values()):
             if writer:
                 writer.close()
 
+    def _rows_of(self, iteration: int) -> Sequence[Mapping[str, str]]:
+        return [row for row in self._rows if int(row["iteration"]) == iteration]
+
     def _open(self, folder: Path) -> "SummaryWriter":
-        from torch.utils.tensorboard import SummaryWriter  # a second's import, for those who use it
+        from torch.utils.tensorboard import SummaryWriter  # takes a second, and not everyone uses it
 
         return SummaryWriter(str(folder), purge_step=self._begin + 1)
 
     def _line(self, method: str) -> "SummaryWriter":
-        """The writer of a method's line: tensorboard draws those of one tag into one chart."""
+        """The writer of a method's line: tensorboard draws lines with the same tag into one chart."""
         if method not in self._lines:
             self._lines[method] = self._open(self._tensorboard / method)
         return self._lines[method]
 
     def _forget(self) -> None:
-        """Begin new means; the time of a validation is not counted in."""
+        """Begin new means, without the time of a validation."""
         self._sums: dict[str, float] = {}
         self._steps, self._images, self._waited, self._since = 0, 0, 0.0, time.monotonic()
+
+
+def duration(seconds: float) -> str:
+    """A time span in words: `45 s`, `12 min`, `3 h 20 min` or `2 d 5 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

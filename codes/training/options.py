@@ -1,139 +1,100 @@
-"""Options of a training file: MMSR's keys, and beside them what MMSR lacks."""
+"""The schema of a training file: MMSR's keys, and those that MMSR lacks."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from codes.options import AnyNetwork, GpuIds, Method, Options, TestSet
+from codes.data.patch_options import TrainSet
+from codes.options import AnyNetwork, GpuIds, Method, TestSet
+from codes.utils.schema import Options
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class KernelShares(Options):
-    """How the training kernels are shared out among the kinds; need not sum to 1."""
-
-    camera_shake: NonNegativeFloat = 0.9
-    gaussian: NonNegativeFloat = 0.05
-    disk: NonNegativeFloat = 0.05
-    delta: NonNegativeFloat = 0.0
-    """a single pixel: no blur at all"""
-
-    @model_validator(mode="after")
-    def _some(self) -> "KernelShares":
-        if not self.camera_shake + self.gaussian + self.disk + self.delta > 0:
-            raise ValueError("at least one kind of kernel needs a share above 0")
-        return self
-
-
-class Phase(Options):
-    """Patch and batch from iteration `from_iter` on, until the next phase."""
-
-    from_iter: PositiveInt
-    GT_size: PositiveInt
-    batch_size: PositiveInt
-
-
-class TrainSet(Options):
-    """Sharp images, cut to patches, blurred and made noisy on the fly."""
-
-    name: str
-    mode: Literal["GTDB"]
-    dataroot_GT: str
-    embedded: bool = False
-    """made on the spot from the photographs of the scikit-image package if not there yet"""
-    GT_size: PositiveInt
-    """side of a patch"""
-    batch_size: PositiveInt
-    """patches of one step, all processes together"""
-    progressive: list[Phase] = []
-    """later phases with another patch and batch size"""
-    n_workers: NonNegativeInt = 2
-    """data workers of each process"""
-    use_flip: bool = True
-    use_rot: bool = True
-    use_shuffle: bool = True
-    kernel_size: PositiveInt = 35
-    """kernels are zero-padded to this side; odd"""
-    kernel_size_min: PositiveInt = 11
-    kernels: KernelShares = KernelShares()
-    noise: list[Fraction] = Field([0.0, 0.05], min_length=2, max_length=2)
-    """least and largest standard deviation"""
-    noise_exponent: PositiveFloat = 1.0
-    """least + (largest - least) * u ** noise_exponent is drawn, u uniform: above 1 for more of the little noise"""
-    real_border: Fraction = 0.5
-    """share of patches whose blur sees real pixels beyond the patch; the others' border is replicated"""
-    grey: Fraction = 0.0
-    """share of patches made grey, with the same noise in all channels, as grey photographs have"""
-    text: Fraction = 0.0
-    """share of patches that are of a page of random text in place of an image"""
-    masks: Fraction = 0.0
-    """share of patches with clipped highlights and dead pixels, which a mask leaves out; the network gets masks then"""
-    round_8bit: bool = False
-    """clip and round the blurry patch as an 8-bit file would"""
-
-    @model_validator(mode="after")
-    def _fitting(self) -> "TrainSet":
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size {self.kernel_size}: an odd number is needed")
-        if not 3 <= self.kernel_size_min <= self.kernel_size:
-            raise ValueError(f"kernel_size_min {self.kernel_size_min}: 3 to kernel_size ({self.kernel_size}) is needed")
-        if self.noise[0] > self.noise[1]:
-            raise ValueError("noise: the smaller standard deviation comes first")
-        starts = [phase.from_iter for phase in self.progressive]
-        if starts != sorted(set(starts)):
-            raise ValueError("progressive: from_iter has to grow from phase to phase")
-        return self
+# Without warmup_iter, the learning rate grows during this fraction of all iterations.
+WARMUP = 1 / 30
+# Names of lines in tensorboard that belong to the network itself.
+OWN_LINES = ("network", "start")
 
 
 class TrainDatasets(Options):
-    train: TrainSet
-    val: dict[str, TestSet] = {}
-    """validation sets, each scored on its own"""
+    train: TrainSet = Field(description="The sharp images to train on.")
+    val: dict[str, TestSet] = Field({}, description="The validation sets by name; each is scored separately.")
 
 
 class Recipe(Options):
     """The `train:` group: optimiser, schedule, loss."""
 
-    manual_seed: NonNegativeInt
-    niter: PositiveInt
-    optimizer: Literal["AdamW", "Adam"] = "AdamW"
-    lr_G: PositiveFloat
-    weight_decay_G: NonNegativeFloat = 0.0
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    lr_scheme: Literal["MultiStepLR", "CosineAnnealingLR_Restart"]
-    lr_steps: list[PositiveInt] = []
-    lr_gamma: PositiveFloat = 0.5
-    T_period: list[PositiveInt] = []
-    restarts: list[PositiveInt] = []
-    restart_weights: list[PositiveFloat] = []
-    eta_min: NonNegativeFloat = 0.0
-    warmup_iter: NonNegativeInt = 0
-    """the learning rate grows linearly over so many iterations"""
-    pixel_criterion: Literal["l1", "l2", "cb"] = "l1"
-    pixel_weight: NonNegativeFloat = 1.0
-    fft_weight: NonNegativeFloat = 0.0
-    """of the mean modulus of the difference's 2-D real Fourier transform, unnormalised"""
-    reblur_weight: NonNegativeFloat = 0.0
-    """of the same loss on (result blurred again + true noise) against the blurry image"""
-    stage_weights: list[NonNegativeFloat] | None = None
-    """one for each stage's image; all 1 if not given"""
-    grad_clip: PositiveFloat | None = None
-    """largest norm of the gradient"""
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """of the average of the weights that is validated and kept; 0 keeps the weights themselves"""
-    amp: bool = False
-    """bfloat16 autocast"""
-    channels_last: bool = True
-    checkpoint_stages: bool = False
-    """less memory: every stage is computed again for its gradient"""
-    compile: bool = False
-    """torch.compile"""
-    max_nonfinite: PositiveInt = 10
-    """training stops after so many steps in a row whose loss or gradient is not finite"""
-    val_freq: PositiveInt
-    val_images: PositiveInt | None = None
-    """validate on so many images of each set only"""
+    manual_seed: NonNegativeInt = Field(description="Seed of start weights, patches, kernels and noise.")
+    niter: PositiveInt = Field(description="Number of iterations (training steps).")
+    optimizer: Literal["AdamW", "Adam"] = Field("AdamW", description="The optimiser.")
+    lr_G: PositiveFloat = Field(description="Learning rate at the start, after the warm-up.")
+    lr_scale: dict[str, NonNegativeFloat] = Field(
+        {},
+        description="Factors for the learning rate of some weights: {pattern: factor}, where a pattern such as "
+        "`solver.*` is compared with the weights' names and the first match counts.",
+    )
+    weight_decay_G: NonNegativeFloat = Field(0.0, description="Weight decay of the optimiser.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the optimiser's mean of the gradients.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the optimiser's mean of the squared gradients.")
+    lr_scheme: Literal["MultiStepLR", "CosineAnnealingLR_Restart"] = Field(
+        "CosineAnnealingLR_Restart",
+        description="How the learning rate falls: by a factor at given iterations, or as a cosine to eta_min.",
+    )
+    lr_steps: list[PositiveInt] = Field(
+        [], description="MultiStepLR: iterations at which the learning rate is multiplied by lr_gamma."
+    )
+    lr_gamma: PositiveFloat = Field(0.5, description="MultiStepLR: the factor of the learning rate.")
+    T_period: list[PositiveInt] = Field(
+        [],
+        description="CosineAnnealingLR_Restart: lengths of the periods, in iterations. If it is not given, each "
+        "period ends at the next restart, and the last one at niter.",
+    )
+    restarts: list[PositiveInt] = Field([], description="Iterations at which the schedule starts again.")
+    restart_weights: list[PositiveFloat] = Field(
+        [], description="The learning rate at each restart, as a multiple of lr_G."
+    )
+    eta_min: NonNegativeFloat = Field(0.0, description="CosineAnnealingLR_Restart: the learning rate at the end.")
+    warmup_iter: NonNegativeInt | None = Field(
+        None,
+        description="Number of iterations during which the learning rate grows linearly; a thirtieth of niter if it "
+        "is not given.",
+    )
+    pixel_criterion: Literal["l1", "l2", "cb"] = Field(
+        "l1", description="Loss on pixels: mean absolute difference, mean squared difference, or Charbonnier."
+    )
+    pixel_weight: NonNegativeFloat = Field(1.0, description="Weight of the loss on pixels.")
+    fft_weight: NonNegativeFloat = Field(
+        0.0, description="Weight of the mean modulus of the difference's unnormalised 2-D real Fourier transform."
+    )
+    reblur_weight: NonNegativeFloat = Field(
+        0.0, description="Weight of the same loss between the result, blurred again plus the true noise, and the input."
+    )
+    stage_weights: list[NonNegativeFloat] | None = Field(
+        None, description="Weight of the loss on each stage's image; 1 for every stage if it is not given."
+    )
+    grad_clip: PositiveFloat | None = Field(None, description="Largest norm of the gradient; no limit if not given.")
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights, which is validated and saved. With 0, "
+        "the weights themselves are.",
+    )
+    amp: bool = Field(False, description="Compute in bfloat16 where PyTorch's autocast does.")
+    channels_last: bool = Field(True, description="Keep images in the channels-last memory layout.")
+    checkpoint_stages: bool = Field(
+        False, description="Save memory: each stage is computed again for its gradient instead of being kept."
+    )
+    compile: bool = Field(False, description="Use torch.compile.")
+    start_values: str | None = Field(
+        None, description="Name of a set of start values for a new network, in codes/models/paper/start_values.py."
+    )
+    max_nonfinite: PositiveInt = Field(
+        10, description="Training stops after this number of steps in a row whose loss or gradient is not finite."
+    )
+    val_freq: PositiveInt = Field(description="Number of iterations between validations.")
+    val_images: PositiveInt | None = Field(
+        None, description="Number of images of each validation set that are used; all if it is not given."
+    )
 
     @model_validator(mode="after")
     def _schedule(self) -> "Recipe":
@@ -141,52 +102,58 @@ class Recipe(Options):
             raise ValueError("restarts and restart_weights need the same number of entries")
         if self.restarts != sorted(set(self.restarts)):
             raise ValueError("restarts have to grow")
-        if self.lr_scheme == "CosineAnnealingLR_Restart" and len(self.T_period) != len(self.restarts) + 1:
-            raise ValueError("T_period needs one entry more than restarts")
+        if self.warmup_iter is None:
+            self.warmup_iter = int(WARMUP * self.niter)
+        if self.lr_scheme == "CosineAnnealingLR_Restart":
+            ends = [*self.restarts, self.niter]
+            if not self.T_period:
+                self.T_period = [end - begin for begin, end in pairwise([0, *ends])]
+                if min(self.T_period) < 1:
+                    raise ValueError(f"restarts have to be below niter ({self.niter})")
+            if len(self.T_period) != len(ends):
+                raise ValueError("T_period needs one entry more than restarts")
         return self
 
 
 class Logger(Options):
-    print_freq: PositiveInt = 100
-    save_checkpoint_freq: PositiveInt = 1000
+    print_freq: PositiveInt = Field(100, description="Number of iterations between lines on the progress.")
+    save_checkpoint_freq: PositiveInt = Field(1000, description="Number of iterations between checkpoints.")
 
 
 class TrainPaths(Options):
-    pretrain_model_G: str | None = None
-    strict_load: bool = True
-    pretrain_denoiser: str | None = None
-    """weights of a `Denoiser`, for the one in the x-step of a new network"""
-    resume_state: str | None = None
-    """a checkpoint to go on from; if not given, the last one of experiments/<name>"""
+    pretrain_model_G: str | None = Field(None, description="Weight file to start from (fine-tuning).")
+    strict_load: bool = Field(True, description="If false, load what fits of pretrain_model_G and warn about the rest.")
+    pretrain_denoiser: str | None = Field(
+        None, description="Weight file of a `Denoiser`, for the denoiser in the x-step of a new network."
+    )
+    resume_state: str | None = Field(
+        None, description="Checkpoint to continue from; the last one of experiments/<name> if it is not given."
+    )
 
 
 class TrainOptions(Options):
     """A training option file."""
 
-    name: str = Field(pattern=r"^[\w.+-]+$")
-    model: Literal["db"] = "db"
-    distortion: Literal["sr"] = "sr"
-    scale: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] = Field(
+        description="Name of the training; its results are in experiments/<name>."
+    )
+    model: Literal["db"] = Field("db", description="MMSR's name of the task, deblurring.")
+    distortion: Literal["sr"] = Field("sr", description="A key of MMSR without effect.")
+    scale: Literal[1] = Field(1, description="A key of MMSR without effect.")
     gpu_ids: GpuIds = "auto"
-    use_tb_logger: bool = True
-    datasets: TrainDatasets
-    network_G: AnyNetwork
-    path: TrainPaths = TrainPaths()
-    train: Recipe
-    logger: Logger = Logger()
-    baselines: dict[str, Method] = {}
-    """methods whose scores on the validation sets are drawn beside the network's"""
+    use_tb_logger: bool = Field(True, description="Write tensorboard files to tb_logger/<name>.")
+    datasets: TrainDatasets = Field(description="Training and validation images.")
+    network_G: AnyNetwork = Field(description="The network: `preset`, or `which_model_G` and its keys.")
+    path: TrainPaths = Field(TrainPaths(), description="Weights and checkpoints to start from.")
+    train: Recipe = Field(description="Optimiser, schedule and loss.")
+    logger: Logger = Field(Logger(), description="How often progress is printed and saved.")
+    baselines: dict[str, Method] = Field(
+        {}, description="Methods whose scores on the validation sets are drawn next to the network's in tensorboard."
+    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> "TrainOptions":
-        stages = getattr(self.network_G, "n_iter", None)
-        if stages is None:
-            raise ValueError(f"network_G: {self.network_G.which_model_G} has nothing to train")
-        if "network" in self.baselines:
-            raise ValueError("baselines: 'network' is what the trained network's own line is called; rename it")
-        weights = self.train.stage_weights
-        if weights is not None and (len(weights) != stages or not weights[-1]):
-            raise ValueError(
-                f"train.stage_weights: {stages} numbers are needed, one for each stage, the last one not 0"
-            )
+    def _own_lines(self) -> "TrainOptions":
+        for name in OWN_LINES:
+            if name in self.baselines:
+                raise ValueError(f"baselines: '{name}' is the name of the trained network's own line; rename it")
         return self

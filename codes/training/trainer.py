@@ -15,6 +15,7 @@ from codes.data.images import to_8bit, write_8bit
 from codes.data.kernels import write_kernel
 from codes.models.gaps import filled
 from codes.data.training import Sample
+from codes.models.network import Network
 from codes.models.paper.blur import Blur
 from codes.training.ema import Average
 from codes.training.losses import Loss
@@ -28,10 +29,12 @@ from codes.utils.processes import Processes
 class Trainer:
     """Network, average, optimiser and schedule, and how a batch changes them.
 
-    network: on the device already; `iteration` counts the steps done.
+    network: already on the device. `iteration` counts the steps done. Raises UserError for a network without
+    weights, or options of the recipe that do not fit the network.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, device: torch.device, group: Processes):
+    def __init__(self, network: Network, recipe: Recipe, device: torch.device, group: Processes):
+        check_recipe(network, recipe)
         if recipe.channels_last:
             network = in_channels_last(network)
         network.checkpoint_stages = recipe.checkpoint_stages
@@ -48,21 +51,21 @@ class Trainer:
         if recipe.compile:
             self._forward = compiled(self._forward)
 
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step, for weights without a factor in `lr_scale`."""
+        return self.recipe.lr_G * factor(self.iteration, self.recipe)
+
     def step(self, batch: Sample) -> dict[str, float]:
         """Train on this process's part of a batch; returns the figures to report.
 
         A step whose loss or gradient is not finite changes no weights and is counted.
         """
-        # Dropout depends on (seed, iteration, rank) alone: no generator's state needs keeping.
+        # Dropout depends on (seed, iteration, rank) alone, so a checkpoint needs no state of a random generator.
         torch.manual_seed(seed_of("step", self.iteration, self.group.rank, seed=self.recipe.manual_seed))
         batch = Sample(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
-        blurry = batch.blurry
-        if self.recipe.channels_last:
-            blurry = blurry.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
-            stages = self._forward(blurry, batch.kernel, stages=True, **self._told(batch))
-        loss, terms = self.loss(stages, batch)
+        loss, terms = self.loss(self._stages(batch), batch)
         loss.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         figures = torch.stack([loss.detach(), norm, *terms.values()]).float()
@@ -83,16 +86,18 @@ class Trainer:
         self.average.update(self.iteration)
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
-    def _told(self, batch: Sample) -> dict[str, Tensor]:
-        """The network's further arguments: the noise level for one that is told it, or the masks.
-
-        With masks x0 is that of the image without gaps, as in codes/deblur.py.
-        """
-        if getattr(self.network, "told_sigma", False):
-            return {"sigma": batch.sigma}
-        if batch.mask is None:
-            return {}
-        return {"mask": batch.mask, "x0": self.network.initial(filled(batch.blurry, batch.mask), batch.kernel)}
+    def _stages(self, batch: Sample) -> list[Tensor]:
+        """The images of all stages, x_1 ... x_T; one image if the network does not give stages."""
+        network, blurry = self.network, batch.blurry
+        if self.recipe.channels_last:
+            blurry = blurry.contiguous(memory_format=torch.channels_last)
+        sigma = batch.sigma if network.told_sigma else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
+            # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py.
+            x0 = None if batch.mask is None else network.initial(filled(batch.blurry, batch.mask), batch.kernel)
+            arguments = network.accepted(mask=batch.mask, sigma=sigma, x0=x0, stages=True)
+            result = self._forward(blurry, batch.kernel, **arguments)
+        return result if network.gives_stages else [result]
 
     def check_finite(self, batch: Sample, folder: Path) -> None:
         """Raise UserError after too many steps in a row that were not finite; the batch is saved to `folder`."""
@@ -104,11 +109,11 @@ class Trainer:
             )
 
     def check_weights(self) -> None:
-        """Raise UserError where the weights are not finite: they are not worth keeping."""
+        """Raise UserError if the weights are not finite."""
         if not all(parameter.isfinite().all() for parameter in self.network.parameters()):
             raise UserError(
-                f"the weights were not finite any more at iteration {self.iteration}; go on from "
-                "the last checkpoint with a lower train.lr_G or train.grad_clip and --accept-changes"
+                f"the weights are no longer finite at iteration {self.iteration}; continue from the last checkpoint "
+                "with a lower train.lr_G or train.grad_clip and --accept-changes"
             )
 
     @property
@@ -116,7 +121,7 @@ class Trainer:
         return self.optimizer.param_groups
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps. The data's position follows from `iteration`."""
+        """The content of a checkpoint. The position in the data follows from `iteration`."""
         return {
             "iteration": self.iteration,
             "skipped": self.skipped,
@@ -128,9 +133,9 @@ class Trainer:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`, with the recipe's learning rate, betas and weight decay.
+        """Continue from `state`, with the recipe's learning rate, betas and weight decay.
 
-        Raises UserError where it belongs to another network.
+        Raises UserError if the state belongs to another network.
         """
         fresh = [{key: group[key] for key in ("betas", "weight_decay", "initial_lr")} for group in self._groups]
         try:
@@ -147,22 +152,32 @@ class Trainer:
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
 
 
-def in_channels_last(network: nn.Module) -> nn.Module:
-    """The network with its convolutions' weights in the layout that its images will have."""
+def check_recipe(network: Network, recipe: Recipe) -> None:
+    """Raise UserError for a network without weights, or for stage weights that do not fit its stages."""
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UserError(f"network_G: {type(network).__name__} has nothing to train")
+    stages = network.n_iter if network.gives_stages else 1
+    weights = recipe.stage_weights
+    if weights is not None and (len(weights) != stages or not weights[-1]):
+        raise UserError(f"train.stage_weights: {stages} numbers are needed, one for each stage, the last one not 0")
+
+
+def in_channels_last(network: Network) -> Network:
+    """The network with its convolutions' weights in the channels-last layout."""
     network = network.to(memory_format=torch.channels_last)
     for parameter in network.parameters():
         if parameter.dim() == 4 and parameter.shape[1] == 1:
-            # One input channel lies the same way in both layouts, but only one of the two sets of
-            # strides is that of the gradients, and DistributedDataParallel minds.
+            # With one input channel both layouts are the same in memory but not in their strides, and
+            # DistributedDataParallel needs the strides of the gradients.
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     return network
 
 
 def compiled(network: nn.Module) -> nn.Module:
-    """torch.compile, but for the blur, for the rest of this process.
+    """torch.compile for everything but the blur, for the rest of this process.
 
-    There is nothing to gain from Fourier transforms, and the generated code trips over the backward
-    pass of the replicated border for images in channels-last layout.
+    Fourier transforms gain nothing from it, and the generated code fails in the backward pass of the replicated
+    border for images in channels-last layout.
     """
     for name in ("__call__", "adjoint"):
         setattr(Blur, name, torch.compiler.disable(getattr(Blur, name)))

@@ -1,18 +1,18 @@
 """Validation: restore held-out images with fixed kernels and score them as the tests do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import torch
-from torch import nn
 
 from codes.data.images import as_rgb, to_8bit, write_8bit
 from codes.data.kernels import with_inset
 from codes.data.triples import TripleDataset
 from codes.metrics.quality import quality
+from codes.models.network import Network
 from codes.models.restorer import Restorer
 from codes.options import TestSet
 from codes.utils.files import from_root
@@ -29,13 +29,18 @@ class Scores:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one validation, by set: the scores, and of the first image a panel (H, 3W, 3) uint8:
+    """The result of a validation; only the main process has it, the others have empty dictionaries.
 
-    blurry with its kernel inset | restored | ground truth. Empty but in the main process.
+    scores: by set. panels: for each set its first image, (H, 3W, 3) uint8: blurry with its kernel, restored, truth.
     """
 
     scores: dict[str, Scores]
     panels: dict[str, np.ndarray]
+
+    @property
+    def mean_psnr(self) -> float | None:
+        """Mean PSNR (dB) over the sets, or None without sets."""
+        return fmean(score.psnr for score in self.scores.values()) if self.scores else None
 
 
 class Validation:
@@ -53,14 +58,23 @@ class Validation:
             for index in range(min(len(dataset), max_images or len(dataset)))
         ]
 
-    def run(self, network: nn.Module, device: torch.device, folder: Path | None = None) -> "Outcome":
-        """Score `network` on every set, shared out among the processes; the main one gets the result.
+    def run(
+        self,
+        network: Network,
+        device: torch.device,
+        folder: Path | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Score `network` on every set, with the work split among the processes; the main one gets the result.
 
-        The restored images are written to `folder`/<set>/ if one is given.
+        folder: the restored images are written to <folder>/<set>/ if it is given. stopped: asked before every
+        image; the outcome is incomplete once it returned True.
         """
         restorer = Restorer(network, device)
         scored, panels = [], []
         for name, index in self.group.share(self.work):
+            if stopped():
+                break
             test_set, dataset = self.sets[name]
             triple = dataset[index]
             pixels = to_8bit(restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma).image)

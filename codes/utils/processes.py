@@ -48,6 +48,15 @@ class Processes:
                 dist.all_gather_object(values, value)
         return all(other == value for other in values)
 
+    def largest(self, value: int) -> int:
+        """The largest `value` of all processes."""
+        if self.world_size == 1:
+            return value
+        largest = torch.tensor(value)
+        with _others_alive():
+            dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
+
     def same(self, items: list[T]) -> list[T]:
         """The main process's items, in every process."""
         if self.world_size > 1:

@@ -1,0 +1,145 @@
+"""A training under way: what happens between the steps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from codes.models.factory import build_network, load_pretrained
+from codes.models.weights import save_weights
+from codes.options import Method, dump_options
+from codes.training import checkpoint
+from codes.training.monitor import Monitor
+from codes.training.options import TrainOptions
+from codes.training.stop import StopRequest
+from codes.training.trainer import Trainer
+from codes.training.validation import Validation
+from codes.utils.files import write_text
+
+
+class Run:
+    """Validates, saves and reports a training. Only the main process writes files and prints.
+
+    root: folder of experiments/ and tb_logger/. images: identity of the training images. state: the checkpoint that
+    training continues from, None for a new one.
+    """
+
+    def __init__(
+        self, options: TrainOptions, root: Path, trainer: Trainer, images: str, state: Mapping[str, Any] | None
+    ):
+        self.options, self.trainer, self.images, self.group = options, trainer, images, trainer.group
+        self.folder = root / "experiments" / options.name
+        self.best, self.validated, hours = 0.0, -1, 0.0
+        if state:
+            hours, self.validated = state["hours"], state.get("validated", trainer.iteration)
+            # Scores on other validation images cannot be compared.
+            self.best = state["best"] if state["validated_on"] == validated_on(options) else 0.0
+        self.validation = Validation(options.datasets.val, options.train.val_images, self.group)
+        self.baselines = {
+            name: self.validation.run(method_network(method), trainer.device)
+            for name, method in options.baselines.items()
+        }
+        self.monitor = None
+        if self.group.is_main:
+            write_text(self.folder / "options.yml", dump_options(options))
+            tensorboard = root / "tb_logger" / options.name if options.use_tb_logger else None
+            begin = trainer.iteration if state else None
+            self.monitor = Monitor(
+                self.folder, tensorboard, begin, options.train.niter, hours, dump_options(options)
+            )
+
+    def begin(self, stop: StopRequest) -> None:
+        """Say what is trained. Validate the start of a fine-tuning, or what an interrupted validation left out."""
+        iteration = self.trainer.iteration
+        if self.monitor:
+            self.monitor.say(self._description())
+        fine_tuning = self.options.path.pretrain_model_G is not None
+        if self.due(self.options.train.val_freq) and self.validated != iteration and (iteration or fine_tuning):
+            self.validate(stop)
+            self.save()
+
+    def due(self, frequency: int) -> bool:
+        """True at every multiple of `frequency` iterations and at the end."""
+        return self.trainer.iteration % frequency == 0 or self.trainer.iteration == self.options.train.niter
+
+    def report(self, figures: Mapping[str, float], images: int, waited: float) -> None:
+        """Add one step's figures, the number of its images in this process and the seconds waited for them."""
+        trainer = self.trainer
+        if self.monitor:
+            self.monitor.step(figures, images * self.group.world_size, waited)
+            if self.due(self.options.logger.print_freq):
+                self.monitor.report(trainer.iteration, trainer.learning_rate, trainer.skipped)
+
+    def validate(self, stop: StopRequest) -> None:
+        """Score the averaged weights and save them. A signal ends it early and without a result."""
+        trainer, models = self.trainer, self.folder / "models"
+        trainer.check_weights()
+        averaged = trainer.average.network
+        outcome = self.validation.run(
+            averaged, trainer.device, self.folder / "val_images", stopped=lambda: bool(stop.signal)
+        )
+        if self.group.largest(stop.signal):
+            return
+        self.validated = trainer.iteration
+        if self.monitor:
+            notes = {"iteration": str(trainer.iteration)}
+            save_weights(averaged, models / "last.safetensors", notes=notes)
+            self.monitor.validated(trainer.iteration, outcome, self.baselines)
+            if outcome.mean_psnr is not None and outcome.mean_psnr >= self.best:
+                self.best = outcome.mean_psnr
+                save_weights(averaged, models / "best.safetensors", notes=notes)
+
+    def save(self) -> None:
+        """Write a checkpoint, but none within a series of skipped steps, where the weights may be at fault."""
+        trainer = self.trainer
+        trainer.check_weights()
+        if not self.monitor or (trainer.skipped_in_a_row and trainer.iteration < self.options.train.niter):
+            return
+        rest = {
+            "options": dump_options(self.options),
+            "images": self.images,
+            "best": self.best,
+            "validated": self.validated,
+            "validated_on": validated_on(self.options),
+            "hours": self.monitor.hours(),
+        }
+        checkpoint.save(self.folder / "training_state", trainer.iteration, trainer.state() | rest)
+
+    def end(self, signal: int) -> int:
+        """Say how training ended. Returns the exit status: 0, or 128 + the number of the signal that stopped it."""
+        if self.monitor:
+            iteration = self.trainer.iteration
+            if signal:
+                path = checkpoint.last_path(self.folder / "training_state") or "the beginning"
+                self.monitor.say(f"Stopped at iteration {iteration}; the same command continues from {path}")
+            else:
+                verdict = self.monitor.verdict()
+                self.monitor.say(f"Trained {iteration} iterations: {self.folder}{'. ' + verdict if verdict else ''}")
+            self.monitor.close()
+        return 128 + signal if signal else 0
+
+    def _description(self) -> str:
+        """One line on what is about to be trained."""
+        options, trainer = self.options, self.trainer
+        count = sum(parameter.numel() for parameter in trainer.network.parameters())
+        begin = f", continuing from iteration {trainer.iteration}" if trainer.iteration else ""
+        if trainer.iteration == options.train.niter:
+            begin = f", all {trainer.iteration} iterations are done; change `name` to train again"
+        return (
+            f"{options.name}: {options.network_G.which_model_G}, {count:,} parameters, {self.images}, "
+            f"{self.group.world_size} process(es) on {trainer.device.type}{begin}"
+        )
+
+
+def validated_on(options: TrainOptions) -> str:
+    """What a validation score was measured on."""
+    sets = {name: test_set.model_dump() for name, test_set in options.datasets.val.items()}
+    return f"{sets} {options.train.val_images}"
+
+
+def method_network(method: Method) -> nn.Module:
+    """A method of `baselines` with its weights."""
+    network = build_network(method.network_G)
+    load_pretrained(network, method.path.pretrain_model_G, method.path.strict_load)
+    return network

@@ -1,30 +1,32 @@
-"""The parts of training: data, losses, schedule, average, checkpoints, step."""
+"""The parts of training: data, losses, schedule, average, checkpoints, step, reports."""
 
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from codes.data.degradation import blurred
 from codes.data.images import read_image
+from codes.data.patch_options import KernelShares
 from codes.data.text_pages import text_page
 from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collate, draw_kernel, zero_padded
-from codes.models.paper import shrinkage
-from codes.models.paper.blur import Blur
 from codes.models.factory import build_network, build_preset, load_denoiser
-from codes.models.weights import save_weights
 from codes.models.gaps import filled
+from codes.models.network import Network
+from codes.models.paper.blur import Blur
+from codes.models.weights import save_weights
 from codes.training import checkpoint
 from codes.training.ema import Average
 from codes.training.losses import Loss
-from codes.training.monitor import Monitor
-from codes.training.options import KernelShares, Recipe
+from codes.training.monitor import Monitor, duration
+from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, factor
 from codes.training.trainer import Trainer
+from codes.training.validation import Outcome, Scores
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
 from tests import training_recipe
@@ -40,15 +42,19 @@ def patches_of(data: Path, **overrides) -> TrainingPatches:
     return TrainingPatches(options.datasets.train, data / "GT", seed=3)
 
 
-def trainer_of(data: Path, **overrides) -> Trainer:
+def trainer_of(data: Path, network: Network | None = None, **overrides) -> Trainer:
     options = training_recipe.options(data, **overrides)
     torch.manual_seed(0)
-    return Trainer(build_network(options.network_G), options.train, torch.device("cpu"), Processes())
+    return Trainer(network or build_network(options.network_G), options.train, torch.device("cpu"), Processes())
 
 
 def batch_of(data: Path, size: int = 24, count: int = 2, **overrides) -> Sample:
     patches = patches_of(data, **overrides)
     return collate([patches[Ticket(number, size)] for number in range(count)])
+
+
+def same_channels(image: Tensor) -> bool:
+    return torch.equal(image, image[:1].expand_as(image))
 
 
 # --- data ---------------------------------------------------------------------------------
@@ -66,31 +72,52 @@ def test_sample_is_the_blurred_patch_plus_noise(data: Path) -> None:
     assert float(sample.sigma) == pytest.approx(0.05)
 
 
-def test_grey_patches_have_the_same_noise_in_all_channels(data: Path) -> None:
+def test_grey_patches_and_their_noise(data: Path) -> None:
     grey, colour = (patches_of(data, grey=share)[Ticket(1, 24)] for share in (1.0, 0.0))
-    for part in (grey.sharp, grey.blurry, grey.noise):
-        torch.testing.assert_close(part, part[:1].expand_as(part))
-    assert not torch.allclose(colour.noise, colour.noise[:1].expand_as(colour.noise))
-    half = patches_of(data, grey=0.5)
-    kinds = {torch.equal(sample.sharp[0], sample.sharp[1]) for sample in (half[Ticket(n, 24)] for n in range(12))}
-    assert kinds == {True, False}
+    assert all(map(same_channels, (grey.sharp, grey.blurry, grey.noise)))
+    assert not same_channels(colour.sharp)
+    assert not same_channels(colour.noise)
+    independent = patches_of(data, grey=1.0, grey_independent=1.0)[Ticket(1, 24)]
+    assert same_channels(independent.sharp)
+    assert not same_channels(independent.noise)
+    half = patches_of(data, grey=0.5, grey_independent=0.5)
+    samples = [half[Ticket(number, 24)] for number in range(24)]
+    kinds = {(same_channels(sample.sharp), same_channels(sample.noise)) for sample in samples}
+    assert kinds == {(True, True), (True, False), (False, False)}
 
 
-def test_text_patches_are_of_no_image(data: Path) -> None:
-    """One colour, the paper's or the ink's, recurs, as it does in no photograph."""
+# Means of the sharp patch, the blurry patch and the noise level of the first samples.
+FROZEN = [
+    [0.6791, 0.6786, 0.0169],
+    [0.7327, 0.7285, 0.0455],
+    [0.6667, 0.6671, 0.0073],
+    [0.7533, 0.7494, 0.0355],
+    [0.558, 0.5552, 0.0453],
+    [0.6029, 0.6084, 0.0234],
+]
+
+
+def test_the_random_stream_is_frozen(data: Path) -> None:
+    """Checkpoints of earlier versions continue with the same samples: a new option may draw only if it is used."""
+    options = {"grey": 0.4, "masks": 0.3, "round_8bit": True, "noise_exponent": 1.25, "real_border": 0.15}
+    patches = patches_of(data, **options)
+    samples = [patches[Ticket(number, 24)] for number in range(len(FROZEN))]
+    found = [[round(float(part.double().mean()), 4) for part in (s.sharp, s.blurry, s.sigma)] for s in samples]
+    assert found == FROZEN
+
+
+def test_text_patches_are_cut_from_no_image(data: Path) -> None:
+    """One colour, that of the paper or the ink, is as frequent as in no photograph."""
     text, none = (patches_of(data, text=share) for share in (1.0, 0.0))
     for number in range(4):
-        patch = text[Ticket(number, 24)].sharp
-        photograph = none[Ticket(number, 24)].sharp
-        commonest = [part.flatten(1).unique(dim=1, return_counts=True)[1].max() for part in (patch, photograph)]
+        patches = [of[Ticket(number, 24)].sharp for of in (text, none)]
+        commonest = [patch.flatten(1).unique(dim=1, return_counts=True)[1].max() for patch in patches]
         assert commonest[0] > 24 > commonest[1]
-        assert torch.equal(text[Ticket(number, 24)].sharp, patch)
     drawn = [text_page(np.random.RandomState(seed), 60, 80) for seed in range(40)]
     for page in drawn:
         assert (page.shape, page.dtype) == ((60, 80, 3), np.float32)
         assert 0 <= page.min() <= page.max() <= 1
-        # Every page has its ink on it: fonts without letters would leave plain paper.
-        assert np.ptp(page.mean(2)) > 0.3
+        assert np.ptp(page.mean(2)) > 0.3, "a page without ink: a font without letters"
     assert np.array_equal(drawn[7], text_page(np.random.RandomState(7), 60, 80))
 
 
@@ -120,19 +147,24 @@ def test_image_and_kernel_are_turned_alike(data: Path) -> None:
     np.testing.assert_allclose(blurred(x, k.copy())[inner], again[inner], atol=1e-12)
 
 
-def test_samples_do_not_depend_on_the_workers(data: Path) -> None:
-    def batches(workers: int, start: int = 0) -> list[Sample]:
+def test_samples_do_not_depend_on_the_workers_or_the_cache(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches(workers: int, start: int = 0, cache: bool = True) -> list[Sample]:
         patches = patches_of(data)
+        if not cache:
+            monkeypatch.setattr(patches, "_cache_left", 0)
         tickets = Tickets.of(patches.options, start, 6, 0, 1)
-        return list(DataLoader(patches, batch_sampler=tickets, num_workers=workers, collate_fn=collate))
+        found = list(DataLoader(patches, batch_sampler=tickets, num_workers=workers, collate_fn=collate))
+        assert workers or len(patches._cache) == 2 * cache
+        return found
 
-    alone, shared, late = batches(0), batches(2), batches(1, start=4)
-    for one, other in [*zip(alone, shared, strict=True), *zip(alone[4:], late, strict=True)]:
+    alone, shared, late, uncached = batches(0), batches(2), batches(1, start=4), batches(0, cache=False)
+    pairs = [*zip(alone, shared, strict=True), *zip(alone[4:], late, strict=True), *zip(alone, uncached, strict=True)]
+    for one, other in pairs:
         assert all(a is b is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not torch.equal(alone[0].blurry, alone[1].blurry)
 
 
-def test_processes_share_the_same_batches() -> None:
+def test_processes_share_the_same_batches(data: Path) -> None:
     phases = [(0, 24, 4), (3, 32, 2)]
     whole = list(Tickets(phases, 0, 5))
     shares = [list(Tickets(phases, 0, 5, rank, 2)) for rank in (0, 1)]
@@ -141,9 +173,6 @@ def test_processes_share_the_same_batches() -> None:
     assert [ticket.number for batch in whole for ticket in batch] == list(range(16))
     assert list(Tickets(phases, 4, 5)) == whole[4:]
     assert len(Tickets(phases, 2, 5)) == len(list(Tickets(phases, 2, 5)))
-
-
-def test_batch_that_cannot_be_shared_out(data: Path) -> None:
     with pytest.raises(UserError, match="3 processes"):
         Tickets.of(patches_of(data).options, 0, 5, 0, 3)
 
@@ -155,8 +184,7 @@ def test_every_epoch_shows_every_image(data: Path) -> None:
     assert [plain._image_of(number) for number in range(4)] == [0, 1, 0, 1]
 
 
-def test_image_smaller_than_the_patch(data: Path) -> None:
-    """Said at the start, for the largest patch of all phases."""
+def test_image_smaller_than_the_largest_patch(data: Path) -> None:
     with pytest.raises(UserError, match=r"2 of 2 images are smaller than GT_size 65: a.png \(72x64\), b.png"):
         patches_of(data, GT_size=65)
     with pytest.raises(UserError, match="smaller than GT_size 65"):
@@ -184,7 +212,12 @@ def test_delta_kernels_leave_the_patch_as_it_is(data: Path) -> None:
     torch.testing.assert_close(sample.blurry, sample.sharp)
 
 
-def test_noise_exponent_draws_more_of_the_little_noise(data: Path) -> None:
+def test_zero_padding_keeps_the_blur() -> None:
+    x, kernel = torch.rand(1, 3, 20, 20), torch.rand(5, 5)
+    torch.testing.assert_close(Blur(kernel[None], (20, 20))(x), Blur(zero_padded(kernel, 11)[None], (20, 20))(x))
+
+
+def test_noise_exponent_draws_more_weak_noise(data: Path) -> None:
     """u ** 2 with u uniform has its median at 1/4, and the ends stay."""
     patches = patches_of(data, noise=[0.01, 0.05], noise_exponent=2.0)
     sigmas = torch.stack([patches[Ticket(number, 8)].sigma for number in range(200)])
@@ -212,26 +245,19 @@ def test_masks_leave_out_clipped_and_dead_pixels(data: Path) -> None:
         torch.testing.assert_close(sample.blurry - sample.noise, exact)
     assert clipped > 3
     assert dead > 3
-
-
-def test_a_share_of_masks(data: Path) -> None:
     batch = batch_of(data, count=10, masks=0.5)
-    assert batch.mask.shape == (10, 1, 24, 24)
     assert {bool(mask.all()) for mask in batch.mask} == {True, False}
     assert batch_of(data).mask is None
 
 
+# --- what the network is given ---------------------------------------------------------------
+
+
 def test_masks_reach_the_network(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = trainer_of(data)
-    batch = batch_of(data, masks=1.0)
-    seen = {}
+    batch, seen = batch_of(data, masks=1.0), {}
     forward = trainer.network.forward
-
-    def watched(*arguments, **keys):
-        seen.update(keys)
-        return forward(*arguments, **keys)
-
-    monkeypatch.setattr(trainer.network, "forward", watched)
+    monkeypatch.setattr(trainer.network, "forward", lambda *given, **keys: seen.update(keys) or forward(*given, **keys))
     assert np.isfinite(trainer.step(batch)["loss"])
     torch.testing.assert_close(seen["mask"], batch.mask)
     torch.testing.assert_close(seen["x0"], trainer.network.initial(filled(batch.blurry, batch.mask), batch.kernel))
@@ -240,60 +266,62 @@ def test_masks_reach_the_network(data: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert set(seen) == {"stages"}
 
 
-def test_kept_images_give_the_same_samples(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, read = patches_of(data, grey=0.5), patches_of(data, grey=0.5)
-    monkeypatch.setattr(read, "_room", 0)
-    for number in (0, 1, 2, 3, 2):
-        for one, other in zip(kept[Ticket(number, 24)], read[Ticket(number, 24)], strict=True):
-            assert one is other or torch.equal(one, other)
-    assert len(kept._kept) == 2
-    assert not read._kept
-
-
-def test_denoiser_is_told_the_noise_level(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_denoiser_gets_the_noise_level(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = trainer_of(data, network_G={"which_model_G": "Denoiser"})
-    told = []
-    monkeypatch.setattr(
-        trainer, "_forward", lambda *given, sigma, **more: told.append(sigma) or trainer.network(*given, **more)
-    )
-    batch = batch_of(data)
+    batch, seen = batch_of(data), {}
+    forward = trainer.network.forward
+    monkeypatch.setattr(trainer.network, "forward", lambda *given, **keys: seen.update(keys) or forward(*given, **keys))
     trainer.step(batch)
-    assert torch.equal(told[0], batch.sigma)
+    assert torch.equal(seen["sigma"], batch.sigma)
 
 
-def test_denoiser_trained_alone_becomes_the_x_steps(data: Path, tmp_path: Path) -> None:
+class Toy(Network):
+    """The least that a network needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 5, padding=2)
+
+    def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
+        return blurry + self.conv(blurry)
+
+
+def test_network_with_blurry_and_kernel_alone_trains(data: Path) -> None:
+    trainer, batch = trainer_of(data, Toy(), train__niter=100), batch_of(data)
+    losses = [trainer.step(batch)["loss"] for _ in range(60)]
+    assert losses[-1] < 0.7 * losses[0]
+    with pytest.raises(UserError, match="stage_weights: 1 numbers are needed"):
+        trainer_of(data, Toy(), train__stage_weights=[1.0, 1.0])
+
+
+def test_denoiser_trained_alone_becomes_that_of_the_x_step(data: Path, tmp_path: Path) -> None:
     alone = build_network(training_recipe.options(data, network_G={"which_model_G": "Denoiser"}).network_G)
     save_weights(alone, tmp_path / "denoiser.safetensors")
     network = build_preset("tiny", nf_p=4, nf_d=4, nb=2, nf_n=4)
     load_denoiser(network, str(tmp_path / "denoiser.safetensors"))
     noisy, sigma = torch.rand(1, 3, 16, 16), torch.tensor([0.1])
     with torch.no_grad():
-        assert torch.equal(network.solver.denoiser(noisy, sigma), alone(noisy, torch.ones(1, 1, 1), sigma=sigma))
+        assert torch.equal(network.denoiser(noisy, sigma), alone(noisy, torch.ones(1, 1, 1), sigma=sigma))
     without = build_network(training_recipe.options(data).network_G)
-    with pytest.raises(UserError, match=r"path\.pretrain_denoiser: there is no denoiser in the x-step of this DSDNet"):
+    with pytest.raises(UserError, match=r"path\.pretrain_denoiser: \w+ has no denoiser"):
         load_denoiser(without, str(tmp_path / "denoiser.safetensors"))
     save_weights(without, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match=r"other\.safetensors does not fit this Denoiser"):
         load_denoiser(network, str(tmp_path / "other.safetensors"))
 
 
-def test_the_denoiser_that_comes_with_the_repository_fits_tiny() -> None:
+def test_the_denoiser_in_the_repository_fits_tiny() -> None:
     network = build_preset("tiny")
     load_denoiser(network, "Models/tiny_denoiser.safetensors")
     noisy = 0.5 + 0.05 * torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        assert network.solver.denoiser(noisy, torch.tensor([0.05])).std() < 0.01
-
-
-def test_zero_padding_keeps_the_blur() -> None:
-    x, kernel = torch.rand(1, 3, 20, 20), torch.rand(5, 5)
-    torch.testing.assert_close(Blur(kernel[None], (20, 20))(x), Blur(zero_padded(kernel, 11)[None], (20, 20))(x))
+        assert network.denoiser(noisy, torch.tensor([0.05])).std() < 0.01
 
 
 # --- loss and schedule ----------------------------------------------------------------------
 
 
-def loss_of(data: Path, stages: list[torch.Tensor], batch: Sample, **overrides) -> tuple[torch.Tensor, dict]:
+def loss_of(data: Path, stages: list[Tensor], batch: Sample, **overrides) -> tuple[Tensor, dict]:
     return Loss(training_recipe.options(data, **{f"train__{k}": v for k, v in overrides.items()}).train)(stages, batch)
 
 
@@ -309,14 +337,17 @@ def test_pixel_criteria_and_stage_weights(data: Path, criterion: str, expected: 
     assert float(loss) == pytest.approx(1.5 * expected, rel=1e-4)
 
 
-def test_fourier_term(data: Path) -> None:
-    batch = batch_of(data)
-    _, terms = loss_of(data, [batch.sharp + 0.1] * 2, batch, fft_weight=0.01, reblur_weight=0.0)
+def test_fourier_and_reblur_terms(data: Path) -> None:
+    batch = batch_of(data, real_border=0.0, noise=[0.03, 0.03])
+    _, terms = loss_of(data, [batch.sharp + 0.1] * 2, batch, fft_weight=0.01, reblur_weight=1.0)
     # A constant has its whole spectrum, 24 * 24 times its value, at one of 24 * 13 frequencies.
     assert float(terms["fft"]) == pytest.approx(2 * 0.01 * 0.1 * 24 * 24 / (24 * 13), rel=1e-4)
+    assert float(terms["reblur_l1"]) == pytest.approx(0.2, rel=1e-4)
+    _, terms = loss_of(data, [batch.sharp, batch.sharp], batch, reblur_weight=1.0)
+    assert float(terms["reblur_l1"]) < 1e-6
 
 
-def test_of_a_masked_batch_whatever_is_brighter_than_white_counts_as_white(data: Path) -> None:
+def test_in_a_masked_batch_anything_brighter_than_white_counts_as_white(data: Path) -> None:
     batch = batch_of(data, masks=1.0)
     bright = batch.sharp >= 1
     assert bright.any()
@@ -332,16 +363,8 @@ def test_of_a_masked_batch_whatever_is_brighter_than_white_counts_as_white(data:
     assert float(loss) == pytest.approx(0.25 * float((~bright).float().mean()), rel=1e-4)
 
 
-def test_reblur_term_vanishes_for_the_sharp_image(data: Path) -> None:
-    batch = batch_of(data, real_border=0.0, noise=[0.03, 0.03])
-    _, terms = loss_of(data, [batch.sharp, batch.sharp], batch, reblur_weight=1.0)
-    assert float(terms["reblur_l1"]) < 1e-6
-    _, terms = loss_of(data, [batch.sharp + 0.1] * 2, batch, reblur_weight=1.0)
-    assert float(terms["reblur_l1"]) == pytest.approx(0.2, rel=1e-4)
-
-
 def schedule(**keys) -> Recipe:
-    return Recipe(manual_seed=0, niter=100, lr_G=1e-3, val_freq=10, **keys)
+    return Recipe(**{"manual_seed": 0, "niter": 100, "lr_G": 1e-3, "val_freq": 10, "warmup_iter": 0, **keys})
 
 
 def rates(recipe: Recipe, scheduler_of=None) -> list[float]:
@@ -356,7 +379,7 @@ def rates(recipe: Recipe, scheduler_of=None) -> list[float]:
 
 
 def test_schedules_are_those_of_torch() -> None:
-    cosine = schedule(lr_scheme="CosineAnnealingLR_Restart", T_period=[100], eta_min=1e-5)
+    cosine = schedule(T_period=[100], eta_min=1e-5)
     expected = rates(cosine, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100, eta_min=1e-5))
     np.testing.assert_allclose(rates(cosine), expected, rtol=1e-6)
     steps = schedule(lr_scheme="MultiStepLR", lr_steps=[20, 50], lr_gamma=0.3)
@@ -365,30 +388,74 @@ def test_schedules_are_those_of_torch() -> None:
 
 
 def test_restarts_and_warmup() -> None:
-    cosine = schedule(
-        lr_scheme="CosineAnnealingLR_Restart", T_period=[40, 60], restarts=[40], restart_weights=[0.5], warmup_iter=10
-    )
+    cosine = schedule(restarts=[40], restart_weights=[0.5], warmup_iter=10)
+    assert cosine.T_period == [40, 60]
     assert [factor(i, cosine) for i in (0, 40, 100)] == pytest.approx([0.1, 0.5, 0.0])
     assert factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 40)) / 2)
     steps = schedule(lr_scheme="MultiStepLR", lr_steps=[10, 60], lr_gamma=0.1, restarts=[50], restart_weights=[0.8])
     assert [factor(i, steps) for i in (9, 10, 50, 60)] == pytest.approx([1, 0.1, 0.8, 0.08])
 
 
+def test_period_and_warmup_follow_niter() -> None:
+    assert (schedule(niter=3000, warmup_iter=None).T_period, schedule(niter=3000, warmup_iter=None).warmup_iter) == (
+        [3000],
+        100,
+    )
+    given = schedule(niter=60, T_period=[50], warmup_iter=7)
+    assert (given.T_period, given.warmup_iter) == ([50], 7)
+
+
+def test_lr_scale() -> None:
+    """The first pattern that matches counts; the schedule and a resumed state keep the factors."""
+    network = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2)})
+    recipe = schedule(lr_scale={"a.weight": 0.5, "a.*": 0.0, "*.nothing": 2.0})
+    with pytest.raises(UserError, match=r"lr_scale: '\*\.nothing' matches no weight; their names are like 'a.weight'"):
+        build_optimizer(network, recipe)
+    recipe = schedule(lr_scale={"a.weight": 0.5, "a.*": 0.0})
+    optimizer = build_optimizer(network, recipe)
+    scheduler = build_scheduler(optimizer, recipe)
+
+    def rate_of(parameter: Tensor) -> float:
+        return next(group["lr"] for group in optimizer.param_groups if any(parameter is p for p in group["params"]))
+
+    expected = {"a.weight": 0.5e-3, "a.bias": 0.0, "b.weight": 1e-3, "b.bias": 1e-3}
+    assert {name: rate_of(p) for name, p in network.named_parameters()} == pytest.approx(expected)
+    for _ in range(50):
+        optimizer.step()
+        scheduler.step()
+    halved = {name: rate / 2 for name, rate in expected.items()}
+    assert {name: rate_of(p) for name, p in network.named_parameters()} == pytest.approx(halved)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ({"train__stage_weights": [1.0]}, "2 numbers are needed"),
-        ({"train__T_period": []}, "T_period needs one entry more"),
+        ({"train__T_period": [4, 5]}, "T_period needs one entry more"),
         ({"train__restarts": [3]}, "the same number of entries"),
+        ({"train__restarts": [9], "train__restart_weights": [1.0]}, r"below niter \(9\)"),
         ({"datasets__train__kernel_size": 10}, "odd"),
         ({"datasets__train__noise": [0.05, 0.01]}, "the smaller"),
-        ({"network_G": {"which_model_G": "Blurry"}}, "nothing to train"),
         ({"train__lr": 1e-3}, "Extra inputs"),
+        ({"baselines": {"network": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),
+        ({"baselines": {"start": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),
     ],
 )
 def test_contradicting_options(data: Path, override: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         training_recipe.options(data, **override)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"train__stage_weights": [1.0]}, "2 numbers are needed"),
+        ({"train__stage_weights": [1.0, 0.0]}, "the last one not 0"),
+        ({"network_G": {"which_model_G": "Blurry"}}, "nothing to train"),
+    ],
+)
+def test_options_that_do_not_fit_the_network(data: Path, override: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        trainer_of(data, **override)
 
 
 # --- step, average, checkpoints ------------------------------------------------------------------
@@ -407,17 +474,6 @@ def test_average_is_the_exponential_one() -> None:
         assert average.network.weight.item() == pytest.approx(expected)
 
 
-def test_average_follows_the_weights() -> None:
-    network = torch.nn.Linear(2, 2)
-    average = Average(network, decay=0.9)
-    with torch.no_grad():
-        network.weight += 1
-    for iteration in range(1, 400):
-        average.update(iteration)
-    torch.testing.assert_close(average.network.weight, network.weight)
-    assert Average(network, 0.9).network.weight is not network.weight
-
-
 def test_without_decay_the_average_is_a_copy_of_the_weights() -> None:
     network = torch.nn.Linear(2, 2)
     average = Average(network, decay=0.0)
@@ -430,41 +486,14 @@ def test_without_decay_the_average_is_a_copy_of_the_weights() -> None:
     assert not kept.training
 
 
-def test_maxout_equals_grouped_convolutions() -> None:
-    maxout, a, g = shrinkage.Maxout(5, 3), torch.randn(2, 5, 9, 8, requires_grad=True), torch.randn(2, 5, 9, 8)
-
-    def grouped(a: torch.Tensor) -> torch.Tensor:
-        first, second = (conv(a).unflatten(1, (-1, 3)).amax(2) for conv in (maxout.conv1, maxout.conv2))
-        return first - second
-
-    def run(function: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
-        maxout.zero_grad()
-        a.grad = None
-        result = function(a)
-        (result * g).sum().backward()
-        return [result.detach(), a.grad, *(p.grad.clone() for p in maxout.parameters())]
-
-    for one, other in zip(run(maxout), run(grouped), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    with torch.no_grad():
-        torch.testing.assert_close(maxout(a), grouped(a))
-
-
 def test_overfitting_one_patch(data: Path) -> None:
     """A network that can learn at all drives the loss on one patch down by a factor of 10."""
+    network = {"which_model_G": "DSDNet", "nf_p": 8, "nf_d": 8, "nb": 2, "nf_n": 4, "solver": "fft_denoise"}
     trainer = trainer_of(
         data,
-        network_G={
-            "which_model_G": "DSDNet",
-            "nf_p": 8,
-            "nf_d": 8,
-            "nb": 2,
-            "nf_n": 4,
-            "init": "paper",
-            "solver": "cgnet_fft",
-        },
+        network_G=network,
+        train__niter=400,
         train__lr_G=3e-3,
-        train__T_period=[400],
         train__fft_weight=0.0,
         train__reblur_weight=0.0,
     )
@@ -487,43 +516,23 @@ def test_step_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
     trainer.step(bad)
     with pytest.raises(UserError, match="not finite for 2 steps in a row"):
         trainer.check_finite(batch, tmp_path / "saved")
-    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
-        "0_blurry.png",
-        "0_kernel.png",
-        "0_sharp.png",
-        "1_blurry.png",
-        "1_kernel.png",
-        "1_sharp.png",
-        "noise.csv",
-    ]
+    expected = {f"{i}_{kind}.png" for i in (0, 1) for kind in ("blurry", "kernel", "sharp")} | {"noise.csv"}
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == expected
 
 
-def test_weights_that_are_not_finite(data: Path, tmp_path: Path) -> None:
-    """Neither a checkpoint nor a weight file is made of them."""
+def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path) -> None:
     trainer = trainer_of(data)
     trainer.check_weights()
-    next(trainer.network.parameters()).data[0] = float("inf")
-    with pytest.raises(UserError, match="not finite any more at iteration 0"):
+    first = next(trainer.network.parameters()).data
+    first[0] = 1e6
+    with pytest.raises(UserError, match=r"is not finite as torch.float16"):
+        save_weights(trainer.network, tmp_path / "w16.safetensors", torch.float16)
+    first[0] = float("inf")
+    with pytest.raises(UserError, match="no longer finite at iteration 0"):
         trainer.check_weights()
     with pytest.raises(UserError, match=r"w.safetensors: not written, .* is not finite"):
         save_weights(trainer.network, tmp_path / "w.safetensors")
     assert not list(tmp_path.iterdir())
-
-
-def test_weights_too_large_for_half_precision(data: Path, tmp_path: Path) -> None:
-    network = trainer_of(data).network
-    next(network.parameters()).data[0] = 1e6
-    save_weights(network, tmp_path / "w.safetensors")
-    with pytest.raises(UserError, match=r"is not finite as torch.float16"):
-        save_weights(network, tmp_path / "w16.safetensors", torch.float16)
-
-
-def test_skipped_steps_are_counted_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    monitor = Monitor(tmp_path, None, 0, 0.0, "")
-    for _ in range(4):
-        monitor.step({"loss": 1.0}, 1, 0.0)
-    monitor.report(4, 8, 0.1, skipped=3)
-    assert "skipped 3 " in capsys.readouterr().out
 
 
 def some_state(iteration: int) -> dict:
@@ -538,7 +547,7 @@ def test_checkpoints_are_kept_and_read(tmp_path: Path) -> None:
         checkpoint.save(tmp_path, iteration, some_state(iteration))
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["00000004.state", "00000006.state"]
     assert checkpoint.load_last(tmp_path)["iteration"] == 6
-    # Having gone back to an earlier one, the later ones belong to another course.
+    # After a return to an earlier one, the later ones belong to another run.
     checkpoint.save(tmp_path, 5, some_state(5))
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["00000004.state", "00000005.state"]
 
@@ -576,12 +585,17 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 def test_changed_option_file(data: Path) -> None:
     saved = checkpoint.dump_options(training_recipe.options(data))
     checkpoint.check_options(training_recipe.options(data, logger__print_freq=7, datasets__train__n_workers=0), saved)
-    with pytest.raises(UserError, match=r"train\.lr_G was 0.001, is 0.002"):
-        checkpoint.check_options(training_recipe.options(data, train__lr_G=2e-3), saved)
+    for changes, message in (
+        ({"train__lr_G": 2e-3}, r"train\.lr_G was 0.001, is 0.002"),
+        ({"train__lr_scale": {"F.*": 0.1}}, r"train\.lr_scale\.F\.\* was not set, is 0.1"),
+        ({"path": {"pretrain_model_G": "Models/b.pth"}}, r"pretrain_model_G was not set, is Models/b.pth"),
+    ):
+        with pytest.raises(UserError, match=message):
+            checkpoint.check_options(training_recipe.options(data, **changes), saved)
 
 
 def test_option_newer_than_the_checkpoint(data: Path) -> None:
-    """A key that a later version of the program brought counts as not set then."""
+    """A key that a later version of the program added counts as not set then."""
     saved = checkpoint.dump_options(training_recipe.options(data))
     older = "".join(line for line in saved.splitlines(keepends=True) if line.strip() != "text: 0.0")
     assert older != saved
@@ -590,19 +604,52 @@ def test_option_newer_than_the_checkpoint(data: Path) -> None:
         checkpoint.check_options(training_recipe.options(data, datasets__train__text=0.5), older)
 
 
-def test_changed_start_weights_are_not_ignored(data: Path) -> None:
-    saved = checkpoint.dump_options(training_recipe.options(data))
-    with pytest.raises(UserError, match=r"path\.pretrain_model_G was not set, is Models/b.pth"):
-        checkpoint.check_options(training_recipe.options(data, path={"pretrain_model_G": "Models/b.pth"}), saved)
-
-
-def test_baseline_called_as_the_network_s_own_line(data: Path) -> None:
-    x0 = {"network": {"network_G": {"which_model_G": "Initial"}}}
-    with pytest.raises(ValueError, match="rename it"):
-        training_recipe.options(data, baselines=x0)
-
-
 def test_checkpoint_of_another_network(data: Path) -> None:
     state = trainer_of(data).state()
     with pytest.raises(UserError, match="does not fit"):
         trainer_of(data, network_G__nf_p=8).load_state(state)
+
+
+# --- reports --------------------------------------------------------------------------------
+
+
+def monitor_of(folder: Path, begin: int | None = None) -> Monitor:
+    return Monitor(folder, None, begin, 100, 0.0, "")
+
+
+def test_line_on_the_progress(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skipped steps and waiting for data are shown when there are some; the time left always."""
+    clock = iter([0.0, 0.0, 40.0, 40.0, 80.0, 80.0])
+    monkeypatch.setattr("codes.training.monitor.time.monotonic", lambda: next(clock))
+    monitor = monitor_of(tmp_path)
+    for iteration, waited, skipped in ((4, 0.1, 0), (8, 5.0, 3)):
+        for loss in (1.0, 2.0, 1.0, 2.0):
+            monitor.step({"loss": loss}, 2, waited)
+        monitor.report(iteration, 0.1, skipped)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["4/100", "loss", "1.5", "lr", "0.1", "0.2", "images/s", "16", "min", "left"]
+    assert lines[1].endswith("skipped 3  50 % of the time waiting for data  15 min left")
+    logged = (tmp_path / "train.log").read_text().splitlines()
+    assert [line[21:] for line in logged] == lines
+    assert [duration(seconds) for seconds in (59, 100, 4000, 200000)] == ["59 s", "2 min", "1 h 7 min", "2 d 8 h"]
+
+
+def test_verdict_compares_with_the_start(tmp_path: Path) -> None:
+    monitor = monitor_of(tmp_path)
+    assert monitor.verdict() is None
+    for iteration, psnr in ((0, 28.0), (5, 28.5), (9, 28.25)):
+        scores = {"n01": Scores(psnr + 1, 0.9), "n03": Scores(psnr - 1, 0.9)}
+        monitor.validated(iteration, Outcome(scores, {}), {})
+    assert "iteration 5, 28.50 dB on average" in monitor.verdict()
+    assert monitor.verdict().endswith("0.50 dB better than the start.")
+    assert "No iteration beats the start (28.00 dB" in monitor_after(tmp_path, 0)
+    monitor = monitor_of(tmp_path)
+    monitor.validated(5, Outcome({"n01": Scores(20.0, 0.9)}, {}), {})
+    assert monitor.verdict() == "Best: iteration 5, 20.00 dB on average over the validation sets."
+
+
+def monitor_after(folder: Path, begin: int) -> str:
+    """The verdict after resuming from `begin`, with a later iteration that is worse."""
+    monitor = monitor_of(folder, begin)
+    monitor.validated(9, Outcome({"n01": Scores(27.0, 0.9), "n03": Scores(26.0, 0.9)}, {}), {})
+    return monitor.verdict()

@@ -25,48 +25,28 @@ def sharp_images(folder: Path) -> Path:
 
 
 def recipe(data: Path, **overrides: Any) -> dict[str, Any]:
-    """An option file's content; overrides by dotted key, dots written as two underscores."""
+    """An option file's content; overrides by dotted key, with two underscores for each dot."""
+    train_set = {
+        "name": "two",
+        "dataroot_GT": str(data / "GT"),
+        "GT_size": 24,
+        "batch_size": 2,
+        "n_workers": 1,
+        "kernel_size": 9,
+        "kernel_size_min": 5,
+    }
+    folders = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_03", "dataroot_KM": "Kernel"}
+    validation_set = {"name": "n03"} | {key: str(data / folder) for key, folder in folders.items()}
     content = {
         "name": "test",
         "gpu_ids": [],
         "use_tb_logger": False,
-        "datasets": {
-            "train": {
-                "name": "two",
-                "mode": "GTDB",
-                "dataroot_GT": str(data / "GT"),
-                "GT_size": 24,
-                "batch_size": 2,
-                "n_workers": 1,
-                "kernel_size": 9,
-                "kernel_size_min": 5,
-            },
-            "val": {
-                "n03": {
-                    "name": "n03",
-                    "mode": "LQGTDB",
-                    "dataroot_GT": str(data / "GT"),
-                    "dataroot_LQ": str(data / "Noise_03"),
-                    "dataroot_KM": str(data / "Kernel"),
-                }
-            },
-        },
-        "network_G": {
-            "which_model_G": "DSDNet",
-            "nf_p": 4,
-            "nf_d": 4,
-            "nb": 2,
-            "nf_n": 4,
-            "dp": 0.2,
-            "init": "adaptive",
-            "solver": "cgnet_fft",
-        },
+        "datasets": {"train": train_set, "val": {"n03": validation_set}},
+        "network_G": {"which_model_G": "DSDNet", "nf_p": 4, "nf_d": 4, "nb": 2, "nf_n": 4, "dp": 0.2},
         "train": {
             "manual_seed": 3,
             "niter": 9,
             "lr_G": 1e-3,
-            "lr_scheme": "CosineAnnealingLR_Restart",
-            "T_period": [9],
             "warmup_iter": 2,
             "fft_weight": 0.01,
             "reblur_weight": 0.1,
@@ -80,7 +60,7 @@ def recipe(data: Path, **overrides: Any) -> dict[str, Any]:
         *groups, last = key.split("__")
         target = content
         for group in groups:
-            target = target[group]
+            target = target.setdefault(group, {})
         target[last] = value
     return content
 

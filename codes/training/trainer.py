@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 from codes.data.degradation import seed_of
 from codes.data.images import to_8bit, write_8bit
 from codes.data.kernels import write_kernel
-from codes.models.gaps import filled
 from codes.data.training import Sample
+from codes.models.gaps import filled
 from codes.models.network import Network
 from codes.models.paper.blur import Blur
 from codes.training.ema import Average

@@ -22,6 +22,17 @@ _PREFIXES = (
     (r"gamma$", "solver.gamma"),
     (r"i\.", "solver.unet."),
 )
+# Our prefixes of a DSDNet's keys, and the authors'.
+_INVERSE = (
+    (r"F\.(\d+)\.", r"p.\1.conv."),
+    (r"G\.(\d+)\.", r"d.\1.conv."),
+    (r"shrink_v\.(\d+)\.", r"p.\1.m."),
+    (r"shrink_z\.(\d+)\.", r"d.\1.m."),
+    (r"solver\.m_p\.", "hp."),
+    (r"solver\.m_d\.", "hd."),
+    (r"solver\.m_n\.", "hn."),
+    (r"solver\.unet\.", "i."),
+)
 _REPEATED = re.compile(r"(module\.)?i\.(\d+)\.conv_(prior|data)\.weight$")
 
 
@@ -41,6 +52,20 @@ def repeats(key: str) -> str | None:
         return None
     module, stage, kind = match.groups()
     return f"{module or ''}{'p' if kind == 'prior' else 'd'}.{stage}.conv.weight"
+
+
+def as_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a DSDNet under the authors' names, as float32 copies, with the filters that they repeat."""
+    released = {}
+    for key, tensor in weights.items():
+        pattern, theirs = next((pattern, theirs) for pattern, theirs in _INVERSE if re.match(pattern, key))
+        name = re.sub("^" + pattern, theirs, key)
+        released[name] = tensor.detach().float().cpu().clone()
+        if name.endswith(".conv.weight"):
+            bank, stage = name.split(".")[:2]
+            repeated = f"i.{stage}.conv_{'prior' if bank == 'p' else 'data'}.weight"
+            released[repeated] = released[name].clone()
+    return released
 
 
 def translate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

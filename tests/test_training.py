@@ -397,10 +397,8 @@ def test_restarts_and_warmup() -> None:
 
 
 def test_period_and_warmup_follow_niter() -> None:
-    assert (schedule(niter=3000, warmup_iter=None).T_period, schedule(niter=3000, warmup_iter=None).warmup_iter) == (
-        [3000],
-        100,
-    )
+    derived = schedule(niter=3000, warmup_iter=None)
+    assert (derived.T_period, derived.warmup_iter) == ([3000], 100)
     given = schedule(niter=60, T_period=[50], warmup_iter=7)
     assert (given.T_period, given.warmup_iter) == ([50], 7)
 
@@ -488,18 +486,13 @@ def test_without_decay_the_average_is_a_copy_of_the_weights() -> None:
 
 def test_overfitting_one_patch(data: Path) -> None:
     """A network that can learn at all drives the loss on one patch down by a factor of 10."""
-    network = {"which_model_G": "DSDNet", "nf_p": 8, "nf_d": 8, "nb": 2, "nf_n": 4, "solver": "fft_denoise"}
+    network = {"which_model_G": "DSDNet", "nf_p": 8, "nf_d": 8, "nb": 2, "nf_n": 4, "solver": "fft"}
     trainer = trainer_of(
-        data,
-        network_G=network,
-        train__niter=400,
-        train__lr_G=3e-3,
-        train__fft_weight=0.0,
-        train__reblur_weight=0.0,
+        data, network_G=network, train__niter=400, train__lr_G=1e-2, train__fft_weight=0.0, train__reblur_weight=0.0
     )
     batch = batch_of(data, count=1, noise=[0.05, 0.05])
-    losses = [trainer.step(batch)["loss"] for _ in range(300)]
-    assert min(losses) < losses[0] / 10
+    first = trainer.step(batch)["loss"]
+    assert any(trainer.step(batch)["loss"] < first / 10 for _ in range(150))
 
 
 def test_step_that_is_not_finite_is_skipped(data: Path, tmp_path: Path) -> None:
@@ -631,7 +624,7 @@ def test_line_on_the_progress(tmp_path: Path, capsys: pytest.CaptureFixture, mon
     assert lines[1].endswith("skipped 3  50 % of the time waiting for data  15 min left")
     logged = (tmp_path / "train.log").read_text().splitlines()
     assert [line[21:] for line in logged] == lines
-    assert [duration(seconds) for seconds in (59, 100, 4000, 200000)] == ["59 s", "2 min", "1 h 7 min", "2 d 8 h"]
+    assert [duration(seconds) for seconds in (59, 100, 4000, 300000)] == ["59 s", "2 min", "1 h 7 min", "3 d 11 h"]
 
 
 def test_verdict_compares_with_the_start(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     named = dict(network.named_parameters())
     for pattern in recipe.lr_scale:
         if not any(fnmatchcase(name, pattern) for name in named):
-            raise UserError(f"train.lr_scale: '{pattern}' matches no weight; their names are like '{next(iter(named))}'")
+            example = next(iter(named))
+            raise UserError(f"train.lr_scale: '{pattern}' matches no weight; their names are like '{example}'")
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in named.items():
         scale = next((scale for pattern, scale in recipe.lr_scale.items() if fnmatchcase(name, pattern)), 1.0)

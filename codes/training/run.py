@@ -123,11 +123,12 @@ class Run:
         """One line on what is about to be trained."""
         options, trainer = self.options, self.trainer
         count = sum(parameter.numel() for parameter in trainer.network.parameters())
+        images = self.images.partition(" with")[0]
         begin = f", continuing from iteration {trainer.iteration}" if trainer.iteration else ""
         if trainer.iteration == options.train.niter:
             begin = f", all {trainer.iteration} iterations are done; change `name` to train again"
         return (
-            f"{options.name}: {options.network_G.which_model_G}, {count:,} parameters, {self.images}, "
+            f"{options.name}: {options.network_G.which_model_G}, {count:,} parameters, {images}, "
             f"{self.group.world_size} process(es) on {trainer.device.type}{begin}"
         )
 

@@ -10,12 +10,11 @@ import torch
 
 from codes.data.images import as_rgb, to_8bit, write_8bit
 from codes.data.kernels import with_inset
-from codes.data.triples import TripleDataset
 from codes.metrics.quality import quality
+from codes.metrics.run import open_set
 from codes.models.network import Network
 from codes.models.restorer import Restorer
 from codes.options import TestSet
-from codes.utils.files import from_root
 from codes.utils.processes import Processes
 
 
@@ -48,10 +47,7 @@ class Validation:
 
     def __init__(self, sets: Mapping[str, TestSet], max_images: int | None, group: Processes):
         self.group = group
-        self.sets = {
-            name: (s, TripleDataset(from_root(s.dataroot_GT), from_root(s.dataroot_LQ), from_root(s.dataroot_KM)))
-            for name, s in sets.items()
-        }
+        self.sets = {name: (test_set, open_set(test_set)) for name, test_set in sets.items()}
         self.work = [
             (name, index)
             for name, (_, dataset) in self.sets.items()

@@ -240,6 +240,7 @@ def _explain(schema: type[BaseModel], error: ValidationError, where: str) -> str
     # Below network_G pydantic puts the network's name into the path; the file has no such key.
     above = ("", *parts)
     loc = [str(part) for i, part in enumerate(parts) if not (above[i] == "network_G" and part in NETWORKS)]
+    loc = [part for part in loc if part != "[key]"]
     key = ".".join(loc)
     value = first["input"]
     match first["type"]:
@@ -252,6 +253,8 @@ def _explain(schema: type[BaseModel], error: ValidationError, where: str) -> str
             reason = f"unknown network '{value.get('which_model_G')}'; {nearest(str(value['which_model_G']), NETWORKS)}"
         case "union_tag_not_found":
             key, reason = f"{key}.which_model_G", "is required but missing"
+        case "string_pattern_mismatch":
+            reason = f"should consist of letters, digits and . _ + -, and begin with a letter or digit, not {value!r}"
         case "value_error":
             reason = str(first["ctx"]["error"])
         case _:

@@ -110,6 +110,7 @@ def test_resolved_options_read_back_the_same(tmp_path, path):
         ("datasets.test_0.name=/tmp/x", "datasets.test_0.name: "),
         ("datasets={}", "datasets: "),
         ("datasets.test_0.name=Levin_n01", "two sets have the same name"),
+        ("methods={a b: {network_G: {which_model_G: Blurry}}}", "methods.a b: should consist of letters, digits"),
         ("network_G=~", "needs either network_G (one network) or methods (several)"),
         ("methods={a: {network_G: {which_model_G: Blurry}}}", "needs either network_G (one network) or methods"),
     ],

@@ -221,8 +221,10 @@ def text_heads(table: Table) -> list[str]:
 
 
 def _caption(table: Table) -> str:
+    first, noise = table.columns[0]
+    timed = f"{first} at {noise} % noise" if noise.isdigit() else first
     notes = [
-        f"PSNR (dB) / SSIM. Images: {table.images}. s / image: median of {table.columns[0][0]}'s first set. "
+        f"PSNR (dB) / SSIM. Images: {table.images}. s / image: median, {timed}. "
         "MiB: peak memory; on a CPU that of the process."
     ]
     if any(line.published for line in table.lines):

@@ -5,17 +5,16 @@
     restored = net(blurry, kernel)              # (B, 3, H, W) in [0, 1], (B, h, w) summing to 1
     sharp = torch.hub.load("path/to/this/repository", "deblur", image, kernel, source="local")  # numpy
 
-Every function but `deblur` returns an nn.Module in eval mode: `net(blurry, kernel, mask=None)` gives the
-restored images (B, 3, H, W), float32, not clamped; with `stages=True` the list of every stage's image;
-`net.initial(blurry, kernel)` gives x0. blurry: (B, 3, H, W) in [0, 1], of any size from 1 x 1 on; kernel:
-(B, h, w), or (B, 3, h, w) for one a channel, of sum 1, applied as a cross-correlation, not larger
-than the image; mask: (B, 1, H, W), 1 at valid pixels, 0 at those to leave out. dsdnet_tiny takes `sigma=`,
-too: (B,), the noise where it is known.
+Each function except `deblur` returns an nn.Module in eval mode: `net(blurry, kernel, mask=None)` gives the
+restored images (B, 3, H, W), float32, not clamped; with `stages=True` the list of the images of all stages;
+`net.initial(blurry, kernel)` gives x0. blurry: (B, 3, H, W) in [0, 1], any size from 1 x 1 on. kernel:
+(B, h, w), or (B, 3, h, w) for one kernel per channel, with sum 1, applied as a cross-correlation, not larger
+than the image. mask: (B, 1, H, W), 1 at valid pixels, 0 at those to leave out. dsdnet_tiny also accepts `sigma=`,
+(B,): the standard deviation of the noise, if it is known.
 
 `weights`: None (random), a .pth or .safetensors file, or a dictionary of tensors, under the
 authors' key names or ours. Config keys: in_nc, out_nc, nf_p (N), nf_d (M), max_nc, n_iter (T),
-padding_mode (replicate, circular, zero), dropout_rate, nf_n, init, shrinkage, shrinkage_z, solver, filter_start,
-duals.
+padding_mode (replicate, circular, zero), dropout_rate; for exchanged parts nf_n, init, shrinkage, shrinkage_z, solver.
 """
 
 from collections.abc import Mapping
@@ -32,9 +31,11 @@ from codes.utils.files import ROOT as _ROOT
 
 dependencies = ["torch", "numpy", "scipy", "pydantic", "safetensors", "skimage"]
 
-_TINY = _ROOT / "Models" / "dsdnet_tiny.safetensors"
-
 Weights = str | PathLike | Mapping[str, Tensor] | None
+
+
+def _shipped(name: str) -> PathLike:
+    return _ROOT / "Models" / f"{name}.safetensors"
 
 
 def _with_weights(network: nn.Module, weights: Weights) -> nn.Module:
@@ -44,12 +45,12 @@ def _with_weights(network: nn.Module, weights: Weights) -> nn.Module:
 
 
 def dsdnet(weights: Weights = None, **config) -> nn.Module:
-    """DSDNet of any configuration; without one the paper's full network."""
+    """DSDNet of any configuration; the default is the paper's full network."""
     return _with_weights(_NETWORKS["DSDNet"].build(**config), weights)
 
 
 def dsdnet_plus(weights: Weights = None, **config) -> nn.Module:
-    """DSDNet+ of any configuration; it takes no mask."""
+    """DSDNet+ of any configuration; it does not use masks."""
     return _with_weights(_NETWORKS["DSDNet_plus"].build(**config), weights)
 
 
@@ -84,8 +85,13 @@ def plus_p(weights: Weights = None) -> nn.Module:
 
 
 def dsdnet_tiny(pretrained: bool = False, weights: Weights = None) -> nn.Module:
-    """Ours: 4 stages of 8 + 8 filters; `pretrained`: with the weights in this repository."""
-    return _with_weights(_build_preset("tiny"), _TINY if pretrained else weights)
+    """DSDNet-Tiny, our own network: 4 stages of 8 + 8 filters; `pretrained`: with the weights in Models/."""
+    return _with_weights(_build_preset("tiny"), _shipped("dsdnet_tiny") if pretrained else weights)
+
+
+def dsdnet_small(pretrained: bool = False, weights: Weights = None) -> nn.Module:
+    """The paper's network in a small size: 4 stages of 8 + 8 filters; `pretrained`: with the weights in Models/."""
+    return _with_weights(_build_preset("small"), _shipped("dsdnet_small") if pretrained else weights)
 
 
 def deblur(image: np.ndarray, kernel: np.ndarray, **options) -> np.ndarray:

@@ -1,11 +1,16 @@
-"""Importing this module registers every network, preset, solver and shrinkage function below codes/models/."""
+"""Importing this module registers all networks, presets, solvers and shrinkage functions in codes/models/.
+
+Any new file there, or in one of the folders, is found.
+"""
 
 import importlib
 import pkgutil
 
 import codes.models as models
 
-for package in ("paper", "tiny", "ablation"):
-    for found in pkgutil.iter_modules([f"{path}/{package}" for path in models.__path__]):
-        importlib.import_module(f"codes.models.{package}.{found.name}")
-importlib.import_module("codes.models.classical")
+# Modules that use networks and register none; importing them from here could be circular.
+USERS = ("factory", "restorer", "weights")
+
+for found in pkgutil.walk_packages(models.__path__, "codes.models."):
+    if found.name.removeprefix("codes.models.") not in (*USERS, "all_networks"):
+        importlib.import_module(found.name)

@@ -16,11 +16,11 @@ from pydantic import Field
 from skimage import restoration
 from torch import Tensor, nn
 
+from codes.models.network import Network
 from codes.models.paper.blur import odd_sized, transfer_function
 from codes.models.paper.initialisation import INITIALISATIONS, crop, extend, gradient_power
-from codes.models.tiny.noise import at_noise_level, noise_of
-from codes.models.network import Network
 from codes.models.registry import NetworkOptions, register_network
+from codes.models.tiny.noise import at_noise_level, noise_of
 
 Positive = Annotated[float, Field(gt=0)]
 NoiseTable = Annotated[dict[Positive, Positive], Field(min_length=1)]

@@ -1,18 +1,18 @@
 """From the options of `network_G` and `path` to a network with its weights."""
 
 import codes.models.all_networks  # noqa: F401  registers the networks
-from codes.models.tiny.denoiser import Denoiser
 from codes.models.network import Network
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
+from codes.models.tiny.denoiser import Denoiser
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
 
 
 def build_network(options: NetworkOptions) -> Network:
-    """The network that `network_G` describes, in eval mode, with its first random weights.
+    """The network that `network_G` describes, in eval mode, with random weights.
 
-    Raises UserError where the options contradict each other or name an unknown part.
+    Raises UserError if the options contradict each other or name an unknown part.
     """
     arguments = {name: getattr(options, name) for name in type(options).model_fields}
     for key in ("which_model_G", "upscale"):  # MMSR's keys that say nothing to a constructor
@@ -27,23 +27,22 @@ def build_network(options: NetworkOptions) -> Network:
 
 
 def build_preset(name: str, **overrides: object) -> Network:
-    """The network of a named configuration, single option-file keys overridden; eval mode."""
+    """The network of a named configuration, with single option-file keys overridden; eval mode."""
     keys = {**PRESETS[name], **overrides}
     return build_network(NETWORKS[keys["which_model_G"]].options(**keys))
 
 
 def load_denoiser(network: Network, path: str) -> None:
-    """Load `path.pretrain_denoiser` into the network's x-step. Raises UserError where that has no denoiser."""
-    denoiser = getattr(getattr(network, "solver", None), "denoiser", None)
-    if denoiser is None:
-        raise UserError(f"path.pretrain_denoiser: there is no denoiser in the x-step of this {type(network).__name__}")
+    """Load `path.pretrain_denoiser`. Raises UserError if the network has no denoiser."""
+    if network.denoiser is None:
+        raise UserError(f"path.pretrain_denoiser: {type(network).__name__} has no denoiser; remove the key")
     alone = Denoiser(network.in_nc)
     load_weights(alone, from_root(path))
-    denoiser.load_state_dict(alone.unet.state_dict())
+    network.denoiser.load_state_dict(alone.unet.state_dict())
 
 
 def load_pretrained(network: Network, path: str | None, strict: bool = True) -> None:
-    """Load `path.pretrain_model_G`. Raises UserError where it is missing or given in vain."""
+    """Load `path.pretrain_model_G`. Raises UserError if it is missing, or given for a method without weights."""
     name = type(network).__name__
     if not network.needs_weights:
         if path is not None:

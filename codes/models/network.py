@@ -29,6 +29,8 @@ class Network(nn.Module):
     needs_weights = True
     # Weight files may use the key names of the authors' release.
     reads_released_names = False
+    # A denoiser in the network, which `path.pretrain_denoiser` can load.
+    denoiser: nn.Module | None = None
     # In training, keep only the input of each stage and compute the stage again for its gradient.
     checkpoint_stages = False
     # What the network's blur sees beyond the image: replicate, circular or zero.

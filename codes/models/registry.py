@@ -1,8 +1,7 @@
 """Networks by name (`which_model_G`) and named configurations of them (`preset`).
 
-A network is added in one file of codes/models/archs/: a pydantic class with its option keys,
-and `@register_network(name, options)` above the module. codes/models/archs/__init__.py
-imports every file there.
+A network is one file anywhere below codes/models/: a pydantic class with its option keys, and
+`@register_network(name, options)` above its class. docs/extending.md has a complete example.
 """
 
 from collections.abc import Callable
@@ -15,9 +14,9 @@ from codes.utils.registry import Registry
 
 
 class NetworkOptions(BaseModel):
-    """Base of every network's option keys; each has its own `which_model_G: Literal[name]`.
+    """Base of each network's option keys; each network has its own `which_model_G: Literal[name]`.
 
-    Field names are the constructor's arguments, aliases the keys of the option file.
+    Field names are the arguments of the constructor, aliases are the keys of the option file.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, serialize_by_alias=True)
@@ -26,9 +25,9 @@ class NetworkOptions(BaseModel):
 
 
 class Entry(NamedTuple):
-    """A registered network: its class and the schema of its options."""
+    """A registered network: its constructor and the schema of its options."""
 
-    build: type[Network]
+    build: Callable[..., Network]
     options: type[NetworkOptions]
 
 
@@ -37,15 +36,43 @@ PRESETS: Registry[dict[str, Any]] = Registry("preset")
 
 
 def register_network(name: str, options: type[NetworkOptions]) -> Callable[[type[Network]], type[Network]]:
-    """Class decorator: enters a network as `which_model_G: name`."""
+    """Class decorator that makes a network available as `which_model_G: name`.
+
+    Raises TypeError if the class is not a subclass of Network.
+    """
 
     def enter(network: type[Network]) -> type[Network]:
+        if not issubclass(network, Network):
+            raise TypeError(f"network '{name}': {network.__name__} is not a subclass of codes.models.network.Network")
         NETWORKS.register(name)(Entry(network, options))
         return network
 
     return enter
 
 
+def register_variant(name: str, options: type[NetworkOptions]) -> Callable[[type[Network]], type[Network]]:
+    """Class decorator that gives the network `name` further option keys.
+
+    The decorated class is built if one of them differs from its default, the plain network otherwise.
+    options: a subclass of the plain network's options.
+    """
+
+    def enter(network: type[Network]) -> type[Network]:
+        plain = NETWORKS[name]
+        further = options.model_fields.keys() - plain.options.model_fields.keys()
+        defaults = {key: options.model_fields[key].default for key in further}
+
+        def build(**arguments: Any) -> Network:
+            exchanged = {key: value for key, value in arguments.items() if value != defaults.get(key, value)}
+            rest = {key: value for key, value in arguments.items() if key not in defaults}
+            return network(**rest, **exchanged) if exchanged else plain.build(**rest)
+
+        NETWORKS.replace(name, Entry(build, options))
+        return network
+
+    return enter
+
+
 def register_preset(name: str, network: str, **keys: Any) -> None:
-    """Enter a named configuration: option-file keys of `network`."""
+    """Add a named configuration: option-file keys of `network`."""
     PRESETS.register(name)({"which_model_G": network, **keys})

@@ -26,6 +26,10 @@ class Registry(Generic[T]):
 
         return enter
 
+    def replace(self, name: str, entry: T) -> None:
+        """Put another entry under a name that is registered already."""
+        self._entries[name] = entry
+
     def __getitem__(self, name: str) -> T:
         """The entry called `name`. Raises UserError if there is none."""
         if name not in self._entries:

@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as nnf
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from codes.models.paper.layout import laid_out_as
@@ -74,9 +73,37 @@ def centre(kernel_size: tuple[int, int]) -> tuple[int, int]:
     return (kernel_size[0] - 1) // 2, (kernel_size[1] - 1) // 2
 
 
-def fast_length(length: int) -> int:
-    """The next length of a fast transform: a multiple of 4 (odd lengths take twice the time) of small factors."""
-    return 4 * next_fast_len(-(-length // 4))
+def inner(extended: Tensor, size: tuple[int, int], kernel_size: tuple[int, int]) -> Tensor:
+    """The part (B, C, H, W) of `size` in the middle of an image that was extended for a kernel."""
+    top, left = centre(kernel_size)
+    return extended[..., top : top + size[0], left : left + size[1]]
+
+
+def fast_length(length: int, multiple: int = 4, factors: tuple[int, ...] = (2, 3, 5, 7, 11)) -> int:
+    """The least length of a fast Fourier transform that is not below `length`.
+
+    It is `multiple` times a product of `factors`; transforms of odd lengths need twice the time.
+    """
+    quotient = -(-length // multiple)
+    while True:
+        rest = quotient
+        for factor in factors:
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return multiple * quotient
+        quotient += 1
+
+
+def pad_to_fast_size(image: Tensor, kernel_size: tuple[int, int]) -> Tensor:
+    """Replicate the border by the kernel's half sizes, and on the right and below up to a fast size.
+
+    (B, C, H, W) -> (B, C, H', W') with H' >= H+h-1, W' >= W+w-1, products of 2, 3 and 5; undo with `inner`.
+    """
+    padded = pad(image, kernel_size, "replicate")
+    height, width = padded.shape[-2:]
+    rows, columns = (fast_length(length, multiple=1, factors=(2, 3, 5)) for length in (height, width))
+    return nnf.pad(padded, (0, columns - width, 0, rows - height), mode="replicate")
 
 
 def filtered(image: Tensor, spectrum: Tensor, fft_size: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -14,39 +14,45 @@ from codes.models.paper.unet import UNet
 from codes.utils.registry import Registry
 
 SOLVERS: Registry[Callable[..., nn.Module]] = Registry("solver")
-"""x-step solvers: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`.
 
-`takes_mask` says whether they heed `system.mask`, `takes_sigma` whether they need `system.sigma`.
-"""
+
+class Solver(nn.Module):
+    """Base class of the x-steps: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`.
+
+    `forward(t, system)` returns the x (B, C, H, W) of stage t + 1. Registered in SOLVERS, a solver can be named by
+    `solver` in an option file. nf_n: width of NLNet.
+    """
+
+    # True if the x-step uses `system.mask`.
+    takes_mask = False
 
 
 @dataclass
 class System:
-    """The linear system of one x-step, and what the v- and z-steps computed already.
+    """The linear system of one x-step, with what the v- and z-steps have computed already.
 
-    Shapes: x (B, C, H, W); Fx and prior_target (B, N, H, W); GHx and data_target (B, M, H, W);
-    mask None, or (B, C, H, W) with 1 at valid pixels.
+    x: (B, C, H, W), the x of the last stage. Fx: (B, N, H, W). GHx: (B, M, H, W).
+    prior_target: v - u_i, (B, N, H, W). data_target: Gy - z + u_j, (B, M, H, W).
+    mask: None, or (B, C, H, W), 1 at valid pixels.
+    sigma: None, or the standard deviation (B,) of the noise, in the units of the image; only DSDNetTiny has it.
     """
 
     x: Tensor
     Fx: Tensor
     GHx: Tensor
     prior_target: Tensor
-    """v - u_i"""
     data_target: Tensor
-    """Gy - z + u_j"""
     F: Filters
     G: Filters
     H: Blur
     mask: Tensor | None = None
     sigma: Tensor | None = None
-    """(B,), standard deviation of the blurry image's noise in the image's units, for a solver that `takes_sigma`"""
 
     def residual(self, m: "Weights") -> Tensor:
         """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
 
-        The responses and targets serve for nothing else and are given up: where no gradient is asked
-        for, their memory is free for the U-Net.
+        Deletes the responses and the targets, which nothing else needs: without gradients this frees memory for the
+        U-Net.
         """
         a, b = self.prior_target - m.prior * self.Fx, self.data_target - m.data * self.GHx
         del self.Fx, self.GHx, self.prior_target, self.data_target
@@ -102,24 +108,22 @@ class NLNet(nn.Module):
 
 
 def local_average(x: Tensor) -> Tensor:
-    """3x3 average of x (B, C, H, W); at the border of the pixels that exist."""
+    """3x3 average of x (B, C, H, W); at the border the average of the pixels that exist."""
     ones = x.new_ones(1, 1, 3, 3)
-    # Many times faster on a CPU than torch's average pooling.
+    # Two convolutions are many times faster on a CPU than torch's average pooling.
     with torch.autocast(x.device.type, enabled=False):
         total = nnf.conv2d(x, ones.expand(x.shape[1], -1, -1, -1), padding=1, groups=x.shape[1])
         return total / nnf.conv2d(torch.ones_like(x[:1, :1]), ones, padding=1)
 
 
-class WeightedSolver(nn.Module):
-    """What x-steps have in common: the learned weights of the system.
+class WeightedSolver(Solver):
+    """The learned weights of the system, which most x-steps have in common.
 
-    A hyper-Laplacian prior makes them depend on the image: m_p, m_d scale the filter responses
-    and m_n the prior's part.
+    A hyper-Laplacian prior makes the weights depend on the image: m_p and m_d scale the filter responses, m_n scales
+    the prior's part.
     """
 
-    takes_sigma = False
-
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 64):
         super().__init__()
         self.m_p = nn.ModuleList(HypNet(in_nc, nf_p) for _ in range(n_iter))
         self.m_d = nn.ModuleList(HypNet(in_nc, nf_d) for _ in range(n_iter))
@@ -129,7 +133,7 @@ class WeightedSolver(nn.Module):
         """m_p, m_d and m_n of stage `t`."""
         mask = torch.ones_like(s.x) if s.mask is None else s.mask
         x_and_mask = torch.cat([s.x, mask], 1)
-        # NLNet, the widest, first; and under autocast to the image's precision once, not at every product.
+        # NLNet, the widest, comes first. Under autocast each weight is converted to the image's precision once.
         image = self.m_n[t](s.x).to(s.x.dtype)
         prior, data = (net[t](x_and_mask).to(s.x.dtype) for net in (self.m_p, self.m_d))
         return Weights(prior, data, image)
@@ -137,23 +141,20 @@ class WeightedSolver(nn.Module):
 
 @SOLVERS.register("cgnet")
 class CGNet(WeightedSolver):
-    """One conjugate-gradient-like step whose step size and direction a U-Net gives."""
+    """The x-step of the paper: one step in the manner of conjugate gradients; a U-Net gives direction and step size."""
 
     takes_mask = True
 
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 64):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
         self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
 
     def forward(self, t: int, s: System) -> Tensor:
-        """The next x (B, C, H, W) of stage `t`."""
+        """The next x (B, C, H, W) of stage `t`: x + Ad(U-Net(m_p F r, m_d GH r))."""
         m = self.weights(t, s)
-        return s.x + self.correction(t, s, m, s.residual(m))
-
-    def correction(self, t: int, s: System, m: Weights, r: Tensor) -> Tensor:
-        """What the U-Net adds to x, given the system's residual r; both (B, C, H, W)."""
+        r = s.residual(m)
         directions = self.unet[t](torch.cat([m.prior * s.F(r), m.data * s.G(s.H(r))], 1))
-        return adjoint(s, m, *directions.split([m.prior.shape[1], m.data.shape[1]], 1))
+        return s.x + adjoint(s, m, *directions.split([m.prior.shape[1], m.data.shape[1]], 1))
 
 
 def adjoint(s: System, m: Weights, a: Tensor, b: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""DSDNet+ (the authors' successor, TCSVT 2025): one lighter U-Net shared by all stages.
+"""DSDNet+, the authors' successor (TCSVT 2025): one lighter U-Net is shared by all stages.
 
-The iteration is DSDNet's; only the x-step differs.
+The iteration is that of DSDNet; only the x-step differs.
 """
 
 from typing import Literal
@@ -9,28 +9,13 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.paper.cgnet import SOLVERS, System, local_average
+from codes.models.paper.cgnet import SOLVERS, Solver, System, Weights, adjoint, local_average
 from codes.models.paper.dsdnet import DSDNet, DSDNetOptions
 from codes.models.registry import register_network, register_preset
 
 
-class DSDNetPlusOptions(DSDNetOptions):
-    """Keys of `network_G` for DSDNet+: those of DSDNet."""
-
-    which_model_G: Literal["DSDNet_plus"] = "DSDNet_plus"
-    solver: str = "cgnet_plus"
-
-
-@register_network("DSDNet_plus", DSDNetPlusOptions)
-class DSDNetPlus(DSDNet):
-    """DSDNet with the x-step `cgnet_plus`, which takes no mask."""
-
-    def __init__(self, *, solver: str = "cgnet_plus", **config):
-        super().__init__(solver=solver, **config)
-
-
 class LayerNorm(nn.Module):
-    """Normalise the channels of every pixel: biased variance, learned weight and bias."""
+    """Normalise the channels of each pixel: biased variance, learned weight and bias."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -126,12 +111,10 @@ class NLNetPlus(nn.Module):
 
 
 @SOLVERS.register("cgnet_plus")
-class CGNetPlus(nn.Module):
-    """CGNet with one weight a stage for each side of the system, and a learned step along r."""
+class CGNetPlus(Solver):
+    """CGNet with one weight per stage for each side of the system, and a learned step along r. It has no NLNet."""
 
-    takes_mask = takes_sigma = False
-
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 64):
         super().__init__()
         self.m_p, self.m_d = nn.Parameter(torch.zeros(n_iter)), nn.Parameter(torch.zeros(n_iter))
         self.gamma = nn.Parameter(torch.zeros(n_iter, 1))
@@ -140,15 +123,25 @@ class CGNetPlus(nn.Module):
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
-        m_p, m_d, m_n = torch.sigmoid(self.m_p[t]), torch.sigmoid(self.m_d[t]), self.m_n[t](s.x)
+        m = Weights(torch.sigmoid(self.m_p[t]), torch.sigmoid(self.m_d[t]), self.m_n[t](s.x))
+        filters = [s.Fx.shape[1], s.GHx.shape[1]]
+        r = s.residual(m)
+        directions = self.unet(torch.cat([m.prior * s.F(r), m.data * s.G(s.H(r))], 1))
+        return s.x + adjoint(s, m, *directions.split(filters, 1)) + self.gamma[t] * r
 
-        def adjoint(a: Tensor, b: Tensor) -> Tensor:
-            """Ad(a, b) = m_n F'(m_p a) + H'G'(m_d b)."""
-            return m_n * s.F.adjoint(m_p * a) + s.H.adjoint(s.G.adjoint(m_d * b))
 
-        r = adjoint(s.prior_target - m_p * s.Fx, s.data_target - m_d * s.GHx)
-        directions = self.unet(torch.cat([m_p * s.F(r), m_d * s.G(s.H(r))], 1))
-        return s.x + adjoint(*directions.split([s.Fx.shape[1], s.GHx.shape[1]], 1)) + self.gamma[t] * r
+class DSDNetPlusOptions(DSDNetOptions):
+    """Keys of `network_G` for DSDNet+: those of DSDNet."""
+
+    which_model_G: Literal["DSDNet_plus"] = "DSDNet_plus"
+
+
+@register_network("DSDNet_plus", DSDNetPlusOptions)
+class DSDNetPlus(DSDNet):
+    """DSDNet with the x-step CGNetPlus, which does not use masks."""
+
+    takes_mask = False
+    x_step = CGNetPlus
 
 
 register_preset("plus_e", "DSDNet_plus", nf_p=16, nf_d=16, nb=1)

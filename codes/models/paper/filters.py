@@ -24,18 +24,6 @@ class Filters(nn.Conv2d):
     def __init__(self, in_nc: int, filters: int):
         super().__init__(in_nc, filters, SIDE, padding=MARGIN, bias=False)
 
-    def start_as_identity(self) -> None:
-        """Make the first filters those that give the image itself, one a channel, the others random of mean 0.
-
-        What comes after the bank then sees the image's values, not only mixtures of 7x7 of them.
-        """
-        channels = min(self.in_channels, self.out_channels)
-        with torch.no_grad():
-            self.weight.sub_(self.weight.mean((-2, -1), keepdim=True))
-            self.weight[:channels] = 0.0
-            for channel in range(channels):
-                self.weight[channel, channel, MARGIN, MARGIN] = 1.0
-
     def forward(self, x: Tensor) -> Tensor:
         """Fx: (B, C, H, W) -> (B, N, H, W)."""
         with torch.autocast(x.device.type, enabled=False):

@@ -1,15 +1,12 @@
-"""The start x0 of the iteration (spec of the paper: edge taper, then a regularised inverse filter)."""
+"""x0, the start of the iteration: the edges are tapered, then a regularised inverse filter is applied."""
 
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as nnf
-from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
-from codes.models.paper.blur import Blur, centre, pad, transfer_function
+from codes.models.paper.blur import Blur, inner, pad, transfer_function
 from codes.models.paper.layout import laid_out_as
-from codes.models.tiny.noise import LEAST_SIGMA, estimate_noise
 from codes.utils.registry import Registry
 
 INITIALISATIONS: Registry[type[nn.Module]] = Registry("initialisation")
@@ -31,7 +28,7 @@ def edge_taper(
     """Blend the image's border with its circular blur, so that opposite borders meet smoothly.
 
     y: (B, C, H, W); kernel: (B, h, w) or (B, C, h, w). Values are not clipped.
-    circular_blur: the circular blur by `kernel`, where a caller has it at hand.
+    circular_blur: the circular blur with `kernel`, if the caller has computed it already.
     """
     weights = []
     for axis, size in ((-1, y.shape[-2]), (-2, y.shape[-1])):
@@ -51,42 +48,24 @@ def edge_taper(
 def extend(blurry: Tensor, kernel: Tensor) -> Tensor:
     """Replicate the border by the kernel's half sizes and taper it.
 
-    Gives methods that assume a circular border an image that does not ring.
+    Methods that assume a circular border then give an image that does not ring.
     (B, C, H, W) -> (B, C, H+h-1, W+w-1); undo with `crop`.
     """
     return edge_taper(pad(blurry, kernel.shape[-2:], "replicate"), kernel)
 
 
 def crop(extended: Tensor, kernel: Tensor) -> Tensor:
-    """Undo `extend`'s padding: (B, C, H+h-1, W+w-1) -> (B, C, H, W)."""
+    """Undo the padding of `extend`: (B, C, H+h-1, W+w-1) -> (B, C, H, W)."""
     height, width = kernel.shape[-2:]
     return inner(extended, (extended.shape[-2] - height + 1, extended.shape[-1] - width + 1), (height, width))
 
 
-def inner(extended: Tensor, size: tuple[int, int], kernel_size: tuple[int, int]) -> Tensor:
-    """The image (B, C, H, W) of `size` within one that was extended for a kernel."""
-    top, left = centre(kernel_size)
-    return extended[..., top : top + size[0], left : left + size[1]]
-
-
-def pad_to_fast_size(image: Tensor, kernel_size: tuple[int, int]) -> Tensor:
-    """Replicate the border by the kernel's half sizes, below and on the right up to a size of fast transforms.
-
-    (B, C, H, W) -> (B, C, H', W') with H' >= H+h-1, W' >= W+w-1; undo with `inner`.
-    """
-    padded = pad(image, kernel_size, "replicate")
-    height, width = padded.shape[-2:]
-    rows, columns = (next_fast_len(length, real=True) for length in (height, width))
-    return nnf.pad(padded, (0, columns - width, 0, rows - height), mode="replicate")
-
-
-def inverse_filter(extended: Tensor, kernel: Tensor, weight: float | Tensor) -> Tensor:
+def inverse_filter(extended: Tensor, K: Tensor, weight: float | Tensor) -> Tensor:
     """ifft( conj(K) fft(y) / (|K|^2 + weight (|Dx|^2 + |Dy|^2)) ), circular border.
 
-    extended: (B, C, H, W); kernel: (B, h, w) or (B, C, h, w); weight: a number or (B, 1, 1, 1).
+    extended: (B, C, H, W); K: (B, 1 or C, H, W//2+1), transfer function of the blur; weight: a number or (B, 1, 1, 1).
     """
     size = extended.shape[-2:]
-    K = transfer_function(kernel if kernel.dim() == 4 else kernel[:, None], size)
     denominator = K.abs().square() + weight * gradient_power(size, extended.device, extended.dtype)
     return torch.fft.irfft2(K.conj() * torch.fft.rfft2(extended) / denominator, s=size)
 
@@ -99,32 +78,6 @@ class PaperInitialisation(nn.Module):
 
     def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
-        return laid_out_as(blurry, crop(inverse_filter(extend(blurry, kernel), kernel, self.weight), kernel))
-
-
-@INITIALISATIONS.register("adaptive")
-class AdaptiveInitialisation(nn.Module):
-    """Like the paper's, but the weight grows with the noise that the blurry image shows.
-
-    weight = `weight_at_1_percent` * (sigma / 0.01) ** `exponent`, both fitted on training images
-    by codes/scripts/fit_initialisation.py. The extended image is made a little larger still, to a
-    size whose Fourier transform is fast, and one transfer function serves all steps.
-    """
-
-    weight_at_1_percent = 0.0129
-    exponent = 1.73
-
-    def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
-        """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
-        sigma = estimate_noise(blurry).clamp(min=LEAST_SIGMA)
-        return self.inverse(blurry, kernel, self.weight_at_1_percent * (sigma / 0.01) ** self.exponent)
-
-    def inverse(self, blurry: Tensor, kernel: Tensor, weight: Tensor) -> Tensor:
-        """x0 (B, C, H, W) for given weights (B,); the kernel is (B, h, w) or (B, C, h, w)."""
-        padded = pad_to_fast_size(blurry, kernel.shape[-2:])
-        size = padded.shape[-2:]
-        K = transfer_function(kernel if kernel.dim() == 4 else kernel[:, None], size)
-        tapered = edge_taper(padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size))
-        denominator = K.abs().square() + weight[:, None, None, None] * gradient_power(size, K.device, blurry.dtype)
-        x0 = torch.fft.irfft2(K.conj() * torch.fft.rfft2(tapered) / denominator, s=size)
-        return laid_out_as(blurry, inner(x0, blurry.shape[-2:], kernel.shape[-2:]))
+        extended = extend(blurry, kernel)
+        K = transfer_function(kernel if kernel.dim() == 4 else kernel[:, None], extended.shape[-2:])
+        return laid_out_as(blurry, crop(inverse_filter(extended, K, self.weight), kernel))

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Estimates are not used below this level: rounding to 8 bit alone adds noise of about this size.
 LEAST_SIGMA = 0.002
-"""what rounding to 8 bit leaves of the noise even in a clean image"""
 
 
 def estimate_noise(image: Tensor, mask: Tensor | None = None) -> Tensor:

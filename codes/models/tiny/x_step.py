@@ -1,0 +1,124 @@
+"""The x-step of DSDNetTiny: one step of Newton's method, then a denoiser that all stages share."""
+
+import math
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from codes.models.paper.blur import centre, fast_length, inner, pad, transfer_function
+from codes.models.paper.cgnet import System, WeightedSolver
+from codes.models.paper.layout import laid_out_as
+from codes.models.tiny.denoiser import DenoisingUNet
+from codes.models.tiny.noise import LEAST_SIGMA
+
+
+class NewtonPrior(WeightedSolver):
+    """D(x + P r, sigma_t): half-quadratic splitting with a denoiser (Zhang et al., TPAMI 2022) as an x-step.
+
+    r is minus half the gradient, at x, of w_t m_n |m_p (Fx - (v - u_i))|^2 + |m_d (G(y - Hx) - (z - u_j))|^2. It
+    includes the weights of each pixel, the mask and the borders of H and H'.
+
+    P is the inverse of the second derivative with circular borders, in the Fourier domain. It uses learned constants
+    as weights of all pixels, so that a part of an image gets the same P as the whole image.
+
+    D is a denoiser, the same in all stages; it may be trained on its own first (see Denoiser). It removes noise of
+    standard deviation sigma_t. Both sigma_t and w_t have the form exp(a_t + b_t log(sigma / 0.02)), where sigma is
+    the noise of the blurry image and a_t, b_t are learned. They start as in that paper: sigma_t falls geometrically
+    to sigma, and w_t is a constant times (sigma / sigma_t)^2.
+
+    Near its border a blurry image also shows what lies beyond the border. H' and P are therefore applied to the
+    data's residual in one go, and nothing is cut off between them. Beyond the image that residual fades out.
+    """
+
+    takes_mask = True
+
+    # Keeps the step small at frequencies that neither term determines.
+    pull = 1e-3
+    # The noise level at which sigma_t = exp(a_t) and w_t = exp(of_prior[t, 0]).
+    usual_sigma = 0.02
+    # sigma_t of the first stage before training.
+    first_sigma = 0.05
+    # w_t before training, where sigma_t is sigma.
+    strength = 0.2
+    # Number of pixels by which the cyclic transforms in `step` are longer than H + 2 (h - 1) and W + 2 (w - 1).
+    # With it, hardly anything from one side of the image gets to the other side, and the filters' correlations fit.
+    room = 64
+
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 16):
+        super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
+        self.denoiser = DenoisingUNet(in_nc)
+        progress = torch.linspace(0, 1, n_iter) if n_iter > 1 else torch.ones(1)
+        log_first, log_usual = math.log(self.first_sigma), math.log(self.usual_sigma)
+        self.of_denoiser = nn.Parameter(torch.stack([log_first + progress * (log_usual - log_first), progress], 1))
+        own = torch.tensor([math.log(self.strength) + 2 * log_usual, 2.0])
+        self.of_prior = nn.Parameter(own - 2 * self.of_denoiser.detach())
+        # The values that HypNet and NLNet start with: softplus(0) sigmoid(0)^2 and sigmoid(0)^2.
+        self.log_prior = nn.Parameter(torch.full((n_iter, nf_p), math.log(math.log(2) / 4)))
+        self.log_data = nn.Parameter(torch.full((n_iter, nf_d), math.log(1 / 4)))
+
+    def forward(self, t: int, s: System) -> Tensor:
+        """The next x (B, C, H, W) of stage `t`; the system has its sigma."""
+        level = (s.sigma.clamp(min=LEAST_SIGMA) / self.usual_sigma).log()
+        sigma_t, w = ((of[t, 0] + of[t, 1] * level).exp() for of in (self.of_denoiser, self.of_prior))
+        m = self.weights(t, s)
+        of_prior = m.image * s.F.adjoint(w[:, None, None, None] * m.prior.square() * (s.prior_target - s.Fx))
+        of_data = data_residual(s, m.data.square())
+        with torch.autocast(of_data.device.type, enabled=False):
+            x = s.x + laid_out_as(s.x, self.step(t, s, w, of_prior, of_data))
+        return self.denoiser(x, sigma_t)
+
+    def step(self, t: int, s: System, w: Tensor, of_prior: Tensor, of_data: Tensor) -> Tensor:
+        """P (of_prior + H' of_data), both (B, C, H, W), for w (B,)."""
+        kernel, image_size = s.H.kernel, s.H.size
+        faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
+        # `faded` includes the reach of the kernel once; the inverse reaches about as far again.
+        size = tuple(
+            fast_length(length + side - 1 + self.room)
+            for length, side in zip(faded.shape[-2:], s.H.kernel_size, strict=True)
+        )
+        K = transfer_function(kernel, size)[..., None]
+        r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]
+        r = r + torch.fft.rfft2(pad(of_prior, s.H.kernel_size, "zero"), s=size)[..., None]
+        # C equations for each frequency: (B, H', W'//2+1, C, C) and (B, H', W'//2+1, C, 1).
+        K = K.movedim(1, -2)
+        system = w[:, None, None, None, None] * weighted_power(s.F.weight, self.log_prior[t : t + 1].exp(), size)
+        system = system + K.conj() * K.mT * weighted_power(s.G.weight, self.log_data[t : t + 1].exp(), size)
+        system = system + self.pull * torch.eye(of_data.shape[1], device=r.device, dtype=r.real.dtype)
+        solution = torch.linalg.solve(system, r.movedim(1, -2))[..., 0].movedim(-1, 1)
+        return inner(torch.fft.irfft2(solution, s=size), image_size, s.H.kernel_size)
+
+
+def data_residual(s: System, weight: Tensor) -> Tensor:
+    """G'(d (Gy - z + u_j - GHx)) (B, C, H, W) for weights d (B, M, H, W), of valid pixels only."""
+    if s.mask is None:
+        return s.G.adjoint(weight * (s.data_target - s.GHx))
+    return s.mask * s.G.adjoint(weight * (s.data_target - s.G(s.mask * s.H(s.x))))
+
+
+def weighted_power(bank: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:
+    """sum_i w_i conj(T_ic) T_id for each frequency, where T are the transfer functions of the filters.
+
+    bank (N, C, h, w), weights (B, N) -> (B, H, W//2+1, C, C) for images of `size`. The filters are few and small, so
+    their correlations are summed first and then transformed.
+    """
+    filters, channels, height, width = bank.shape
+    by_filter = {"padding": (height - 1, width - 1), "groups": filters}
+    correlations = nnf.conv2d(bank.transpose(0, 1), bank.flatten(0, 1)[:, None], **by_filter)
+    correlations = correlations.unflatten(1, (filters, channels))
+    total = torch.einsum("bi,dichw->bcdhw", weights, correlations)
+    return transfer_function(total, size).permute(0, 3, 4, 1, 2)
+
+
+def fading(kernel_size: tuple[int, int], image_size: tuple[int, int], like: Tensor) -> Tensor:
+    """1 on the image, falling linearly to 0 over the pixels that the kernel reaches beyond it: (H+h-1, W+w-1).
+
+    On the device and in the precision of `like`.
+    """
+    ramps = []
+    for length, before, size in zip(kernel_size, centre(kernel_size), image_size, strict=True):
+        after = length - 1 - before
+        place = torch.arange(size + length - 1, device=like.device, dtype=like.dtype) - before
+        outside = torch.where(place < 0, -place / (before + 1), (place - size + 1) / (after + 1)).clamp(min=0)
+        ramps.append(1 - outside)
+    return ramps[0][:, None] * ramps[1]

@@ -1,4 +1,4 @@
-"""The networks: the authors' outputs, the literal reference, parameter counts, the interface."""
+"""The paper's networks and what all networks have in common."""
 
 import time
 
@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import hubconf
-from codes.models.paper.dsdnet import DSDNet
 from codes.models.factory import build_network, build_preset
-from codes.models.registry import NETWORKS, PRESETS
+from codes.models.network import Network
+from codes.models.paper.cgnet import CGNet
+from codes.models.paper.dsdnet import DSDNet
+from codes.models.registry import NETWORKS, PRESETS, register_network
 from codes.utils.errors import UserError
 from tests.reference import LiteralDSDNet
 
@@ -18,13 +20,14 @@ PARAMETERS = {
     "light": 58_350_633,
     "heavy": 242_708_565,
     "full": 323_611_420,
+    "small": 8_811_084,
     "plus_e": 14_636_868,
     "plus_p": 131_337_094,
 }
 
 
 def small(network="DSDNet", **config):
-    net = NETWORKS[network].build(**{"nf_p": 5, "nf_d": 4, "n_iter": 2, "nf_n": 8} | config).eval()
+    net = NETWORKS[network].build(**{"nf_p": 5, "nf_d": 4, "n_iter": 2} | config).eval()
     # Small random weights would hide a wrong term behind x0.
     with torch.no_grad():
         for parameter in net.parameters():
@@ -143,21 +146,63 @@ def test_parameter_counts(preset):
     assert sum(parameter.numel() for parameter in net.parameters()) == PARAMETERS[preset]
 
 
-def test_every_published_preset_is_counted():
-    published = {name for name in PRESETS if not {"init", "shrinkage", "solver"} & PRESETS[name].keys()}
-    assert PARAMETERS.keys() == published
-
-
-@pytest.mark.parametrize("preset", PARAMETERS)
+@pytest.mark.parametrize("preset", PRESETS)
 def test_hub_has_a_function_for_every_preset(preset):
+    entry = getattr(hubconf, {"tiny": "dsdnet_tiny", "small": "dsdnet_small"}.get(preset, preset))
     with torch.device("meta"):
-        net = getattr(hubconf, preset)()
+        net = entry()
     assert not net.training
+    # Its docstring says the true numbers of stages and filters.
+    options = PRESETS[preset]
+    assert f"{options['nb']} stage" in entry.__doc__
+    assert f"{options['nf_p']} + {options['nf_d']} filters" in entry.__doc__
+
+
+def test_the_papers_network_is_built_unless_parts_are_exchanged():
+    plain = hubconf.dsdnet(nf_p=2, nf_d=2, n_iter=1, nf_n=64, solver="cgnet", shrinkage="maxout")
+    assert type(plain) is DSDNet
+    assert type(plain.solver) is CGNet
+    exchanged = hubconf.dsdnet(nf_p=2, nf_d=2, n_iter=1, nf_n=8)
+    assert isinstance(exchanged, DSDNet)
+    assert exchanged.solver.m_n[0].mlp[0].out_channels == 8
+
+
+class Toy(Network):
+    def forward(self, blurry, kernel):
+        return 0.5 * blurry
+
+
+def test_a_network_that_defines_forward_only():
+    y, k = blurry_and_kernel()
+    net = Toy()
+    assert net.accepted(sigma=torch.ones(2), x0=y, stages=True) == {}
+    assert net.n_iter == 1
+    assert torch.equal(net.initial(y, k), y)
+    assert [image.shape for image in net.images(y, k, sigma=torch.ones(2))] == [y.shape]
+    with pytest.raises(ValueError, match="Toy does not use masks"):
+        net.images(y, k, mask=torch.ones_like(y))
+
+
+def test_all_stages_and_all_arguments_of_a_network_that_has_them():
+    y, k = blurry_and_kernel()
+    net = small(n_iter=3)
+    mask = torch.ones(2, 1, 40, 52)
+    with torch.no_grad():
+        images = net.images(y, k, mask=mask, x0=y, sigma=torch.ones(2))
+        torch.testing.assert_close(images, net(y, k, mask, stages=True, x0=y))
+        assert not torch.allclose(images[-1], net(y, k, mask))
+
+
+def test_only_networks_are_registered():
+    with pytest.raises(TypeError, match="not a subclass of"):
+        register_network("Linear", NETWORKS["DSDNet"].options)(torch.nn.Linear)
+    with pytest.raises(ValueError, match="registered twice"):
+        register_network("DSDNet", NETWORKS["DSDNet"].options)(Toy)
 
 
 def test_hub_loads_through_torch_hub(tmp_path):
     root = str(hubconf.__file__).rsplit("/", 1)[0]
-    net = torch.hub.load(root, "dsdnet", source="local", nf_p=4, nf_d=4, n_iter=1, nf_n=8)
+    net = torch.hub.load(root, "dsdnet", source="local", nf_p=4, nf_d=4, n_iter=1)
     assert isinstance(net, DSDNet)
 
 
@@ -191,14 +236,14 @@ def test_impossible_numbers_are_refused(config, message):
         small(**config)
 
 
-@pytest.mark.parametrize(("network", "solver"), [("DSDNet", "cgnet_plus"), ("DSDNet_plus", "cgnet_plus")])
-def test_a_mask_is_refused_where_the_x_step_takes_none(network, solver):
-    net = small(network, solver=solver)
-    with pytest.raises(ValueError, match="takes no mask"):
+@pytest.mark.parametrize(("network", "parts"), [("DSDNet", {"solver": "cgnet_plus"}), ("DSDNet_plus", {})])
+def test_a_mask_is_refused_if_the_x_step_does_not_use_it(network, parts):
+    net = small(network, **parts)
+    with pytest.raises(ValueError, match="does not use masks"):
         net(*blurry_and_kernel(), torch.ones(2, 1, 40, 52))
 
 
-def test_double_precision_input_is_brought_to_the_weights():
+def test_double_precision_input_is_converted_to_that_of_the_weights():
     net = small(nf_p=3)
     y, k = blurry_and_kernel()
     with torch.no_grad():

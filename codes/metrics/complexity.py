@@ -6,14 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from codes.models.paper import filters
 
 SIDE = 256
 KERNEL = 25
@@ -72,8 +70,7 @@ def flop_by_part(network: nn.Module, image: Tensor, kernel: Tensor) -> dict[str,
     """
     transforms = {torch.ops.aten._fft_r2c: _fft, torch.ops.aten._fft_c2r: _fft}
     counter = FlopCounterMode(display=False, custom_mapping=transforms)
-    # Without the zeros beside packed filters: they are how, not what, is computed.
-    with FakeTensorMode(allow_non_fake_inputs=True) as shapes, patch.object(filters, "LARGEST_PACK", 1), counter:
+    with FakeTensorMode(allow_non_fake_inputs=True) as shapes, counter:
         network(shapes.from_tensor(image), shapes.from_tensor(kernel))
     counts = {name: _by_kind(flop) for name, flop in counter.get_flop_counts().items()}
     names = {name: name.partition(".")[2] for name in counts}

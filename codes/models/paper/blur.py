@@ -1,9 +1,8 @@
 """The blur operator H, its adjoint H', and the kernel's transfer function.
 
-H is the same-size cross-correlation with the stored kernel k, the same for all channels
-(or one kernel per channel). For a kernel of h x w pixels the centre is at
-((h-1)//2, (w-1)//2). This is the only place in the project where an image is blurred by
-torch; the network, its initialisation, the training data and the tests all use it.
+H is the same-size cross-correlation with the stored kernel k, which is the same for all channels, or with one
+kernel per channel. The centre of a kernel of h x w pixels is at ((h-1)//2, (w-1)//2). The network, its start x0, the
+training data and the tests all use this module; no other one blurs images with torch.
 """
 
 from collections.abc import Iterator
@@ -20,10 +19,10 @@ BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
 
 
 def odd_sized(kernel: Tensor) -> Tensor:
-    """Bring a kernel (..., h, w) to odd height and width without changing H.
+    """Extend a kernel (..., h, w) to odd height and width without changing H.
 
-    An even side gets a row of zeros on top or a column of zeros on the left, which leaves
-    the centre ((h-1)//2, (w-1)//2) on the same weight.
+    An even side gets a row of zeros on top or a column of zeros on the left, so that the centre
+    ((h-1)//2, (w-1)//2) stays on the same weight.
     """
     height, width = kernel.shape[-2:]
     return nnf.pad(kernel, (1 - width % 2, 0, 1 - height % 2, 0))
@@ -50,7 +49,7 @@ def pad(x: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:
 
 
 def pad_adjoint(y: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:
-    """Adjoint of `pad`: (B, C, H+h-1, W+w-1) -> (B, C, H, W), the border added back to its source."""
+    """Adjoint of `pad`: (B, C, H+h-1, W+w-1) -> (B, C, H, W); border pixels are added to those they copy."""
     for dim, length, before in zip((-2, -1), kernel_size, centre(kernel_size), strict=True):
         size = y.shape[dim] - length + 1
         after = length - 1 - before
@@ -113,9 +112,9 @@ def filtered(image: Tensor, spectrum: Tensor, fft_size: tuple[int, int], size: t
 
 
 class _Filtered(torch.autograd.Function):
-    """`filtered`, whose gradient is the gradient filtered with the conjugate spectrum.
+    """`filtered`, whose gradient is filtered with the conjugate spectrum.
 
-    Autograd's own takes complex transforms of twice the size.
+    Autograd by itself would use complex transforms of twice the size.
     """
 
     @staticmethod
@@ -136,16 +135,14 @@ class Blur:
     kernel: (B, h, w), or (B, C, h, w) for a kernel per channel; B may be 1 for a whole batch.
     size: (H, W) of the images.
     border: what H sees beyond the image.
-    exact_adjoint: False pairs H with the adjoint of the zero-border blur whatever `border`
-        is, as the released network does; True gives the transpose of H itself.
-    method: "fft", which was the faster one at every kernel size on a CPU (1x1 to 75x75, see
-        codes/scripts/measure_crossover.py and results/published/blur_crossover.csv); "direct",
-        a grouped convolution; or "taps", a sum over the kernel's weights one by one, which
-        needs little memory in float64 and adds in the same order on every machine.
+    exact_adjoint: False: H' is the adjoint of the zero-border blur for all borders, as in the released network.
+        True: H' is the transpose of H.
+    method: "fft", or "taps", a sum over the kernel's weights one by one, which needs little memory in float64 and
+        adds in the same order on every machine.
 
-    Works in float32 (or float64): half-precision images are brought to the kernel's type.
-    Raises ValueError for an unknown border or method, an empty kernel, or a circular border
-    smaller than the kernel.
+    Computes in the type of the kernel, float32 or float64; half-precision images are converted to it.
+    Raises ValueError for an unknown border or method, an empty kernel, or a circular border with an image smaller
+    than the kernel.
     """
 
     def __init__(
@@ -154,12 +151,12 @@ class Blur:
         size: tuple[int, int],
         border: Border = "replicate",
         exact_adjoint: bool = False,
-        method: Literal["fft", "direct", "taps"] = "fft",
+        method: Literal["fft", "taps"] = "fft",
     ):
         if border not in BORDERS:
             raise ValueError(f"unknown border '{border}': one of {', '.join(BORDERS)}")
-        if method not in ("fft", "direct", "taps"):
-            raise ValueError(f"unknown method '{method}': fft, direct or taps")
+        if method not in ("fft", "taps"):
+            raise ValueError(f"unknown method '{method}': fft or taps")
         if kernel.dim() not in (3, 4) or kernel.numel() == 0:
             raise ValueError(f"a kernel is (B, h, w) or (B, C, h, w), not {tuple(kernel.shape)}")
         self.kernel = kernel if kernel.dim() == 4 else kernel[:, None]
@@ -181,8 +178,6 @@ class Blur:
         return laid_out_as(x, self._blurred(pad(self._checked(x), self.kernel_size, self.border)))
 
     def _blurred(self, padded: Tensor) -> Tensor:
-        if self.method == "direct":
-            return self._grouped(nnf.conv2d, padded)
         if self.method == "taps":
             out = padded.new_zeros(padded.shape[:2] + self.size)
             for row, column, weight in self._taps():
@@ -193,9 +188,7 @@ class Blur:
     def adjoint(self, y: Tensor) -> Tensor:
         """H'y: (B, C, H, W) -> (B, C, H, W)."""
         y = self._checked(y)
-        if self.method == "direct":
-            full = self._grouped(nnf.conv_transpose2d, y)
-        elif self.method == "taps":
+        if self.method == "taps":
             full = y.new_zeros(y.shape[:2] + self._padded_size)
             for row, column, weight in self._taps():
                 self._shifted(full, row, column).addcmul_(y, weight)
@@ -209,22 +202,14 @@ class Blur:
         return image.to(self.kernel.dtype)
 
     def _filter(self, image: Tensor, spectrum: Tensor, size: tuple[int, int]) -> Tensor:
-        # Where the kernel itself is to learn, autograd has to see all that the spectrum takes part in.
+        # If the kernel has a gradient, autograd has to see every use of the spectrum.
         apply = filtered if spectrum.requires_grad else _Filtered.apply
         return apply(image, spectrum, self._fft_size, size)
 
     def _taps(self) -> Iterator[tuple[int, int, Tensor]]:
-        """Row, column and weight (B, 1 or C, 1, 1) of every place where a kernel is not zero."""
+        """Row, column and weight (B, 1 or C, 1, 1) of every pixel where a kernel is not zero."""
         for row, column in self.kernel.abs().amax((0, 1)).nonzero().tolist():
             yield row, column, self.kernel[..., row, column, None, None]
 
     def _shifted(self, padded: Tensor, row: int, column: int) -> Tensor:
         return padded[..., row : row + self.size[0], column : column + self.size[1]]
-
-    def _grouped(self, convolution, image: Tensor) -> Tensor:
-        """Apply every image's own kernel by one grouped convolution."""
-        batch, channels = image.shape[:2]
-        weight = self.kernel.expand(batch, channels, -1, -1).reshape(batch * channels, 1, *self.kernel_size)
-        flat = image.reshape(1, batch * channels, *image.shape[-2:])
-        filtered = convolution(flat, weight, groups=batch * channels)
-        return filtered.view(batch, channels, *filtered.shape[-2:])

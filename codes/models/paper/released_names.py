@@ -1,7 +1,7 @@
-"""The authors' key names in weight files, and ours.
+"""The authors' key names in weight files, translated to ours.
 
-Ours follow the paper's letters (F, G, shrink_v, shrink_z, solver.m_p ...). Below a module's
-name the two agree, so a table of prefixes translates every key.
+Our names follow the letters of the paper (F, G, shrink_v, shrink_z, solver.m_p ...). The names inside a module are
+the same, so that a table of prefixes translates each key.
 """
 
 import re
@@ -37,7 +37,7 @@ _REPEATED = re.compile(r"(module\.)?i\.(\d+)\.conv_(prior|data)\.weight$")
 
 
 def our_name(key: str) -> str:
-    """Our name of a key of the authors' files (with or without `module.`); ours stay as they are."""
+    """Our name of a key of the authors' files (with or without `module.`); our own names stay as they are."""
     key = key.removeprefix("module.")
     for pattern, ours in _PREFIXES:
         if re.match(pattern, key):
@@ -46,7 +46,7 @@ def our_name(key: str) -> str:
 
 
 def repeats(key: str) -> str | None:
-    """The key that the authors' `i.T.conv_prior.weight` and `i.T.conv_data.weight` repeat, else None."""
+    """The key whose tensor the authors' `i.T.conv_prior.weight` or `i.T.conv_data.weight` repeats; else None."""
     match = _REPEATED.match(key)
     if not match:
         return None
@@ -69,10 +69,10 @@ def as_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def translate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` under our names; repeated filters are left out once they are seen to be equal.
+    """`weights` under our names, without repeated filters.
 
-    Raises ValueError where a repeated filter differs from its original: the network has one
-    bank of filters, so such a file can't be represented.
+    Raises ValueError if a repeated filter differs from its original, since our network has only one bank of filters,
+    or if a key is given twice.
     """
     translated = {}
     for key, tensor in weights.items():
@@ -82,13 +82,13 @@ def translate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 raise ValueError(f"{key} should repeat {original} but differs from it")
             continue
         if our_name(key) in translated:
-            raise ValueError(f"{key} is there twice, with and without a prefix or under two names")
+            raise ValueError(f"{key} appears twice, with and without a prefix or under two names")
         translated[our_name(key)] = tensor
     return translated
 
 
 def translate_in_place(module: object, weights: MutableMapping[str, Tensor], prefix: str, *_: object) -> None:
-    """Hook for `load_state_dict`: lets a network take the authors' keys directly."""
+    """Hook for `load_state_dict`: it then accepts the authors' keys."""
     own = {key: weights.pop(key) for key in list(weights) if key.startswith(prefix)}
     translated = translate({key.removeprefix(prefix): tensor for key, tensor in own.items()})
     weights.update({prefix + key: tensor for key, tensor in translated.items()})

@@ -29,7 +29,7 @@ class Down(nn.Module):
 class Up(nn.Module):
     """Transposed convolution to the skip's size, concatenation, two convolutions.
 
-    The first of them is applied to both halves apart and summed: no concatenated map is needed.
+    The first convolution is applied to each half and the results are summed, so that no concatenated map is needed.
     """
 
     def __init__(self, in_nc: int, out_nc: int):
@@ -48,7 +48,7 @@ class Up(nn.Module):
 
 
 class UNet(nn.Module):
-    """(B, t, H, W) -> (B, t, H, W), non-negative: the last ReLU stays, as released."""
+    """(B, t, H, W) -> (B, t, H, W). The output is not negative, because of the last ReLU of the release."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -59,10 +59,10 @@ class UNet(nn.Module):
         self.u1, self.u0 = Up(4 * t, 2 * t), Up(2 * t, t)
 
     def start_at_zero(self) -> None:
-        """He's weights without biases, then a last convolution of zeros with no ReLU after it.
+        """Give the U-Net He's weights, biases of 0, and a last convolution of zeros without a ReLU after it.
 
-        Small inputs give small outputs, and before training there is none. Trained from torch's own
-        start, the last ReLU tends to switch itself off.
+        Its output is then 0 before training, and small inputs give small outputs. With the weights that torch starts
+        with, the last ReLU tends to switch itself off in training.
         """
         self.u0.m[3] = nn.Identity()
         for module in self.modules():

@@ -1,12 +1,29 @@
-"""x0 against a float64 numpy version written from the description of the release."""
+"""Filter banks against torch's convolutions, and x0 against numpy in float64 by the description of the release."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as nnf
 
+from codes.models.paper.filters import Filters
 from codes.models.paper.initialisation import INITIALISATIONS, crop, extend
 
 paper = INITIALISATIONS["paper"]()
+
+
+@pytest.mark.parametrize("size", [(33, 46), (1, 1), (5, 6)])
+@pytest.mark.parametrize(("channels", "filters"), [(1, 1), (3, 5)])
+def test_the_filters_adjoint_is_their_transpose(channels, filters, size):
+    F = Filters(channels, filters).double()
+    x, a = torch.randn(2, channels, *size).double(), torch.randn(2, filters, *size).double()
+    torch.testing.assert_close(F(x), nnf.conv2d(x, F.weight, padding=3))
+    torch.testing.assert_close((F(x) * a).sum(), (x * F.adjoint(a)).sum())
+
+
+def test_filters_stay_in_float32_under_autocast():
+    F = Filters(3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert F(torch.rand(1, 3, 8, 8)).dtype == F.adjoint(torch.rand(1, 4, 8, 8).bfloat16()).dtype == torch.float32
 
 
 def numpy_initial(y: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -39,7 +56,7 @@ def numpy_initial(y: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kernel_size", [(15, 15), (7, 11), (1, 9), (9, 1), (1, 1)])
 @pytest.mark.parametrize("image_size", [(40, 53), (64, 48)])
-def test_equals_numpy_in_float64(random, kernel_size, image_size):
+def test_x0_equals_numpy_in_float64(random, kernel_size, image_size):
     y = random.uniform(size=(2, 3, *image_size))
     k = random.uniform(size=(2, *kernel_size)) ** 4
     k /= k.sum((1, 2), keepdims=True)
@@ -49,21 +66,20 @@ def test_equals_numpy_in_float64(random, kernel_size, image_size):
             np.testing.assert_allclose(expected, numpy_initial(channel, kernel), atol=1e-9)
 
 
-def test_a_shifted_delta_is_undone():
+def test_x0_undoes_a_shifted_delta():
     x = torch.rand(1, 3, 32, 40)
-    x = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
+    x = nnf.avg_pool2d(x, 5, 1, 2)
     kernel = torch.zeros(1, 7, 7)
     kernel[0, 1, 5] = 1
-    y = x.roll((2, -2), (-2, -1))  # y[i] = x[i - 2], x[j + 2]: the delta sits 2 above, 2 right of the centre
+    y = x.roll((2, -2), (-2, -1))  # y[i] = x[i - 2], x[j + 2]: the delta is 2 above and 2 right of the centre
     x0 = paper(y, kernel)
     inner = (..., slice(8, -8), slice(8, -8))
     assert (x0[inner] - x[inner]).abs().max() < 0.02
     assert (y[inner] - x[inner]).abs().max() > 0.05
 
 
-def test_crop_undoes_extend_but_for_the_taper():
+def test_crop_undoes_extend_except_for_the_taper():
     y, kernel = torch.rand(1, 3, 30, 31), torch.ones(1, 5, 9) / 45
     extended = extend(y, kernel)
     assert extended.shape == (1, 3, 34, 39)
-    cropped = crop(extended, kernel)
-    torch.testing.assert_close(cropped[..., 6:-6, 8:-8], y[..., 6:-6, 8:-8])
+    torch.testing.assert_close(crop(extended, kernel)[..., 6:-6, 8:-8], y[..., 6:-6, 8:-8])

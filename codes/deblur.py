@@ -49,6 +49,7 @@ from codes.restoration.outputs import (
     compare_path,
     output_paths,
     refuse_conflicts,
+    refuse_foreign,
     stage_path,
     written_for,
 )
@@ -84,6 +85,8 @@ def main(argv: Sequence[str]) -> int:
     written = {source: written_for(target, arguments.compare, stages) for source, target in targets.items()}
     given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
     refuse_conflicts([path for files in written.values() for path in files], [*targets, *given])
+    if arguments.overwrite:
+        refuse_foreign(written.values())
     missing = {
         source: [path for path in files if arguments.overwrite or not path.is_file()]
         for source, files in written.items()

@@ -303,7 +303,10 @@ def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project
     sheet.write_bytes(b"precious")
     assert call(project, weights, "--compare") == 1
     assert "sharp_compare.png: exists already" in capsys.readouterr().err
+    assert call(project, weights, "--compare", "--overwrite") == 1
+    assert "sharp_compare.png: exists without sharp.png, so it is no earlier result" in capsys.readouterr().err
     assert everything(project / "out") == {"sharp_compare.png": b"precious"}
+    (sheet.parent / "sharp.png").write_bytes(b"an earlier result")
     assert call(project, weights, "--compare", "--overwrite") == 0
     assert sheet.read_bytes() != b"precious"
 
@@ -465,6 +468,8 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     ("card", "message"),
     [
         ("options: {}", "network_G"),
+        ("options: 3", "a card holds"),
+        ("{", "a.yml"),
         ("options: {network_G: {preset: tinny}}", "unknown preset 'tinny'; did you mean 'tiny'"),
         ("options: {network_G: {which_model_G: DSDNet, nf_p: 3, nf_d: 3, nbb: 2}}", "unknown key; did you mean 'nb'"),
         ("options: !!python/object/apply:os.getcwd []", "could not determine a constructor"),

@@ -58,6 +58,18 @@ def refuse_conflicts(written: Sequence[Path], inputs: Iterable[Path]) -> None:
             raise UserError(f"{target}: would be written for two of the images; rename one of them")
 
 
+def refuse_foreign(written: Iterable[Sequence[Path]]) -> None:
+    """Raise UserError where --overwrite would replace a file next to a result that does not exist.
+
+    written: for each image the result, then the files next to it. Such a file is no earlier result but, most likely,
+    an image of the user's.
+    """
+    for target, *others in written:
+        for path in others:
+            if path.exists() and not target.exists():
+                raise UserError(f"{path}: exists without {target.name}, so it is no earlier result; move it elsewhere")
+
+
 def check_folders(written: Iterable[Path]) -> None:
     """Raise UserError where the folder of a file cannot be made or written, before the work begins."""
     for folder in sorted({path.parent for path in written}):

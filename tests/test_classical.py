@@ -9,10 +9,10 @@ from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import to_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.metrics.quality import quality
-from codes.models.classical import shrink
-from codes.models.tiny.noise import at_noise_level, estimate_noise
+from codes.models.classical import at_noise_level, shrink
 from codes.models.factory import build_network
 from codes.models.restorer import Restorer
+from codes.models.tiny.noise import estimate_noise
 from codes.options import TestOptions, load_options
 from tests.conftest import ROOT
 

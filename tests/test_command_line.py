@@ -157,7 +157,7 @@ def test_a_failing_image_does_not_lose_the_others(project, capsys):
         (["--set", "network_G.nbb=2"], "network_G.nbb: unknown key; did you mean 'nb'?"),
         (["--set", "path.pretrain_model_G=~"], "DSDNet needs weights"),
         (["--set", "path.pretrain_model_G=gone.pth"], "gone.pth: no such weight file"),
-        (["--set", "network_G.nf_p=5"], "does not fit this DSDNet"),
+        (["--set", "network_G.nf_p=5"], "tensors differ (first: "),
         (["--set", "datasets.test_1.dataroot_KM=gone"], "gone: no such folder"),
         (["--set", "network_G.solver=cg_net"], "unknown solver 'cg_net'; did you mean 'cgnet'?"),
     ],

@@ -1,11 +1,11 @@
-"""Classical methods behind the networks' interface, so that a table can hold them.
+"""Classical methods as networks without weights, so that tables can compare them.
 
-`net(blurry, kernel, sigma=None)`: (B, C, H, W), (B, h, w) -> (B, C, H, W). They use the noise level
-that the data set states, and estimate it otherwise; a network never gets it.
-Parameters are tables {noise sigma: value}, fixed in the option file and tuned on training
-images by codes/scripts/tune_baselines.py.
+`net(blurry, kernel, sigma=None)`: (B, C, H, W), (B, h, w) -> (B, C, H, W). Their parameters are tables
+{standard deviation of the noise: value} in the option file, tuned on training images.
 """
 
+import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from codes.models.network import Network
 from codes.models.paper.blur import odd_sized, transfer_function
 from codes.models.paper.initialisation import INITIALISATIONS, crop, extend, gradient_power
 from codes.models.registry import NetworkOptions, register_network
-from codes.models.tiny.noise import at_noise_level, noise_of
+from codes.models.tiny.noise import estimate_noise
 
 Positive = Annotated[float, Field(gt=0)]
 NoiseTable = Annotated[dict[Positive, Positive], Field(min_length=1)]
@@ -34,29 +34,24 @@ class ClassicalMethod(Network):
     needs_weights = False
 
 
-class BlurryOptions(NetworkOptions):
-    which_model_G: Literal["Blurry"] = "Blurry"
-
-
-@register_network("Blurry", BlurryOptions)
+@register_network("Blurry")
 class Blurry(ClassicalMethod):
-    """The blurry input itself: what a method has to improve on."""
+    """The blurry input, which the methods have to improve."""
 
     def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
         return blurry
 
 
 class InitialOptions(NetworkOptions):
+    """Keys of `network_G` for Initial."""
+
     which_model_G: Literal["Initial"] = "Initial"
-    init: str = "paper"
+    init: str = Field("paper", description="x0: a name in INITIALISATIONS")
 
 
 @register_network("Initial", InitialOptions)
 class Initial(ClassicalMethod):
-    """x0, the start of the iteration; `init`: the paper's or another one of INITIALISATIONS.
-
-    Raises UserError for an unknown name.
-    """
+    """x0, the start of the iteration. init: a name in INITIALISATIONS. Raises UserError for an unknown name."""
 
     def __init__(self, init: str = "paper"):
         super().__init__()
@@ -67,14 +62,15 @@ class Initial(ClassicalMethod):
 
 
 class WienerOptions(NetworkOptions):
+    """Keys of `network_G` for Wiener."""
+
     which_model_G: Literal["Wiener"] = "Wiener"
-    balance: NoiseTable
-    """weight of the Laplacian's energy"""
+    balance: NoiseTable = Field(description="{noise sigma: weight of the energy of the image's Laplacian}")
 
 
 @register_network("Wiener", WienerOptions)
 class Wiener(ClassicalMethod):
-    """scikit-image's Wiener-Hunt filter on the extended, tapered image."""
+    """The Wiener-Hunt filter of scikit-image on the extended image with tapered edges."""
 
     def __init__(self, balance: dict[float, float]):
         super().__init__()
@@ -91,16 +87,17 @@ class Wiener(ClassicalMethod):
 
 
 class RichardsonLucyOptions(NetworkOptions):
+    """Keys of `network_G` for RichardsonLucy."""
+
     which_model_G: Literal["RichardsonLucy"] = "RichardsonLucy"
-    iterations: NoiseTable
-    """rounded to a whole number"""
+    iterations: NoiseTable = Field(description="{noise sigma: number of iterations}, rounded")
 
 
 @register_network("RichardsonLucy", RichardsonLucyOptions)
 class RichardsonLucy(ClassicalMethod):
-    """scikit-image's Richardson-Lucy on the image extended by the whole kernel's size.
+    """The Richardson-Lucy algorithm of scikit-image on the image extended by the size of the kernel.
 
-    It takes the image to be dark outside, which rings; that far out the ringing is cut off.
+    It assumes darkness outside the image, which causes ringing; the extension with the ringing is cut off.
     """
 
     def __init__(self, iterations: dict[float, float]):
@@ -120,18 +117,19 @@ class RichardsonLucy(ClassicalMethod):
 
 
 class HyperLaplacianOptions(NetworkOptions):
+    """Keys of `network_G` for HyperLaplacian."""
+
     which_model_G: Literal["HyperLaplacian"] = "HyperLaplacian"
-    data_weight: NoiseTable
-    """lambda, weight of the data term"""
-    exponent: float = Field(2 / 3, gt=0, le=1)
+    data_weight: NoiseTable = Field(description="{noise sigma: lambda, weight of the data term}")
+    exponent: float = Field(2 / 3, gt=0, le=1, description="p, exponent of the gradients in the prior")
 
 
 @register_network("HyperLaplacian", HyperLaplacianOptions)
 class HyperLaplacian(ClassicalMethod):
-    """lambda/2 |Hx - y|^2 + sum |grad x|^p by half-quadratic splitting.
+    """Minimises lambda/2 |Hx - y|^2 + sum |grad x|^p by half-quadratic splitting.
 
-    The model of Krishnan and Fergus (NIPS 2009) with beta = 1 ... 256; the shrinkage by the
-    fixed-point iteration of Zuo et al. (ICCV 2013).
+    This is the method of Krishnan and Fergus (NIPS 2009) with beta = 1 ... 256. The shrinkage function is computed
+    by the fixed-point iteration of Zuo et al. (ICCV 2013).
     """
 
     betas = tuple(2.0**exponent for exponent in np.arange(0, 8.1, 1.5))
@@ -172,9 +170,21 @@ def shrink(v: Tensor, weight: float, p: float, iterations: int = 4) -> Tensor:
 
 
 def _each_channel(restore, image: Tensor, kernel: Tensor) -> Tensor:
-    """Apply a numpy method to every channel; it gets the kernel as that of a true convolution."""
+    """Apply a numpy method to each channel. The method gets the kernel rotated, as that of a convolution."""
     pixels = image.cpu().numpy()
     psfs = kernel.flip(-2, -1).cpu().numpy()
-    with ThreadPoolExecutor() as pool:  # scipy's transforms let other threads run
+    with ThreadPoolExecutor() as pool:  # Threads help: the transforms of scipy release the lock.
         restored = [list(pool.map(partial(restore, psf=psf), one)) for one, psf in zip(pixels, psfs, strict=True)]
     return torch.from_numpy(np.array(restored)).to(image)
+
+
+def at_noise_level(table: Mapping[float, float], sigma: float) -> float:
+    """A parameter given at some noise levels, interpolated to `sigma` (log-log; constant outside the table)."""
+    levels = sorted(table)
+    logs = np.log([table[level] for level in levels])
+    return math.exp(np.interp(math.log(max(sigma, 1e-6)), np.log(levels), logs))
+
+
+def noise_of(image: Tensor, sigma: Tensor | None) -> float:
+    """The mean of `sigma` (B,) if it is known, else of the estimates for the images (B, C, H, W)."""
+    return float((estimate_noise(image) if sigma is None else sigma).mean())

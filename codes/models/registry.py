@@ -1,13 +1,13 @@
 """Networks by name (`which_model_G`) and named configurations of them (`preset`).
 
-A network is one file anywhere below codes/models/: a pydantic class with its option keys, and
-`@register_network(name, options)` above its class. docs/extending.md has a complete example.
+A network is one file anywhere below codes/models/, with `@register_network(name)` above its class, or
+`@register_network(name, options)` if it has option keys. docs/extending.md has complete examples.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 
 from codes.models.network import Network
 from codes.utils.registry import Registry
@@ -35,16 +35,20 @@ NETWORKS: Registry[Entry] = Registry("network")
 PRESETS: Registry[dict[str, Any]] = Registry("preset")
 
 
-def register_network(name: str, options: type[NetworkOptions]) -> Callable[[type[Network]], type[Network]]:
+def register_network(
+    name: str, options: type[NetworkOptions] | None = None
+) -> Callable[[type[Network]], type[Network]]:
     """Class decorator that makes a network available as `which_model_G: name`.
 
-    Raises TypeError if the class is not a subclass of Network.
+    options: the schema of its option keys; None if it has none. Raises TypeError if the class is not a subclass of
+    Network.
     """
+    schema = options or create_model(f"{name}Options", __base__=NetworkOptions, which_model_G=(Literal[name], name))
 
     def enter(network: type[Network]) -> type[Network]:
         if not issubclass(network, Network):
             raise TypeError(f"network '{name}': {network.__name__} is not a subclass of codes.models.network.Network")
-        NETWORKS.register(name)(Entry(network, options))
+        NETWORKS.register(name)(Entry(network, schema))
         return network
 
     return enter

@@ -1,7 +1,7 @@
 """Weight files: the authors' .pth and our safetensors. Reading never executes code."""
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read a weight file: .safetensors, or .pth/.pt bare, with `module.` prefix or in {"params": ...}.
 
     Raises UserError for a missing, damaged or foreign file, and for a pickle that carries code.
-    What the tensors are is checked by `load_weights`.
+    `load_weights` checks the tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,43 +48,69 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor], strict: bool = True) -> None:
     """Load weights, from a file or a dictionary, under the authors' key names or ours.
 
-    Half-precision weights are brought to the network's precision. With `strict`, every missing,
-    unexpected or misshapen key is named in one UserError and nothing is loaded; otherwise what
-    fits is loaded and a warning counts the rest.
+    Half-precision weights are converted to the network's precision. With `strict`, tensors that differ (see
+    `differences`) raise a UserError and nothing is loaded; its notes name each of them. Otherwise they are left out
+    and one warning counts them.
     """
-    where = "the given weights"
+    where = "the dictionary of weights"
     if not isinstance(weights, Mapping):
-        where, weights = str(weights), read_weights(weights)
+        where, weights = _short(str(weights), 70), read_weights(weights)
+    given, names = _checked(network, weights, where)
+    problems = differences(network, given, names)
+    if problems:
+        total, first = len(network.state_dict().keys() | given.keys()), next(iter(problems.values()))
+        found = f"{where} does not fit this {type(network).__name__}: {len(problems)} of {total} tensors differ"
+        found += f" (first: {_short(first, 64)})"
+        if strict:
+            error = UserError(
+                f"{found}; use the network_G keys of the training, or strict_load: false to load the rest"
+            )
+            for problem in problems.values():
+                error.add_note(problem)
+            raise error
+        warn(f"{found}; the rest is loaded")
+    network.load_state_dict(network.state_dict() | {key: given[key] for key in given if key not in problems})
+
+
+def differences(
+    network: nn.Module, given: Mapping[str, Tensor], names: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What keeps the tensors `given` from being the network's weights: {key: problem}, first those of another shape.
+
+    A tensor is missing, is not in the network, has another shape, or holds infinite values. names: {our key: key in
+    the file}, for the text.
+    """
+    own, names = network.state_dict(), names or {}
+    shared = [key for key in own if key in given]
+    misshapen = {
+        key: f"{names.get(key, key)} {_shape(given[key])}, here {_shape(own[key])}"
+        for key in shared
+        if given[key].shape != own[key].shape
+    }
+    missing = {key: f"{key} is missing" for key in own if key not in given}
+    unknown = {key: f"{names.get(key, key)} is not in this {type(network).__name__}" for key in given if key not in own}
+    infinite = {
+        key: f"{names.get(key, key)} is not finite"
+        for key in shared
+        if key not in misshapen and not given[key].isfinite().all()
+    }
+    return misshapen | missing | unknown | infinite
+
+
+def _checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights under our key names, and {our key: key in the file}. Raises UserError for what is no weight."""
     for key, tensor in weights.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise UserError(f"{where} holds no weights (a dictionary of tensors, bare or under 'params')")
         if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
-            raise UserError(f"{where}: {key} is a {tensor.dtype} tensor of layout {tensor.layout}; floats are needed")
-    given, names = dict(weights), {key: key for key in weights}
-    if getattr(network, "reads_released_names", False):
-        try:
-            given = translate(weights)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
-        names = {our_name(key): key for key in weights}
-    own = network.state_dict()
-    misshapen = {key for key in given.keys() & own.keys() if given[key].shape != own[key].shape}
-    infinite = {key for key in given if not given[key].isfinite().all()}
-    problems = {
-        "missing": [f"missing {key}" for key in own if key not in given],
-        "unexpected": [f"unexpected {names[key]}" for key in given if key not in own],
-        "of another shape": [
-            f"{names[key]} is {_shape(given[key])} instead of {_shape(own[key])}" for key in own if key in misshapen
-        ],
-        "not finite": [f"{names[key]} is not finite" for key in given if key in infinite],
-    }
-    if any(problems.values()):
-        if strict:
-            each = "; ".join(problem for kind in problems.values() for problem in kind)
-            raise UserError(f"{where} does not fit this {type(network).__name__}: {each}")
-        warn(f"{where} does not fit this {type(network).__name__} everywhere, the rest is loaded: {_counts(problems)}")
-    fitting = {key: tensor for key, tensor in given.items() if key in own and key not in misshapen | infinite}
-    network.load_state_dict(own | fitting)
+            kind = f"a {tensor.dtype} tensor of layout {tensor.layout}"
+            raise UserError(f"{where}: {_short(key, 60)} is {kind}; floats are needed")
+    if not getattr(network, "reads_released_names", False):
+        return dict(weights), {}
+    try:
+        return translate(weights), {our_name(key): key for key in weights}
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def save_weights(
@@ -92,7 +118,7 @@ def save_weights(
 ) -> None:
     """Write the network's weights as safetensors, stored in `dtype` (float16 halves the file), with `notes`.
 
-    Raises UserError, and writes nothing, where a weight is not finite in `dtype`.
+    Raises UserError, and writes nothing, if a weight is not finite in `dtype`.
     """
     state = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in network.state_dict().items()}
     for key, tensor in state.items():
@@ -102,7 +128,7 @@ def save_weights(
 
 
 def read_notes(path: str | Path) -> dict[str, str]:
-    """What `save_weights` noted in a safetensors file. Raises UserError for a missing or damaged file."""
+    """The notes that `save_weights` wrote into a safetensors file. Raises UserError for a missing or damaged file."""
     try:
         with safe_open(path, "pt") as file:
             return file.metadata() or {}
@@ -110,9 +136,9 @@ def read_notes(path: str | Path) -> dict[str, str]:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _counts(problems: Mapping[str, Sequence[str]]) -> str:
-    """`3 missing (first: missing blocks.0.f), 1 of another shape (first: ...)`."""
-    return ", ".join(f"{len(found)} {kind} (first: {found[0]})" for kind, found in problems.items() if found)
+def _short(text: str, length: int) -> str:
+    """The text, without its middle if it is longer than `length` characters."""
+    return text if len(text) <= length else f"{text[: length // 3]}...{text[3 + length // 3 - length :]}"
 
 
 def _shape(tensor: Tensor) -> str:

@@ -1,8 +1,8 @@
-"""A denoiser that is told the noise level: a residual U-Net at half the image's resolution.
+"""A denoiser with the noise level as an input: a residual U-Net at half the image's resolution.
 
-After FFDNet (Zhang, Zuo, Zhang, TIP 2018: half resolution, noise level as an input) and DRUNet (Zhang et al.,
-TPAMI 2022: residual blocks without biases). Trained on its own it becomes the prior of the x-step in
-newton_prior.py, which is much cheaper than training it there from the start.
+It follows FFDNet (Zhang, Zuo, Zhang, TIP 2018: half resolution, noise level as an input) and DRUNet (Zhang et al.,
+TPAMI 2022: residual blocks without biases). First it is trained on its own, then it becomes the prior of the x-step in
+x_step.py; this is much cheaper than training it there from the start.
 """
 
 from itertools import pairwise
@@ -18,19 +18,19 @@ from codes.models.paper.layout import autocasted, laid_out_as
 from codes.models.registry import NetworkOptions, register_network
 from codes.models.tiny.noise import estimate_noise
 
+# Number of channels at 1/2, 1/4 and 1/8 of the resolution.
 WIDTHS = (48, 96, 192)
-"""channels at 1/2, 1/4 and 1/8 of the resolution"""
+# Number of residual blocks at each resolution, on the way down and again on the way up.
 BLOCKS = 2
-"""residual blocks at each, on the way down and up"""
+# Squares of this many pixels per side become the channels of one pixel.
 SHUFFLE = 2
-"""pixels a side that become channels of one"""
 
 
 class Block(nn.Module):
-    """x + a convolution of a rectified convolution of x, without biases."""
+    """Residual block: x + conv(relu(conv(x))), without biases."""
 
+    # Factor for He's weights of the second convolution; a deep stack then starts near the identity.
     start = 0.3
-    """of He's weights for the second convolution: a deep stack then begins near the identity"""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -51,9 +51,10 @@ def blocks(channels: int, count: int) -> nn.Sequential:
 
 
 class DenoisingUNet(nn.Module):
-    """D(x, sigma): x less the white noise of standard deviation sigma in it.
+    """D(x, sigma): x without its white noise of standard deviation sigma.
 
-    Without biases D(a x, a sigma) = a D(x, sigma) for a > 0: what is learned at one noise level helps at the others.
+    Since there are no biases, D(a x, a sigma) = a D(x, sigma) for a > 0: what the network learns at one noise level
+    helps at the others.
     """
 
     def __init__(self, in_nc: int = 3):
@@ -69,13 +70,13 @@ class DenoisingUNet(nn.Module):
         self.multiple = SHUFFLE * 2 ** len(steps)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """x (B, C, H, W), sigma (B,), in the same units -> (B, C, H, W)."""
+        """x (B, C, H, W), sigma (B,) in the units of x -> (B, C, H, W)."""
         height, width = x.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
         padded = nnf.pad(x, padding, mode="replicate") if any(padding) else x
         shuffled = nnf.pixel_unshuffle(padded, SHUFFLE)
         level = sigma.to(x.dtype)[:, None, None, None].expand(-1, 1, *shuffled.shape[-2:])
-        with torch.autocast(x.device.type, enabled=False):  # half precision would add noise of its own
+        with torch.autocast(x.device.type, enabled=False):  # Half precision would add noise of its own.
             first = self.head(laid_out_as(x, torch.cat([shuffled, level], 1)))
         first = autocasted(first)
         features, skips = first, []
@@ -90,16 +91,16 @@ class DenoisingUNet(nn.Module):
 
 
 class DenoiserOptions(NetworkOptions):
-    """Keys of `network_G` for a denoiser to be trained on its own."""
+    """Keys of `network_G` for a denoiser that is trained on its own."""
 
     which_model_G: Literal["Denoiser"] = "Denoiser"
-    in_nc: PositiveInt = 3
-    n_iter: Literal[1] = Field(1, alias="nb")
+    in_nc: PositiveInt = Field(3, description="channels of the image")
+    n_iter: Literal[1] = Field(1, alias="nb", description="number of stages; a denoiser has one")
 
 
 @register_network("Denoiser", DenoiserOptions)
 class Denoiser(Network):
-    """DenoisingUNet behind the networks' interface, to be trained with kernels of one pixel: it heeds no kernel."""
+    """DenoisingUNet as a Network, for training with kernels of one pixel; it does not use the kernel."""
 
     takes_sigma = told_sigma = gives_stages = True
 
@@ -111,7 +112,7 @@ class Denoiser(Network):
     def forward(
         self, blurry: Tensor, kernel: Tensor, stages: bool = False, sigma: Tensor | None = None
     ) -> Tensor | list[Tensor]:
-        """blurry (B, C, H, W), values in [0, 1], less its noise, not clamped; with `stages` a list of this one image.
+        """The images (B, C, H, W), values in [0, 1], without their noise, not clamped; with `stages` in a list.
 
         kernel: not used. sigma: (B,), standard deviation of the noise, or None for an estimate.
         """

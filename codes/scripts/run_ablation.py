@@ -55,23 +55,28 @@ def main(argv: Sequence[str]) -> int:
         options.of_poster(name)
         if not of_variant[0].datasets.val:
             raise UserError(f"{options.base}: datasets.val: at least one set is needed to compare the variants")
-    run(options, recipes, arguments.only or list(recipes), folder)
-    return 0
+    return run(options, recipes, arguments.only or list(recipes), folder)
 
 
-def run(options: AblationOptions, recipes: dict[str, list[TrainOptions]], chosen: Sequence[str], folder: Path) -> None:
-    """Do the trainings of the chosen variants and write the table after each variant."""
+def run(options: AblationOptions, recipes: dict[str, list[TrainOptions]], chosen: Sequence[str], folder: Path) -> int:
+    """Do the trainings of the chosen variants and write the table after each variant.
+
+    Returns the exit status, which is not 0 if a signal ended a training.
+    """
     costs: dict[str, Complexity] = {}
     with processes(devices=True) as group:
         for name in chosen:
             for recipe in recipes[name]:
                 if not is_finished(recipe, folder / "experiments" / recipe.name):
-                    train(recipe, folder, group)
+                    status = train(recipe, folder, group)
+                    if status:
+                        return status
             if group.is_main:
                 write_table(options, recipes, folder, costs)
     if group.is_main:
         print((folder / "table.md").read_text(encoding="utf-8"))
         print(f"Results: {folder}")
+    return 0
 
 
 def is_finished(recipe: TrainOptions, experiment: Path) -> bool:

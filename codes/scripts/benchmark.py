@@ -38,13 +38,10 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from codes.data.training import random_batch
 from codes.metrics.complexity import flop_by_part
 from codes.models.factory import build_network
-from codes.models.paper.cgnet import CGNet
 from codes.models.paper.dsdnet import DSDNet
-from codes.models.paper.shrinkage import Maxout
 from codes.models.registry import PRESETS
 from codes.models.restorer import Restorer
-from codes.models.tiny.shrinkage import IdentityMaxout, OutlierMaxout
-from codes.models.tiny.x_step import NewtonPrior
+from codes.models.tiny.dsdnet_tiny import DSDNetTiny
 from codes.models.weights import load_weights
 from codes.options import network_of_file, network_options
 from codes.training.options import Recipe
@@ -156,7 +153,7 @@ def network_of(case: Case) -> nn.Module:
     preset = Path(case.network).suffix not in (".yml", ".yaml")
     options = network_options({"preset": case.network}, "--cases") if preset else network_of_file(case.network)
     network = build_network(options)
-    if not has_literal(network):
+    if type(network) not in (DSDNet, DSDNetTiny):
         raise UserError(f"{case.network}: tests/reference.py has no literal version of this network")
     weights = ROOT / "Models" / f"dsdnet_{case.network}.safetensors"
     if case.network in PRESETS and weights.is_file():
@@ -167,14 +164,6 @@ def network_of(case: Case) -> nn.Module:
             for parameter in network.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter))
     return network
-
-
-def has_literal(network: nn.Module) -> bool:
-    """True if tests/reference.py can write out the stages of this network."""
-    if not isinstance(network, DSDNet):
-        return False
-    shrinkages = {type(shrink) for shrink in (*network.shrink_v, *network.shrink_z)}
-    return type(network.solver) in (CGNet, NewtonPrior) and shrinkages <= {Maxout, IdentityMaxout, OutlierMaxout}
 
 
 def measure_restoring(

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-
 SIDE = 256
 KERNEL = 25
 RUNS = 3
@@ -51,6 +50,7 @@ def convolution_flop(network: nn.Module, image: Tensor, kernel: Tensor) -> int:
     return counter.get_flop_counts()["Global"].get(torch.ops.aten.convolution, 0)
 
 
+# The parts of a DSDNet that are modules, by patterns of the modules' names.
 PARTS = {
     "initialisation": r"initialise",
     "Maxout": r"shrink_[vz]\.\d+",
@@ -58,7 +58,6 @@ PARTS = {
     "NLNet": r"solver\.m_n\.\d+",
     "U-Net": r"solver\.(unet\.\d+|denoiser)",
 }
-"""The parts of a DSDNet that are modules, as patterns of their names."""
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ from codes.options import load_options
 from codes.training import checkpoint
 from codes.training.options import TrainOptions
 from codes.training.run import Run
-from codes.training.stop import ignore_signals, stop_requests
+from codes.training.stop import leave_group, stop_requests
 from codes.training.trainer import Trainer
 from codes.utils.errors import UserError, run_command_line, warn
 from codes.utils.files import ROOT, from_root
@@ -72,7 +72,7 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
         num_workers=patches.options.n_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
-        worker_init_fn=ignore_signals,
+        worker_init_fn=leave_group,
     )
     run = Run(options, root, trainer, patches.identity, state)
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+# Time steps of a camera-shake trajectory, and points drawn for each step.
 _STEPS = 400
 _SUPERSAMPLING = 8
 
@@ -12,10 +13,9 @@ _SUPERSAMPLING = 8
 def camera_shake(random: np.random.RandomState, size: int, width: float | None = None) -> np.ndarray:
     """One camera-shake kernel (size, size), float64, sum 1, its centre of mass near the middle.
 
-    A hand is a mass on a damped spring pushed by noise, with now and then a jerk: the
-    trajectory is smooth, its speed varies (slow stretches expose longer and come out bright),
-    and it fills most of the support. `size` is odd; `width` is the standard deviation of the
-    line's cross-section in pixels, drawn from a pencil line to a soft stroke if not given.
+    The hand is modelled as a mass on a damped spring that noise and occasional jerks push. The trajectory is smooth
+    and fills most of the support; where it is slow, the exposure is longer and the kernel brighter. `size` is odd.
+    width: standard deviation of the line's cross-section in pixels, random between a thin and a soft line if None.
     """
     inertia = random.uniform(0.9, 0.995)
     jerk_rate = random.choice([0.0, 0.005, 0.02])
@@ -35,20 +35,20 @@ def camera_shake(random: np.random.RandomState, size: int, width: float | None =
     path = path @ turn.T
     if width is None:
         width = min(random.choice([0.3, 0.5, 0.8, 1.2]), size / 25)
-    # The longer side of the path's box fills a drawn share of the support.
+    # The longer side of the path's box fills a random share of the support.
     margin = 2 * width + 1
     extent = random.uniform(0.55, 1.0) * max(size - 2 * margin, 1.0)
     low, high = path.min(0), path.max(0)
     path = (path - (low + high) / 2) * extent / max((high - low).max(), 1e-9)
     kernel = _exposed(path, size, width)
     if random.uniform() < 0.3:
-        # Kernels measured from photographs, such as Levin's, are speckled.
+        # Kernels measured from photographs, such as Levin's, have speckles.
         kernel *= random.uniform(0.4, 1.6, kernel.shape)
     return kernel / kernel.sum()
 
 
 def _exposed(path: np.ndarray, size: int, width: float) -> np.ndarray:
-    """Draw a path (steps, 2), in pixels about the middle, at equal times with a Gaussian pen."""
+    """Draw a path (steps, 2), in pixels from the middle, at equal time intervals with a Gaussian pen."""
     times = np.linspace(0, len(path) - 1, len(path) * _SUPERSAMPLING)
     dense = np.stack([np.interp(times, np.arange(len(path)), path[:, axis]) for axis in (0, 1)], 1)
     kernel = gaussian_filter(_points(dense, size), width, mode="constant")
@@ -57,7 +57,7 @@ def _exposed(path: np.ndarray, size: int, width: float) -> np.ndarray:
 
 
 def _points(points: np.ndarray, size: int) -> np.ndarray:
-    """Points (n, 2), row and column in pixels about the middle, each shared out among its 4 nearest pixels."""
+    """Draw points (n, 2), row and column in pixels from the middle, each distributed over its 4 nearest pixels."""
     place = np.clip(points + (size - 1) / 2, 0, size - 1 - 1e-6)
     corner = place.astype(int)
     share = place - corner
@@ -71,10 +71,10 @@ def _points(points: np.ndarray, size: int) -> np.ndarray:
 
 
 def motion(length: float, angle: float) -> np.ndarray:
-    """A straight, steady motion over `length` pixels, anti-aliased, on a square of odd side, sum 1.
+    """A straight motion of constant speed over `length` pixels, anti-aliased, on a square of odd side, sum 1.
 
-    `angle` in degrees, counter-clockwise from the horizontal: 0 is to the right, 90 upwards. A
-    straight line looks the same from both ends, so there is no question of convolution or correlation.
+    angle: in degrees, counter-clockwise; 0 is to the right, 90 upwards. The kernel is symmetric, so convolution and
+    correlation with it are the same.
     """
     direction = np.array([-np.sin(np.radians(angle)), np.cos(np.radians(angle))])  # rows grow downwards
     steps = max(1, round(length * 16))
@@ -85,7 +85,7 @@ def motion(length: float, angle: float) -> np.ndarray:
 
 
 def _trimmed(kernel: np.ndarray) -> np.ndarray:
-    """The kernel, square and of odd side, without the empty frames around it."""
+    """A square kernel of odd side without the empty rows and columns around it."""
     while len(kernel) > 1 and not (kernel[[0, -1]].any() or kernel[:, [0, -1]].any()):
         kernel = kernel[1:-1, 1:-1]
     return kernel
@@ -100,14 +100,14 @@ def gaussian(size: int, sigma: float) -> np.ndarray:
 
 
 def disk(size: int, radius: float) -> np.ndarray:
-    """An out-of-focus disk of `radius` pixels on (size, size), its edge anti-aliased, sum 1."""
+    """An out-of-focus disk of `radius` pixels on (size, size) with an anti-aliased edge, sum 1."""
     axis = np.arange(size) - (size - 1) / 2
     kernel = np.clip(radius + 0.5 - np.hypot(axis[:, None], axis[None]), 0, 1)
     return kernel / kernel.sum()
 
 
 def delta(size: int) -> np.ndarray:
-    """1 in the middle of (size, size), size odd: the kernel that leaves an image as it is."""
+    """1 in the middle of (size, size), size odd; it leaves an image as it is."""
     kernel = np.zeros((size, size))
     kernel[size // 2, size // 2] = 1
     return kernel

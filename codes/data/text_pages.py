@@ -1,4 +1,4 @@
-"""Pages of random text, so that a network sees lines of print too; drawn with the fonts that matplotlib brings."""
+"""Pages of random text as training images, drawn with the fonts of matplotlib."""
 
 from functools import cache
 from pathlib import Path
@@ -7,15 +7,15 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+# Beginnings of the names of the fonts; their bold and italic variants are used as well.
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "cmr10", "cmss10", "cmtt10")
-"""of each those that come with matplotlib, bold and italic ones included"""
 LETTERS = "etaoinshrdlcumwfgypbvkjxqzETAOINSHRDLC0123456789.,:;-"
+# Smallest and largest size of a font, in pixels.
 SMALLEST, LARGEST = 8, 40
-"""height of a font in pixels"""
+# Longest side of a page, in pixels. Drawing takes time, and a patch shows only a part of the page.
 LONGEST = 512
-"""longest side of a page in pixels: drawing more than a patch shows takes time"""
+# Smallest difference between the means of ink and paper, in [0, 1].
 LEAST_CONTRAST = 0.35
-"""between the means of ink and paper"""
 
 
 def text_page(random: np.random.RandomState, height: int, width: int) -> np.ndarray:
@@ -32,9 +32,9 @@ def text_page(random: np.random.RandomState, height: int, width: int) -> np.ndar
 
 
 def _line(random: np.random.RandomState, width: int, size: int) -> str:
-    """Words enough to cross `width` pixels."""
+    """Enough random words to fill a line of `width` pixels in a font of `size` pixels."""
     words, letters = [], 0
-    while letters * size < 4 * width:  # the narrowest letters are a quarter as wide as high
+    while letters * size < 4 * width:  # the narrowest letters are a quarter as wide as the font is high
         count = random.randint(1, 11)
         words.append("".join(LETTERS[i] for i in random.randint(len(LETTERS), size=count)))
         letters += count + 1
@@ -42,7 +42,7 @@ def _line(random: np.random.RandomState, width: int, size: int) -> str:
 
 
 def _colours(random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    """Ink and paper, float32 (3,): half of them black on white, or nearly; the others any that differ enough."""
+    """Colours of ink and paper, float32 (3,): half of them nearly black on nearly white, the others any that differ."""
     if random.uniform() < 0.5:
         return np.full(3, random.uniform(0, 0.15), np.float32), np.full(3, random.uniform(0.85, 1), np.float32)
     while True:
@@ -55,7 +55,7 @@ def _colours(random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
 def _font_files() -> list[str]:
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     paths = [path for path in folder.glob("*.ttf") if path.stem.startswith(FONTS)]
-    return sorted(str(path) for path in paths if "Display" not in path.stem)  # symbols, no letters
+    return sorted(str(path) for path in paths if "Display" not in path.stem)  # those hold symbols instead of letters
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Draw what a training file trains on: a sheet of kernels and of blurry and sharp patches.
+"""Draw the training data of an option file: a sheet of kernels, blurry patches and sharp patches.
 
     python codes/scripts/preview_training_data.py -opt options/train/tiny_further.yml --out preview.png
 
-The first samples of the training are shown, the kernels scaled to their maximum.
+The sheet shows the first samples of the training, with each kernel scaled to its maximum.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from codes.utils.files import from_root
 
 COLUMNS = 10
 KERNEL_ROWS, PATCH_ROWS = 4, 3
+# Side of a kernel or patch on the sheet, and the white gap between two of them, in pixels.
 TILE, GAP = 128, 4
-"""side of a kernel or patch on the sheet, and the white lines between them, in pixels"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,7 +60,7 @@ def sheet(samples: Sequence[Sample]) -> np.ndarray:
 
 
 def tile(image: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) brought to the sheet's scale, pixels kept square, a white gap at its right and below."""
+    """An image (H, W, 3) scaled to a tile with square pixels, with a white gap on the right and below."""
     scaled = cv2.resize(to_8bit(image), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
     return np.pad(scaled, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 

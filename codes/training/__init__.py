@@ -1,1 +1,1 @@
-"""Training: options, losses, schedule, checkpoints, validation, monitoring, and the loop itself."""
+"""Training: options, losses, schedule, checkpoints, validation and reports. The loop is in codes/train.py."""

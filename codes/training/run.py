@@ -45,9 +45,7 @@ class Run:
             write_text(self.folder / "options.yml", dump_options(options))
             tensorboard = root / "tb_logger" / options.name if options.use_tb_logger else None
             begin = trainer.iteration if state else None
-            self.monitor = Monitor(
-                self.folder, tensorboard, begin, options.train.niter, hours, dump_options(options)
-            )
+            self.monitor = Monitor(self.folder, tensorboard, begin, options.train.niter, hours, dump_options(options))
 
     def begin(self, stop: StopRequest) -> None:
         """Say what is trained. Validate the start of a fine-tuning, or what an interrupted validation left out."""

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM during training: noted, so that it stops between two steps and saves a checkpoint."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -35,7 +36,6 @@ def stop_requests() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
-def ignore_signals(_: int) -> None:
-    """For data workers, which get the signals as well: they stop when their main process does."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def leave_group(_: int) -> None:
+    """For data workers: signals to the process group, such as Ctrl-C, are then left to the main process."""
+    os.setpgrp()

@@ -145,27 +145,6 @@ def test_trace_and_compare(project, weights):
     assert len(set(everything(project / "same").values())) == 1
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_the_output_is_of_the_inputs_kind(project, weights, photograph, dtype, channels):
-    values = np.concatenate([photograph[2], np.linspace(0, 1, 128 * 160).reshape(128, 160, 1)], 2)
-    values = values[:32, :40, {1: [0], 2: [0, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[channels]]
-    pixels = np.rint(values * np.iinfo(dtype).max).astype(dtype) if dtype != np.float32 else values.astype(dtype)
-    tifffile.imwrite(
-        project / "a.tif",
-        pixels if channels > 1 else pixels[..., 0],
-        photometric="rgb" if channels > 2 else "minisblack",
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        planarconfig="contig" if channels > 1 else None,
-    )
-    assert call(project, weights, source="a.tif", output="out") == 0
-    restored = read_photo(project / "out" / "a.tif").pixels
-    assert (restored.shape, restored.dtype) == (pixels.shape, pixels.dtype)
-    assert not np.array_equal(restored[..., 0], pixels[..., 0])
-    if channels in (2, 4):
-        np.testing.assert_array_equal(restored[..., -1], pixels[..., -1])
-
-
 def test_the_kernel_belongs_to_the_image_as_it_is_shown(project, weights, photograph):
     """The same photograph, stored turned with an orientation tag, gives the same picture."""
     upright = to_8bit(photograph[2])

@@ -135,8 +135,8 @@ class Restorer:
             raise UserError(f"mask: this {type(self.network).__name__} does not use masks")
         y, k = as_batch(self.network, blurry, kernel)
         m = None if mask is None else torch.from_numpy(mask).float()[None, None]
-        told = noise_sigma is not None and self.network.told_sigma
-        sigma = torch.full((len(y),), noise_sigma, dtype=torch.float64) if told else None
+        known = noise_sigma is not None and self.network.told_sigma
+        sigma = torch.full((len(y),), noise_sigma, dtype=torch.float64) if known else None
         self._finish()
         try:
             with peak_memory(self.device) as peak, Progress(unit="tiles", show=self.progress) as progress:
@@ -249,7 +249,7 @@ class Restorer:
         return max(side // MULTIPLE * MULTIPLE, least), x0_fits
 
     def _check_limit(self, smallest: float, held: float) -> None:
-        """Raise UserError if the smallest tile (pixels), beside the bytes that are held, needs more than the limit."""
+        """Raise UserError if the smallest tile (pixels), with the bytes that are held, needs more than the limit."""
         held_here = self._used_at_start + (held if self.device.type == "cpu" else 0)
         needed = (held_here + self.network.bytes_per_pixel * smallest) / 1e9
         if self.gigabytes is not None and self.gigabytes < needed:
@@ -307,7 +307,7 @@ def as_batch(network: Network, image: np.ndarray, kernel: np.ndarray) -> tuple[T
 
 
 def as_image(x: Tensor, channels: int) -> np.ndarray:
-    """The result for `as_batch` of an image with so many channels: (H, W, channels), float32."""
+    """The result for `as_batch` of an image with `channels` channels: (H, W, channels), float32."""
     image = x.flatten(0, 1).permute(1, 2, 0).float().cpu().numpy()
     return image.mean(2, keepdims=True) if channels == 1 else image
 

@@ -64,7 +64,7 @@ def pixels_of(values: Values, dtype: np.dtype) -> np.ndarray:
 
     Colours are clamped to [0, 1] of full scale, but not at 1 if the image itself went beyond it. Integers are rounded.
     """
-    with np.errstate(over="ignore"):  # `restore` refuses what becomes infinite
+    with np.errstate(over="ignore", invalid="ignore"):  # `restore` refuses values that are not finite
         colours = values.colours * np.float32(values.white)
         if dtype in FULL_SCALE:
             colours = as_integers(colours, dtype)

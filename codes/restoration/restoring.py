@@ -68,22 +68,15 @@ def restore(
     notes = _printed(range_notes(pixels, values), where)
     if orientation == "auto":
         verdict = judge(without_gaps(blurry, valid), kernel)
-        notes += _printed(kernel_notes(verdict), where)
-        if not verdict.explains:
-            warn(f"{where}: {_NO_REASON}")
-            notes.append(_NO_REASON)
+        notes += kernel_notes(verdict, where)
         orientation = "rotated" if verdict.rotated else "as-is"
     kernel = rotated(kernel) if orientation == "rotated" else kernel
     try:
         restored = restorer.restore(blurry, kernel, mask=valid, every=every)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    finite = np.isfinite(restored.image).all()
-    if finite:
-        images = restored.stages or [restored.image]
-        stages = [pixels_of(values._replace(colours=image), pixels.dtype) for image in images]
-        finite = np.isfinite(stages[-1]).all()
-    if not finite:
+    stages = [pixels_of(values._replace(colours=image), pixels.dtype) for image in restored.stages or [restored.image]]
+    if not np.isfinite(restored.image).all() or not np.isfinite(stages[-1]).all():
         raise UserError(f"{where}: the restored image holds values that are not finite")
     return Outcome(stages[-1], stages if every else [], kernel, notes)
 
@@ -109,14 +102,19 @@ def range_notes(pixels: np.ndarray, values: Values) -> list[str]:
     return notes
 
 
-def kernel_notes(verdict: Verdict) -> list[str]:
-    """Notes on the orientation in which a kernel is used."""
+def kernel_notes(verdict: Verdict, where: str) -> list[str]:
+    """Print how a kernel is used, and warn if it explains nothing; returns what was printed."""
+    notes = []
     if verdict.certainty < SURE:
-        return ["the image does not show which way round the kernel is; used as it is (see --kernel-orientation)"]
-    if verdict.symmetric:
-        return []
-    sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
-    return [f"kernel used {'rotated by 180 degrees' if verdict.rotated else 'as it is'} ({sure} sure)"]
+        notes = ["the image does not show which way round the kernel is; used as it is (see --kernel-orientation)"]
+    elif not verdict.symmetric:
+        sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
+        notes = [f"kernel used {'rotated by 180 degrees' if verdict.rotated else 'as it is'} ({sure} sure)"]
+    _printed(notes, where)
+    if not verdict.explains:
+        warn(f"{where}: {_NO_REASON}")
+        notes.append(_NO_REASON)
+    return notes
 
 
 def _printed(notes: Sequence[str], where: str) -> list[str]:

@@ -16,7 +16,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
+from codes.models.factory import build_preset
+from codes.models.registry import PRESETS
 from codes.options import TestOptions, load_options
 from codes.scripts import describe_options, publish
 from codes.training.options import TrainOptions
@@ -201,6 +204,8 @@ def test_reproduction_quotes_the_published_figures():
             quoted = [" / ".join(scores[method, name, level] for level in "135") for name in sets]
             quoted.append(scores.get((method, "Lai", "overall"), "-"))
             assert [cell.strip() for cell in row.strip("|").split("|")][1:] == quoted
+    independent = (here["DSDNet-Tiny (ours)", "Levin, independent noise", level] for level in "135")
+    assert f"{' / '.join(independent)} dB on Levin's images" in page
     columns = here.keys() & {("DSDNet-Tiny (ours)", *key[1:]) for key in here}
     gains = [float(here[key]) - float(here["Hyper-Laplacian", *key[1:]]) for key in columns]
     assert f"in all {len(gains)} columns of both tables, by {min(gains):.2f} to {max(gains):.2f} dB" in page
@@ -219,6 +224,16 @@ def test_reproduction_quotes_the_parameters_and_the_ablation():
         assert " / ".join(rows[variant][f"Validation_n0{level}"] for level in "135") in page
     for variant in ("stages_1", "base", "stages_3", "stages_4"):
         assert rows[variant]["Validation_n01"] in page
+
+
+def test_presets_of_the_readme_have_these_sizes():
+    for name in PRESETS:
+        with torch.device("meta"):
+            network = build_preset(name)
+        count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+        row = next(line for line in TEXTS[ROOT / "README.md"].splitlines() if line.startswith(f"| `{name}` |"))
+        size = f"| {network.n_iter} | {PRESETS[name].get('nf_p', 8)} | {count:.2f}M |"
+        assert size in row, f"{name}: {size}"
 
 
 def test_readme_is_short():

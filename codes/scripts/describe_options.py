@@ -73,13 +73,20 @@ def option_table() -> str:
     # Validation sets have the keys of test sets, baselines those of methods, and every `path` the same ones.
     train = [key for key in train if not key.path.startswith(("datasets.val.", "baselines.*"))]
     test = [key for key in test if ".*.path." not in key.path]
-    shared = {key.path for key in test} & {key.path for key in train}
+    meanings = {(key.path, key.meaning) for key in test} & {(key.path, key.meaning) for key in train}
+    shared = {path for path, _ in meanings}
     rows = [("train and test" if key.path in shared else "train", key) for key in train]
     rows += [("test", key) for key in test if key.path not in shared]
     rows += network_keys()
-    cells = [(f"`{key.path}`", users, key.value, key.default, key.meaning) for users, key in rows]
+    cells = [(f"`{key.path}`", users, key.value, key.default, _sentence(key.meaning)) for users, key in rows]
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in cells]
     return tabulate(escaped, COLUMNS, tablefmt="github", disable_numparse=True) + "\n"
+
+
+def _sentence(text: str) -> str:
+    """A description with a capital letter, but for a symbol such as x0, and a full stop."""
+    is_word = text[:2].isalpha() or text[1:2] == " "
+    return (text[0].upper() + text[1:] if is_word else text).rstrip(".") + "." if text else ""
 
 
 def with_options(page: str) -> str:
@@ -118,7 +125,7 @@ def _value(field: FieldInfo) -> str:
         for name, words in _LIMITS.items()
         if getattr(item, name, None) is not None
     ]
-    return ", ".join(["dict: name or number to value" if kind == "dict" else kind for kind in kinds] + limits)
+    return ", ".join(["mapping" if kind == "dict" else kind for kind in kinds] + limits)
 
 
 def _constraints(annotation: Any) -> tuple[Any, ...]:
@@ -137,7 +144,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if isinstance(value, BaseModel) or value in (None, {}, []):
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -62,7 +62,9 @@ def lines(page: Path) -> list[str]:
     return [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
 
 
-COMMANDS = list(dict.fromkeys(command for page in PAGES for command in lines(page)))
+# The commands and examples of extending.md belong together: tests/test_extending.py runs them.
+TESTED_HERE = [page for page in PAGES if page.name != "extending.md"]
+COMMANDS = list(dict.fromkeys(command for page in TESTED_HERE for command in lines(page)))
 
 
 def added(command: str) -> str | None:
@@ -149,8 +151,7 @@ def test_every_command_is_understood(command):
             load_options(schema, ROOT / arguments[arguments.index("-opt") + 1], overrides)
 
 
-# The examples of extending.md are files that tests/test_extending.py puts into a copy of the repository.
-EXAMPLES = [block for page in PAGES if page.name != "extending.md" for block in blocks(page, "python")]
+EXAMPLES = [block for page in TESTED_HERE for block in blocks(page, "python")]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -27,7 +27,7 @@ class Tile(NamedTuple):
 
 
 def overlap_of(kernel: Tensor) -> int:
-    """Pixels by which tiles have to overlap for a kernel (..., h, w), as measured for DSDNet (docs/performance.md)."""
+    """Pixels by which tiles have to overlap for a kernel (..., h, w), as measured for DSDNet (docs/deblurring.md)."""
     return 48 + 4 * (max(kernel.shape[-2:]) - 1)
 
 

@@ -26,11 +26,11 @@ from codes.models.tiny.shrinkage import SoftMaxout
 class ExchangedOptions(DSDNetOptions):
     """Keys of `network_G` for DSDNet, with those that exchange its parts; their defaults are the paper's."""
 
-    nf_n: PositiveInt = Field(64, description="width of NLNet in the x-step")
-    init: str = Field("paper", description="x0, the start of the iteration: a name in INITIALISATIONS")
-    shrinkage: str = Field("maxout", description="shrinkage function of v: a name in SHRINKAGES")
-    shrinkage_z: str | None = Field(None, description="shrinkage function of z; not given: the same as `shrinkage`")
-    solver: str = Field("cgnet", description="x-step: a name in SOLVERS")
+    nf_n: PositiveInt = Field(64, description="Width of NLNet in the x-step.")
+    init: str = Field("paper", description="Start of the iteration, x0: a name in INITIALISATIONS.")
+    shrinkage: str = Field("maxout", description="Shrinkage function of v: a name in SHRINKAGES.")
+    shrinkage_z: str | None = Field(None, description="Shrinkage function of z; not given: the same as `shrinkage`.")
+    solver: str = Field("cgnet", description="The x-step: a name in SOLVERS.")
 
 
 @register_variant("DSDNet", ExchangedOptions)

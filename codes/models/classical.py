@@ -46,7 +46,7 @@ class InitialOptions(NetworkOptions):
     """Keys of `network_G` for Initial."""
 
     which_model_G: Literal["Initial"] = "Initial"
-    init: str = Field("paper", description="x0: a name in INITIALISATIONS")
+    init: str = Field("paper", description="Kind of x0: a name in INITIALISATIONS.")
 
 
 @register_network("Initial", InitialOptions)
@@ -65,7 +65,7 @@ class WienerOptions(NetworkOptions):
     """Keys of `network_G` for Wiener."""
 
     which_model_G: Literal["Wiener"] = "Wiener"
-    balance: NoiseTable = Field(description="{noise sigma: weight of the energy of the image's Laplacian}")
+    balance: NoiseTable = Field(description="Weight of the energy of the image's Laplacian, for each noise level.")
 
 
 @register_network("Wiener", WienerOptions)
@@ -90,7 +90,7 @@ class RichardsonLucyOptions(NetworkOptions):
     """Keys of `network_G` for RichardsonLucy."""
 
     which_model_G: Literal["RichardsonLucy"] = "RichardsonLucy"
-    iterations: NoiseTable = Field(description="{noise sigma: number of iterations}, rounded")
+    iterations: NoiseTable = Field(description="Number of iterations, for each noise level; rounded.")
 
 
 @register_network("RichardsonLucy", RichardsonLucyOptions)
@@ -120,8 +120,8 @@ class HyperLaplacianOptions(NetworkOptions):
     """Keys of `network_G` for HyperLaplacian."""
 
     which_model_G: Literal["HyperLaplacian"] = "HyperLaplacian"
-    data_weight: NoiseTable = Field(description="{noise sigma: lambda, weight of the data term}")
-    exponent: float = Field(2 / 3, gt=0, le=1, description="p, exponent of the gradients in the prior")
+    data_weight: NoiseTable = Field(description="Weight lambda of the data term, for each noise level.")
+    exponent: float = Field(2 / 3, gt=0, le=1, description="Exponent p of the gradients in the prior.")
 
 
 @register_network("HyperLaplacian", HyperLaplacianOptions)

@@ -43,10 +43,11 @@ def read_option_file(path: Path, extends: bool = True, below: tuple[Path, ...] =
 
 
 def _merged(base: dict, over: dict) -> dict:
-    """`over` merged over `base`: nested mappings key by key. A mapping with a preset replaces the base's."""
+    """`over` merged over `base`: nested mappings key by key. A mapping that names a network replaces the base's."""
     result = dict(base)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict) and "preset" not in value
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        both = both and not {"preset", "which_model_G"} & value.keys()
         result[key] = _merged(base[key], value) if both else value
     return result
 

@@ -28,15 +28,15 @@ class DSDNetOptions(NetworkOptions):
     """Keys of `network_G` for DSDNet, under MMSR's names."""
 
     which_model_G: Literal["DSDNet"] = "DSDNet"
-    in_nc: PositiveInt = Field(3, description="channels of the input image")
-    out_nc: PositiveInt = Field(3, description="channels of the output image; equal to in_nc")
-    nf_p: PositiveInt = Field(description="N, number of prior filters F")
-    nf_d: PositiveInt = Field(description="M, number of data filters G")
-    max_nc: PositiveInt = Field(4, description="affine functions in each maximum of a Maxout layer")
-    n_iter: PositiveInt = Field(alias="nb", description="T, number of stages")
-    upscale: Literal[1] = Field(1, description="a key of MMSR; always 1 here")
-    padding_mode: Border = Field("replicate", alias="pm", description="border of the blur H")
-    dropout_rate: float = Field(0.0, alias="dp", ge=0, lt=1, description="dropout before each shrinkage function")
+    in_nc: PositiveInt = Field(3, description="Channels of the input image.")
+    out_nc: PositiveInt = Field(3, description="Channels of the output image; equal to in_nc.")
+    nf_p: PositiveInt = Field(description="N, number of prior filters F.")
+    nf_d: PositiveInt = Field(description="M, number of data filters G.")
+    max_nc: PositiveInt = Field(4, description="Affine functions in each maximum of a Maxout layer.")
+    n_iter: PositiveInt = Field(alias="nb", description="T, number of stages.")
+    upscale: Literal[1] = Field(1, description="A key of MMSR; always 1 here.")
+    padding_mode: Border = Field("replicate", alias="pm", description="Border of the blur H.")
+    dropout_rate: float = Field(0.0, alias="dp", ge=0, lt=1, description="Dropout before each shrinkage function.")
 
 
 @dataclass

@@ -94,8 +94,8 @@ class DenoiserOptions(NetworkOptions):
     """Keys of `network_G` for a denoiser that is trained on its own."""
 
     which_model_G: Literal["Denoiser"] = "Denoiser"
-    in_nc: PositiveInt = Field(3, description="channels of the image")
-    n_iter: Literal[1] = Field(1, alias="nb", description="number of stages; a denoiser has one")
+    in_nc: PositiveInt = Field(3, description="Channels of the image.")
+    n_iter: Literal[1] = Field(1, alias="nb", description="Number of stages; a denoiser has one.")
 
 
 @register_network("Denoiser", DenoiserOptions)

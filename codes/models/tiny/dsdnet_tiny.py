@@ -29,10 +29,10 @@ class DSDNetTinyOptions(DSDNetOptions):
     """Keys of `network_G` for DSDNetTiny: those of DSDNet, with defaults, and the width of NLNet."""
 
     which_model_G: Literal["DSDNetTiny"] = "DSDNetTiny"
-    nf_p: PositiveInt = Field(8, description="N, number of prior filters F")
-    nf_d: PositiveInt = Field(8, description="M, number of data filters G")
-    n_iter: PositiveInt = Field(4, alias="nb", description="T, number of stages")
-    nf_n: PositiveInt = Field(16, description="width of NLNet")
+    nf_p: PositiveInt = Field(8, description="N, number of prior filters F.")
+    nf_d: PositiveInt = Field(8, description="M, number of data filters G.")
+    n_iter: PositiveInt = Field(4, alias="nb", description="T, number of stages.")
+    nf_n: PositiveInt = Field(16, description="Width of NLNet.")
 
 
 @register_network("DSDNetTiny", DSDNetTinyOptions)

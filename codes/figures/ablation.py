@@ -33,8 +33,8 @@ def draw(results: Path, target: Path) -> None:
         for axes, points, title in zip(panels, (ours, poster), TITLES, strict=True):
             for n, (name, (gflop, psnr, spread)) in enumerate(points.items()):
                 axes.errorbar(gflop, psnr, spread, fmt="o", color=SEQUENCE[n % len(SEQUENCE)])
-                axes.annotate(name, (gflop, psnr), (0, 7), textcoords="offset points", ha="center", fontsize=8)
-            axes.margins(x=0.2, y=0.2)
+                axes.annotate(name, (gflop, psnr), (6, -3), textcoords="offset points", fontsize=8)
+            axes.margins(x=0.3, y=0.2)
             axes.set_title(title, loc="left")
             axes.set(xlabel="GFLOP of an image", ylabel="PSNR (dB)")
         save(page, target)

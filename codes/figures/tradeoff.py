@@ -84,6 +84,7 @@ def draw(results: Path, target: Path) -> None:
             axes.set_title(f"{PAPER_SET}, {NOISE} % noise, mean of {points[0].images} images", loc="left")
         by_time.set(xlabel="seconds per image, as timed in the run", ylabel="PSNR (dB)")
         by_time.xaxis.set_major_formatter("{x:g}")
+        by_size.xaxis.set_major_formatter(EngFormatter(sep=" "))
         save(page, target)
 
 
@@ -100,7 +101,6 @@ def _draw_by_size(axes: plt.Axes, points: Sequence[Point], colour: Mapping[str, 
         axes.plot(point.parameters, point.psnr, "o", color=GREY, markerfacecolor="white")
         _label(axes, point.parameters, point, GREY)
     axes.set(xlabel="parameters")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.legend(handles=_kinds(), loc="lower right", bbox_to_anchor=(1, 0.09))
 
 

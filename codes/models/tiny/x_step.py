@@ -43,7 +43,7 @@ class NewtonPrior(WeightedSolver):
     strength = 0.2
     # Number of pixels by which the cyclic transforms in `step` are longer than H + 2 (h - 1) and W + 2 (w - 1).
     # With it, hardly anything from one side of the image gets to the other side, and the filters' correlations fit.
-    room = 64
+    margin = 64
 
     def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 16):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
@@ -74,7 +74,7 @@ class NewtonPrior(WeightedSolver):
         faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
         # `faded` includes the reach of the kernel once; the inverse reaches about as far again.
         size = tuple(
-            fast_length(length + side - 1 + self.room)
+            fast_length(length + side - 1 + self.margin)
             for length, side in zip(faded.shape[-2:], s.H.kernel_size, strict=True)
         )
         K = transfer_function(kernel, size)[..., None]

@@ -46,12 +46,14 @@ CHEAP = {
     "python codes/scripts/preview_training_data.py": " " + OWN_IMAGES,
     "python codes/scripts/make_report.py": "",
     "python codes/scripts/check_parity.py": "",
+    "python codes/scripts/export_weights.py": BRIEF + " --set train.val_images=1",
     "python codes/scripts/describe_options.py": "",
 }
 # Commands that set up the environment or wait for the user.
 ENVIRONMENT = ("python3 -m venv .venv", ". .venv/bin/activate", "pip install", "tensorboard --logdir tb_logger")
-# Commands that the slow tests leave out: they run the tests, take hours, or need GPUs or a browser.
-NEVER = ("sh run_tests.sh", "sh run_scripts.sh all", "sh run_scripts.sh ablation", "python codes/demo.py", "torchrun")
+# Commands that the slow tests leave out: they run the tests, need results of hours, GPUs or a browser.
+NEVER = ("sh run_tests.sh", "sh run_scripts.sh ablation", "python codes/scripts/publish.py table2", "torchrun")
+NEVER += ("python studies/precision.py", "python codes/demo.py")
 
 
 def blocks(page: Path, language: str) -> list[str]:

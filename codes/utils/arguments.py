@@ -1,7 +1,6 @@
 """Checks of command-line arguments that argparse has no type for."""
 
 import argparse
-import sys
 
 import torch
 
@@ -19,23 +18,14 @@ def positive(text: str) -> int:
     return number
 
 
-def fraction(text: str) -> float:
-    """A number above 0 and up to 1."""
-    return _number_up_to(1.0, text, "a number above 0 and up to 1")
-
-
 def positive_number(text: str) -> float:
     """A finite number above 0."""
-    return _number_up_to(sys.float_info.max, text, "a number above 0")
-
-
-def _number_up_to(most: float, text: str, expected: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number <= most:
-        raise argparse.ArgumentTypeError(f"'{text}' is not {expected}")
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return number
 
 

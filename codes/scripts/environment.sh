@@ -3,7 +3,6 @@
 # otherwise .venv is made and filled. A torch that is already in .venv is kept. TORCH chooses
 # another torch than the newest, with arguments of pip if needed:
 #   TORCH="torch==2.13.0" sh run_scripts.sh
-#   TORCH="torch --index-url https://download.pytorch.org/whl/cpu" sh run_scripts.sh
 
 check() {
     "$1" codes/scripts/check_environment.py $REQUIREMENTS >/dev/null 2>&1
@@ -20,7 +19,7 @@ done
 if [ -z "$PYTHON" ]; then
     echo "The active Python lacks packages of $REQUIREMENTS: installing into .venv."
     echo "The download is about 400 MB with PyTorch's CPU build, and about 5 GB with the CUDA build that pip chooses on"
-    echo "Linux. For the CPU build: TORCH=\"torch --index-url https://download.pytorch.org/whl/cpu\" sh $0"
+    echo "Linux. For the CPU build, install torch into .venv first, by the command that pytorch.org shows for it."
     if [ ! -x .venv/bin/python ] && ! python3 -m venv .venv; then
         echo "error: python3 -m venv .venv failed; Python 3.11 or newer with venv and pip is needed" >&2
         exit 1

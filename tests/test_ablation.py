@@ -130,7 +130,8 @@ def test_an_unknown_variant_is_one_line(folder: Path, capsys: pytest.CaptureFixt
 def test_the_variants_differ_in_the_solver_alone() -> None:
     """Equally long, on the same data; and every row of the poster has its variant."""
     options = load_options(AblationOptions, OPTION_FILE)
-    assert {variant.poster for variant in options.variants.values()} == {row["solver"] for row in read_csv(POSTER)}
+    posters = {variant.poster for variant in options.variants.values() if variant.poster}
+    assert posters == {row["solver"] for row in read_csv(POSTER)}
     for quick in (True, False):
         first = options.recipe("cg", 1, quick).model_dump()
         for name in options.variants:

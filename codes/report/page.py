@@ -1,91 +1,99 @@
-"""The report's page: a template, its style and scripts, and the run's data, in one HTML text."""
+"""The report of a run: one HTML file with its tables, the scores of every image, and previews to compare."""
 
-import math
 import os
-from collections.abc import Sequence
+from base64 import b64encode
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import Path
 from urllib.parse import quote
 
+import cv2
 import jinja2
-from markupsafe import Markup
+import numpy as np
 from tqdm import tqdm
 
-from codes.metrics.evaluation import ImageScore
+from codes.data.images import read_image, to_8bit
+from codes.data.kernels import read_kernel, to_8bit_kernel
 from codes.metrics.tables import arrange, text_heads, text_rows
 from codes.options import dump_options
-from codes.report.previews import Album
 from codes.report.run import Run, RunImage
+from codes.utils.errors import UserError, warn
 
 PREVIEW_BYTES = 20_000_000  # limit for all previews of a report
-SOURCES = Path(__file__).parent
+# How a preview can be stored, from the best to the smallest: pixels of the longer side, and WebP quality (0 to 100).
+FORMS = ((1600, 92), (1024, 85), (1024, 65), (800, 55), (640, 50), (512, 45), (400, 40), (320, 36), (240, 32))
 _ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(SOURCES),
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
 
 
 def build(run: Run, preview_bytes: int = PREVIEW_BYTES) -> str:
     """The report of a run as HTML. The more images there are, the smaller are their previews."""
-    sets = [test_set.name for test_set in run.options.datasets.values()]
-    rows = [_row(image, sets, run.folder) for image in run.images]
-    album = Album(preview_bytes, len(rows))
-    for image, row in zip(tqdm(run.images, desc="previews", unit=" images"), rows, strict=True):
-        previews = album.add(image.files, image.kernel)
-        if previews is not None:
-            row |= {"pictures": previews.versions, "kernel": previews.kernel, "size": previews.size}
-    versions = [{"label": version.label, "method": version.method} for version in run.versions]
-    data = {"methods": run.labels, "versions": versions, "sets": sets, "images": rows}
-    return _render(run, data, album.pictures)
-
-
-def _row(image: RunImage, sets: Sequence[str], folder: Path) -> dict:
-    """An image's entry in the page's data."""
-    return {
-        "set": sets.index(image.set),
-        "name": image.name,
-        "scores": [score and _figures(score) for score in image.scores],
-        "links": [path and _link(path, folder) for path in image.files],
-    }
-
-
-def _figures(score: ImageScore) -> list[float | str]:
-    """PSNR, SSIM, seconds. Equal images have an infinite PSNR, for which JSON has no number."""
-    psnr = score.psnr if math.isfinite(score.psnr) else "Infinity"
-    return [psnr, round(score.ssim, 4), score.seconds]
-
-
-def _link(path: Path, folder: Path) -> str | None:
-    """The URL of a file relative to the report's folder; None if it is on another drive."""
-    try:
-        relative = PurePath(os.path.relpath(path, folder))
-    except ValueError:
-        return None
-    return quote(os.fsencode(relative.as_posix()))
-
-
-def _render(run: Run, data: dict, pictures: list[str]) -> str:
+    limit, data, form = preview_bytes / max(len(run.images), 1), [], 0
+    for image in tqdm(run.images, desc="previews", unit=" images"):
+        entry, form = _previews(image, run.folder, limit, max(form - 1, 0))
+        data.append(entry)
     return _ENVIRONMENT.get_template("report.html").render(
-        name=run.options.name,
-        measured=datetime.fromtimestamp((run.folder / "summary.csv").stat().st_mtime),
+        run=run,
         made=datetime.now(),
-        sets=len({image.set for image in run.images}),
-        images=len(run.images),
-        previewed=sum("pictures" in row for row in data["images"]),
-        methods=run.labels,
         tables=[(table, text_heads(table)[1:], text_rows(table)) for table in arrange(run.summary)],
         options=dump_options(run.options),
-        max_images=run.options.max_images,
-        style=_source("report.css"),
-        scripts=[_source(name) for name in ("list.js", "viewer.js")],
-        data=data,
-        pictures=pictures,
+        previewed=sum(any(entry["pictures"]) for entry in data),
+        data={"labels": run.labels, "images": data},
     )
 
 
-def _source(name: str) -> Markup:
-    return Markup((SOURCES / name).read_text(encoding="utf-8"))
+def _previews(image: RunImage, folder: Path, limit: float, form: int) -> tuple[dict, int]:
+    """What the page needs to show an image, and the form of its previews.
+
+    Tried are the forms from `form` on, until all versions need at most `limit` bytes. If none is small enough, there
+    are no previews.
+    """
+    files = [version.file for version in image.versions]
+    pixels = [path and _read(path) for path in files]
+    shape = next((found.shape for found in pixels if found is not None), (1, 1))
+    while True:
+        pictures = [None if found is None else _webp(found, *FORMS[form]) for found in pixels]
+        fits = sum(len(picture or "") for picture in pictures) <= limit
+        if fits or form == len(FORMS) - 1:
+            break
+        form += 1
+    entry = {
+        "name": f"{image.set} / {image.name}",
+        "size": [shape[1], shape[0]],
+        "pictures": pictures if fits else [None] * len(files),
+        "kernel": image.kernel and _kernel(image.kernel),
+        "links": [path and quote(os.fsencode(os.path.relpath(path, folder))) for path in files],
+    }
+    return entry, form
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """The 8-bit pixels (H, W, C); None, with a warning, for a file that cannot be read."""
+    try:
+        return to_8bit(read_image(path))
+    except UserError as error:
+        warn(str(error))
+        return None
+
+
+def _webp(pixels: np.ndarray, side: int, quality: int) -> str:
+    """8-bit pixels (H, W, C) as a data URI, reduced to `side` pixels at most."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    stored = np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels  # OpenCV has BGR
+    return _uri(cv2.imencode(".webp", stored, [cv2.IMWRITE_WEBP_QUALITY, quality])[1], "webp")
+
+
+def _kernel(path: Path) -> str:
+    return _uri(cv2.imencode(".png", to_8bit_kernel(read_kernel(path)))[1], "png")
+
+
+def _uri(encoded: np.ndarray, kind: str) -> str:
+    return f"data:image/{kind};base64,{b64encode(encoded).decode()}"

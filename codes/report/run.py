@@ -7,7 +7,6 @@ from pathlib import Path
 from codes.metrics.evaluation import ImageScore, restored_path
 from codes.metrics.run import COMPLETE, open_set
 from codes.metrics.score_files import read_scores
-from codes.metrics.tables import SUMMARY_COLUMNS
 from codes.options import TestOptions, TestSet, load_options
 from codes.utils.errors import UserError, warn
 from codes.utils.files import read_csv
@@ -15,78 +14,62 @@ from codes.utils.files import read_csv
 
 @dataclass(frozen=True)
 class Version:
-    """One of the images to compare: its label, and the index of the method whose scores belong to it, if any."""
+    """One version of an image: blurry, restored by a method, or sharp. None where there is no file or no score."""
 
-    label: str
-    method: int | None
+    file: Path | None
+    score: ImageScore | None = None
 
 
 @dataclass(frozen=True)
 class RunImage:
-    """One image of a run: its score by every method, its file in every version, its kernel; None if missing."""
+    """One image of a run, in all versions, and its kernel's file."""
 
     set: str
     name: str
-    scores: tuple[ImageScore | None, ...]
-    files: tuple[Path | None, ...]
+    versions: tuple[Version, ...]
     kernel: Path | None
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run in `folder`.
-
-    labels: the methods' names. Every image has a score for each method and a file for each of `versions`.
-    """
+    """A finished run in `folder`. labels: the names of the versions that every image has."""
 
     folder: Path
     options: TestOptions
     summary: Sequence[Mapping[str, str]]
     labels: tuple[str, ...]
-    versions: tuple[Version, ...]
     images: tuple[RunImage, ...]
 
 
 def read_run(folder: Path) -> Run:
     """Read results/<name>. Raises UserError if it holds no finished run.
 
-    Missing images are left out. A set without ground truths, blurry images and kernels gives a warning.
+    The images of a set whose folders have changed since are left out, with a warning.
     """
     if not all((folder / name).is_file() for name in (COMPLETE, "summary.csv")):
         raise UserError(f"{folder}: no finished run; first: python codes/test.py -opt FILE")
     options = load_options(TestOptions, folder / COMPLETE)
     summary = read_csv(folder / "summary.csv")
-    if summary and summary[0].keys() != set(SUMMARY_COLUMNS):
-        raise UserError(f"{folder / 'summary.csv'}: the columns are those of another version; run it again")
-    # Not options.rows(): methods whose weights were missing have no results, or those of an older run.
-    methods = tuple(dict.fromkeys(row["method"] for row in summary))
-    order = [test_set.name for test_set in options.datasets.values()]
-    if not methods or not set(methods) <= set(options.rows()) or not {row["set"] for row in summary} <= set(order):
-        raise UserError(f"{folder}: summary.csv and options.yml name different methods or sets; run it again")
-    folders = [folder / method if options.methods else folder for method in methods]
-    scores = [_scores(own, order) for own in folders]
-    keys = sorted({key for of_method in scores for key in of_method}, key=lambda key: (order.index(key[0]), key[1]))
-    sources = {test_set.name: _sources(test_set) for test_set in options.datasets.values()}
-    # The method that returns its input is shown as the input, not twice.
-    restoring = [i for i, method in enumerate(methods) if options.rows()[method].network_G.which_model_G != "Blurry"]
-    blurry = next((i for i in range(len(methods)) if i not in restoring), None)
-    labels = tuple(options.labels()[method] for method in methods)
-    versions = [Version("Blurry input", blurry), *(Version(labels[i], i) for i in restoring)]
+    # The summary leaves out methods whose weights were missing.
+    methods = list(dict.fromkeys(row["method"] for row in summary))
+    folders = {method: folder / method if options.methods else folder for method in methods}
+    scores = {method: {score.key(): score for score in read_scores(own)} for method, own in folders.items()}
+    # The method that returns its input is shown as the input.
+    blurry = {m for m in methods if options.rows()[m].network_G.which_model_G == "Blurry"}
+    methods = [method for method in methods if method not in blurry]
     images = []
-    for set_name, name in keys:
-        truth, source, kernel = sources[set_name].get(name, (None, None, None))
-        restored = [restored_path(folders[i] / set_name, name, options.suffix) for i in restoring]
-        files = (source, *(path if path.is_file() else None for path in restored), truth)
-        own_scores = tuple(of_method.get((set_name, name)) for of_method in scores)
-        images.append(RunImage(set_name, name, own_scores, files, kernel))
-    return Run(folder, options, summary, labels, (*versions, Version("Ground truth", None)), tuple(images))
-
-
-def _scores(folder: Path, sets: Sequence[str]) -> dict[tuple[str, str], ImageScore]:
-    """(set, image) -> score, for the given sets."""
-    if not (folder / "per_image.csv").is_file():
-        raise UserError(f"{folder / 'per_image.csv'}: no such file; run the method again")
-    return {score.key(): score for score in read_scores(folder) if score.set in sets}
+    for test_set in options.datasets.values():
+        sources = _sources(test_set)
+        keys = {key for of_method in scores.values() for key in of_method if key[0] == test_set.name}
+        for key in sorted(keys):
+            truth, source, kernel = sources.get(key[1], (None, None, None))
+            versions = [Version(source, next((scores[method].get(key) for method in blurry), None))]
+            for method in methods:
+                path = restored_path(folders[method] / key[0], key[1], options.suffix)
+                versions.append(Version(path if path.is_file() else None, scores[method].get(key)))
+            images.append(RunImage(*key, (*versions, Version(truth)), kernel))
+    labels = ("Blurry input", *(options.labels()[method] for method in methods), "Ground truth")
+    return Run(folder, options, summary, labels, tuple(images))
 
 
 def _sources(test_set: TestSet) -> dict[str, tuple[Path, Path, Path]]:

@@ -50,7 +50,7 @@ def _gpu_numbers(value: Any) -> Any:
 
 GpuIds = Annotated[
     Literal["auto"] | list[int],
-    PlainValidator(_gpu_numbers),
+    PlainValidator(_gpu_numbers, json_schema_input_type=Literal["auto"] | list[int]),
     Field(
         description="The GPUs to use: `auto` uses all GPUs of the machine, or the CPU if there is none; "
         "a list such as [0, 1] names them; [] uses the CPU."

@@ -11,25 +11,25 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.models.registry import NETWORKS, NetworkOptions
+from codes.models.registry import NETWORKS
 from codes.options import TestOptions
 from codes.training.options import TrainOptions
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_text
 
 PAGE = ROOT / "docs" / "training.md"
-COLUMNS = ("key", "used by", "value", "default", "meaning")
 _BLOCK = re.compile(r"(<!-- options -->\n).*?(<!-- end of options -->)", re.DOTALL)
-_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+_TYPES = {"integer": "int", "number": "float", "string": "text", "boolean": "true or false", "array": "list"}
+
+JsonSchema = dict[str, Any]
 
 
 class Key(NamedTuple):
@@ -41,46 +41,75 @@ class Key(NamedTuple):
     meaning: str
 
 
-def keys_of(schema: type[BaseModel], prefix: str = "") -> Iterator[Key]:
-    """The keys of a schema and of the groups in it, in the schema's order; `*` stands for a name of the user's."""
-    for name, field in schema.model_fields.items():
-        path = prefix + (field.alias or name)
-        groups = [kind for kind in _members(field.annotation) if _is_group(kind)]
-        if any(issubclass(group, NetworkOptions) for group in groups):
-            yield Key(path, "keys", _default(field), field.description or "")
-            continue
-        named = [get_args(kind)[1] for kind in _members(field.annotation) if get_origin(kind) is dict]
-        named = [group for group in named if _is_group(group)]
-        yield Key(path, "keys" if groups or named else _value(field), _default(field), field.description or "")
-        for group in (*groups, *named):
-            yield from keys_of(group, f"{path}.*." if group in named else f"{path}.")
+def keys_of(options: type[BaseModel], prefix: str = "") -> list[Key]:
+    """The keys of a schema and of the groups in it, in the schema's order. `*` stands for a name that users choose."""
+    schema = options.model_json_schema()
+    return list(_keys(schema, prefix, schema.get("$defs", {})))
 
 
-def network_keys() -> Iterator[tuple[str, Key]]:
-    """The keys of `network_G`, each with the networks that have it. Keys that are the same in all are one."""
-    found: dict[Key, list[str]] = {}
-    for network in NETWORKS:
-        for key in keys_of(NETWORKS[network].options, "network_G."):
-            if key.path != "network_G.which_model_G":
-                found.setdefault(key, []).append(network)
-    for key, networks in found.items():
-        yield ", ".join(networks), key
+def _keys(schema: JsonSchema, prefix: str, definitions: JsonSchema) -> Iterator[Key]:
+    for name, field in schema["properties"].items():
+        path, kinds, groups = prefix + name, _kinds(field, definitions), []
+        for kind in kinds:
+            entries = [kind.get("additionalProperties"), *kind.get("patternProperties", {}).values()]
+            inside = [("", kind), ("", kind.get("items")), *(("*.", entry) for entry in entries)]
+            for star, inner in inside:
+                found = _kinds(inner, definitions) if inner else []
+                groups += [(f"{path}.{star}", group) for group in found if "properties" in group]
+        default = "required" if name in schema.get("required", ()) else _text(field.get("default"))
+        yield Key(path, "keys" if groups else _value(kinds), default, field.get("description", ""))
+        for start, group in groups:
+            if "which_model_G" not in group["properties"]:  # the networks' keys follow in option_table
+                yield from _keys(group, start, definitions)
+
+
+def _kinds(field: JsonSchema, definitions: JsonSchema) -> list[JsonSchema]:
+    """The alternatives of a field, without null."""
+    if "$ref" in field:
+        return _kinds(definitions[field["$ref"].rpartition("/")[2]], definitions)
+    several = field.get("anyOf") or field.get("oneOf")
+    if several:
+        return [kind for member in several for kind in _kinds(member, definitions)]
+    return [field] if field and field.get("type") != "null" else []
+
+
+def _value(kinds: Sequence[JsonSchema]) -> str:
+    """What a key may be, such as `int, above 0`."""
+    words = []
+    for kind in kinds:
+        values = kind.get("enum", [kind["const"]] if "const" in kind else [_TYPES.get(kind.get("type"), "mapping")])
+        words += [str(value) for value in values]
+        words += [f"{text} {kind[limit]:g}" for limit, text in _LIMITS.items() if limit in kind]
+    return ", ".join(words)
+
+
+def _text(default: Any) -> str:
+    if default in (None, []) or isinstance(default, dict):
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def option_table() -> str:
     """All keys of test and training files as one Markdown table."""
-    test, train = list(keys_of(TestOptions)), list(keys_of(TrainOptions))
     # Validation sets have the keys of test sets, baselines those of methods, and every `path` the same ones.
-    train = [key for key in train if not key.path.startswith(("datasets.val.", "baselines.*"))]
-    test = [key for key in test if ".*.path." not in key.path]
+    train = [key for key in keys_of(TrainOptions) if not key.path.startswith(("datasets.val.", "baselines.*"))]
+    test = [key for key in keys_of(TestOptions) if ".*.path." not in key.path]
     meanings = {(key.path, key.meaning) for key in test} & {(key.path, key.meaning) for key in train}
     shared = {path for path, _ in meanings}
     rows = [("train and test" if key.path in shared else "train", key) for key in train]
     rows += [("test", key) for key in test if key.path not in shared]
-    rows += network_keys()
+    networks: dict[Key, list[str]] = {}
+    for network in NETWORKS:
+        for key in keys_of(NETWORKS[network].options, "network_G."):
+            if key.path != "network_G.which_model_G":
+                networks.setdefault(key, []).append(network)
+    rows += [(", ".join(names), key) for key, names in networks.items()]
     cells = [(f"`{key.path}`", users, key.value, key.default, _sentence(key.meaning)) for users, key in rows]
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in cells]
-    return tabulate(escaped, COLUMNS, tablefmt="github", disable_numparse=True) + "\n"
+    heads = ("key", "used by", "value", "default", "meaning")
+    return tabulate(escaped, heads, tablefmt="github", disable_numparse=True) + "\n"
 
 
 def _sentence(text: str) -> str:
@@ -92,59 +121,6 @@ def _sentence(text: str) -> str:
 def with_options(page: str) -> str:
     """A page's text with the table as the schemas have it now."""
     return _BLOCK.sub(lambda match: match[1] + option_table() + match[2], page)
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of a type, without None and Annotated; the type of a list's entries if they are a group."""
-    if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return tuple(kind for member in get_args(annotation) for kind in _members(member) if kind is not NoneType)
-    if get_origin(annotation) is list and _is_group(get_args(annotation)[0]):
-        return get_args(annotation)
-    return (annotation,)
-
-
-def _is_group(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _value(field: FieldInfo) -> str:
-    """What a key may be, such as `int, above 0`."""
-    kinds = []
-    for kind in _members(field.annotation):
-        if get_origin(kind) is Literal:
-            kinds += [str(value).lower() if isinstance(value, bool) else str(value) for value in get_args(kind)]
-        elif get_origin(kind) is list:
-            kinds.append("list")
-        else:
-            kinds.append({str: "text", bool: "true or false"}.get(kind) or (get_origin(kind) or kind).__name__)
-    limits = [
-        f"{words} {getattr(item, name):g}"
-        for item in (*field.metadata, *_constraints(field.annotation))
-        for name, words in _LIMITS.items()
-        if getattr(item, name, None) is not None
-    ]
-    return ", ".join(["mapping" if kind == "dict" else kind for kind in kinds] + limits)
-
-
-def _constraints(annotation: Any) -> tuple[Any, ...]:
-    """The constraints inside a type such as `PositiveInt | None`."""
-    if get_origin(annotation) is Annotated:
-        inner, *constraints = get_args(annotation)
-        return (*constraints, *_constraints(inner))
-    if get_origin(annotation) in (Union, UnionType):
-        return tuple(item for member in get_args(annotation) for item in _constraints(member))
-    return ()
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.default
-    if isinstance(value, BaseModel) or value in (None, {}, []):
-        return ""
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def main(argv: Sequence[str]) -> int:

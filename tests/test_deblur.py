@@ -21,7 +21,6 @@ from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import read_kernel, write_kernel
 from codes.data.preparation import quickstart
 from codes.metrics.quality import psnr
-from codes.models.factory import build_preset
 from codes.models.weights import save_weights
 from codes.restoration.call import deblur
 from codes.restoration.image_files import read_photo
@@ -29,20 +28,14 @@ from codes.restoration.networks import load_network, shipped_knows_masks
 from codes.restoration.orientation import rotated
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.progress import Progress
-from tests.conftest import ROOT
-from tests.privileges import permissions_count
+from tests.conftest import ROOT, files_in, one_error, permissions_count, small_network
 
 SMALL = "{preset: tiny, nf_p: 3, nf_d: 3, nb: 2, nf_n: 4}"
 
 
 def save_small(path, scale=0.03):
-    """Weights of a small network, random around those it is built with, and their card."""
-    torch.manual_seed(1)
-    network = build_preset("tiny", nf_p=3, nf_d=3, nb=2, nf_n=4)
-    with torch.no_grad():  # as built every stage is the identity
-        for parameter in network.parameters():
-            parameter.add_(scale * torch.randn_like(parameter))
-    save_weights(network, path)
+    """Weights of a small network with their card."""
+    save_weights(small_network(scale), path)
     path.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
     return path
 
@@ -81,10 +74,6 @@ def call(project, weights, *arguments, source="blurry.png", kernel="kernel.png",
     return run(*paths, "--weights", weights, *arguments)
 
 
-def everything(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def errors(capsys):
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
 
@@ -100,6 +89,8 @@ def test_the_shipped_weights_sharpen_a_photograph(project, photograph, capsys):
     assert "blurry.png: kernel used as it is" in said.err
     assert said.out.startswith(f"{target} (")
     assert psnr(sharp, to_8bit(read_image(target))) > psnr(sharp, to_8bit(blurry)) + 4
+    assert run("--input", target, "--kernel", "motion:12,20", "--output", project / "again.png") == 0
+    assert "s.png: this kernel does not seem to explain the blur" in capsys.readouterr().err
 
 
 def test_a_rotated_kernel_gives_the_same_result(project, weights, photograph, capsys):
@@ -114,35 +105,25 @@ def test_a_rotated_kernel_gives_the_same_result(project, weights, photograph, ca
     assert images[0] == images[1] == images[2] != images[3]
 
 
-def test_a_kernel_of_another_image_is_warned_of(project, weights, photograph, capsys):
-    write_8bit(project / "sharp.png", photograph[0])
-    assert call(project, weights, source="sharp.png", kernel="motion:12,20") == 0
-    assert "sharp.png: this kernel does not seem to explain the blur" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("size", [1, 5])
-def test_a_kernel_of_one_pixel_gives_the_image_itself(weights, random, capsys, dtype, size):
+def test_a_kernel_of_one_pixel_gives_the_image_itself(weights, random, capsys, dtype):
     values = random.uniform(size=(20, 24, 4))
     image = values.astype(dtype) if dtype == np.float32 else (values * np.iinfo(dtype).max).astype(dtype)
-    kernel = np.zeros((size, size, 3))
-    kernel[size // 2, size // 2] = 1
+    kernel = np.zeros((5, 5, 3))
+    kernel[2, 2] = 1
     np.testing.assert_array_equal(deblur(image, kernel, weights=weights), image)
-    np.testing.assert_array_equal(deblur(image[:2, :1], kernel, weights=weights), image[:2, :1])
+    np.testing.assert_array_equal(deblur(image[:2, :1], np.ones((1, 1)), weights=weights), image[:2, :1])
     assert "a single pixel, which blurs nothing" in capsys.readouterr().err
-    if size > 1:
-        assert not np.array_equal(deblur(image, np.roll(kernel, 1, 0), weights=weights), image)
+    assert not np.array_equal(deblur(image, np.roll(kernel, 1, 0), weights=weights), image)
 
 
 def test_trace_and_compare(project, weights):
     assert call(project, weights, "--trace", "--compare") == 0
     names = ["sharp.png", "sharp_compare.png", "sharp_stage1.png", "sharp_stage2.png", "sharp_x0.png"]
-    assert sorted(path.name for path in (project / "out").iterdir()) == names
-    assert (project / "out" / "sharp.png").read_bytes() == (project / "out" / "sharp_stage2.png").read_bytes()
+    results = files_in(project / "out")
+    assert sorted(results) == names
+    assert results["sharp.png"] == results["sharp_stage2.png"]
     assert read_image(project / "out" / "sharp_compare.png").shape == (128, 2 * 160 + 4, 3)
-    assert call(project, weights, "--trace", kernel="motion:1,0", output="same/sharp.png") == 0
-    assert len(everything(project / "same")) == 4
-    assert len(set(everything(project / "same").values())) == 1
 
 
 def test_the_kernel_belongs_to_the_image_as_it_is_shown(project, weights, photograph):
@@ -158,7 +139,7 @@ def test_the_kernel_belongs_to_the_image_as_it_is_shown(project, weights, photog
     assert tifffile.imread(project / "out" / "b.tif").shape == (160, 128, 3)
 
 
-def test_options_change_the_result(project, weights):
+def test_options_change_the_result(project, weights, tmp_path, capsys):
     mask = np.full((128, 160, 1), 255, np.uint8)
     mask[40:44, 50:54] = 0
     write_8bit(project / "mask.png", mask)
@@ -167,13 +148,9 @@ def test_options_change_the_result(project, weights):
         assert call(project, weights, *extra, output=f"{n}.tif") == 0
         results.add((project / f"{n}.tif").read_bytes())
     assert len(results) == 4
+    assert "small.safetensors was not trained with masks" in capsys.readouterr().err
     assert call(project, weights, "--tile", "off", "--device", "cpu", output="off.tif") == 0
     assert (project / "off.tif").read_bytes() == (project / "0.tif").read_bytes()
-
-
-def test_masks_for_weights_trained_without_them_are_warned_of(project, weights, tmp_path, capsys):
-    assert call(project, weights, "--mask", "auto", output="a.png") == 0
-    assert "small.safetensors was not trained with masks" in capsys.readouterr().err
     trained = tmp_path / "trained.safetensors"
     trained.write_bytes(weights.read_bytes())
     card = weights.with_suffix(".yml").read_text()
@@ -182,16 +159,15 @@ def test_masks_for_weights_trained_without_them_are_warned_of(project, weights, 
     assert "not trained with masks" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_output_that_is_not_finite_is_an_error(project, photograph, tmp_path, weights, capsys, dtype):
+def test_output_that_is_not_finite_is_an_error(project, photograph, tmp_path, weights, capsys):
     wild = save_small(tmp_path / "wild.safetensors", scale=1e12)
     assert call(project, wild) == 1
-    assert "blurry.png: the restored image holds values that are not finite" in capsys.readouterr().err
+    assert "blurry.png: the restored image holds values that are not finite" in one_error(capsys)
     # Values near the type's largest one become infinite when the result is scaled back.
-    bright = (photograph[2] / photograph[2].max() * np.finfo(dtype).max).astype(dtype)
+    bright = (photograph[2] / photograph[2].max() * np.finfo(np.float16).max).astype(np.float16)
     tifffile.imwrite(project / "bright.tif", bright, photometric="rgb")
     assert call(project, weights, source="bright.tif", output="out/bright.tif") == 1
-    assert "bright.tif: the restored image holds values that are not finite" in capsys.readouterr().err
+    assert "bright.tif: the restored image holds values that are not finite" in one_error(capsys)
     assert not (project / "out").exists()
 
 
@@ -209,12 +185,12 @@ def test_a_folder_goes_on_where_it_was_interrupted(project, weights, monkeypatch
 
     monkeypatch.setattr(deblur_script, "restore", interrupted)
     assert call(project, weights, source="photos", output="out") == 130
-    assert list(everything(project / "out")) == ["a.png"]
+    assert list(files_in(project / "out")) == ["a.png"]
     first = (project / "out" / "a.png").stat().st_mtime_ns
     monkeypatch.undo()
     assert call(project, weights, source="photos", output="out") == 0
     assert "1 of 2 images are done already" in capsys.readouterr().out
-    assert sorted(everything(project / "out")) == ["a.png", "b.png"]
+    assert sorted(files_in(project / "out")) == ["a.png", "b.png"]
     assert (project / "out" / "a.png").stat().st_mtime_ns == first
     assert call(project, weights, "--overwrite", source="photos", output="out") == 0
     assert (project / "out" / "a.png").stat().st_mtime_ns > first
@@ -231,7 +207,7 @@ def test_failing_files_of_a_folder_are_reported_and_the_rest_is_done(project, we
     assert "a.png: not a readable image" in said[0]
     assert "c.png: a kernel of 9x9 pixels is larger than the image of 5x5" in said[1]
     assert "d.png: is a folder" in said[2]
-    assert list(everything(project / "out")) == ["b.png"]
+    assert list(files_in(project / "out")) == ["b.png"]
 
 
 @pytest.mark.parametrize(("number", "count"), [(errno.EIO, 2), (errno.ENOSPC, 1)])
@@ -255,24 +231,20 @@ def test_progress_in_a_file_is_a_line_for_every_tenth(capsys):
     assert len(lines) == 10
     assert lines[0].startswith("12 % of 25 tiles (")
     assert lines[-1].startswith("100 % of 25 tiles (")
-    for quiet in (Progress(1, "tiles"), Progress(25, "tiles", show=False)):
-        quiet.update()
-    assert capsys.readouterr().err == ""
 
 
 # --- what is written, and over what
 
 
 def test_files_next_to_a_result_replace_neither_inputs_nor_other_results(project, weights, photograph, capsys):
-    for name in ("a_x0.png", "a_compare.png"):
-        (project / name).write_bytes((project / "blurry.png").read_bytes())
-        before = everything(project)
-        assert call(project, weights, "--trace", "--compare", "--overwrite", source=name, output="a.png") == 1
-        assert f"{name}: is an input, which is not overwritten" in capsys.readouterr().err
-        assert everything(project) == before
+    (project / "a_x0.png").write_bytes((project / "blurry.png").read_bytes())
+    before = files_in(project)
+    assert call(project, weights, "--trace", "--overwrite", source="a_x0.png", output="a.png") == 1
+    assert "a_x0.png: is an input, which is not overwritten" in one_error(capsys)
+    assert files_in(project) == before
     write_8bit(project / "photos" / "a_stage1.png", to_8bit(photograph[2]))
     assert call(project, weights, "--trace", source="photos", output="out") == 1
-    assert "a_stage1.png: would be written for two of the images" in capsys.readouterr().err
+    assert "a_stage1.png: would be written for two of the images" in one_error(capsys)
     assert not (project / "out").exists()
 
 
@@ -281,23 +253,18 @@ def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project
     sheet.parent.mkdir()
     sheet.write_bytes(b"precious")
     assert call(project, weights, "--compare") == 1
-    assert "sharp_compare.png: exists already" in capsys.readouterr().err
+    assert "sharp_compare.png: exists already" in one_error(capsys)
     assert call(project, weights, "--compare", "--overwrite") == 1
-    assert "sharp_compare.png: exists without sharp.png, so it is no earlier result" in capsys.readouterr().err
-    assert everything(project / "out") == {"sharp_compare.png": b"precious"}
-    (sheet.parent / "sharp.png").write_bytes(b"an earlier result")
-    assert call(project, weights, "--compare", "--overwrite") == 0
-    assert sheet.read_bytes() != b"precious"
+    assert "sharp_compare.png: exists without sharp.png, so it is no earlier result" in one_error(capsys)
+    assert files_in(project / "out") == {"sharp_compare.png": b"precious"}
 
     assert call(project, weights, source="photos", output="all") == 0
     (project / "all" / "b_compare.png").write_bytes(b"precious")
-    before = everything(project / "all")
+    before = files_in(project / "all")
     assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
-    after = everything(project / "all")
+    after = files_in(project / "all")
     assert len(after) == 2 * 5
     assert {name: after[name] for name in before} == before
-    assert call(project, weights, "--compare", "--trace", source="photos", output="all") == 0
-    assert "2 of 2 images are done already" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("source", ["blurry.png", "photos"])
@@ -306,7 +273,6 @@ def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project
     [
         ("read only/new/sharp", "read only: cannot be written (Permission denied); choose another --output"),
         ("file/sharp", "file: is no folder"),
-        ("nowhere/sharp", "nowhere: is no folder"),
     ],
 )
 def test_an_output_that_cannot_be_made_is_reported_before_the_work(
@@ -315,14 +281,11 @@ def test_an_output_that_cannot_be_made_is_reported_before_the_work(
     monkeypatch.setattr(deblur_script, "restore", lambda *_, **__: pytest.fail("restored in vain"))
     (project / "read only").mkdir(mode=0o500)
     (project / "file").write_text("precious")
-    (project / "nowhere").symlink_to(project / "gone")
-    before = everything(project)
+    before = files_in(project)
     with permissions_count():
         assert call(project, weights, source=source, output=output) == 1
-    (error,) = capsys.readouterr().err.splitlines()
-    assert error.startswith(f"error: {project}/{message}")
-    assert everything(project) == before
-    assert list((project / "read only").iterdir()) == []
+    assert one_error(capsys).startswith(f"error: {project}/{message}")
+    assert files_in(project) == before
 
 
 # --- mistakes
@@ -333,11 +296,9 @@ def test_an_output_that_cannot_be_made_is_reported_before_the_work(
     [
         ({"source": "gone.png"}, "gone.png: no such file"),
         ({"kernel": "gone.png"}, "gone.png: no such file; without a file, write motion:LENGTH,ANGLE"),
-        ({"kernel": "large.npy"}, "larger than the image"),
         ({"kernel": "disk:200"}, "a kernel of 401x401 pixels is larger than the image"),
         ({"output": "out/sharp.webp"}, "an image of type .png"),
         ({"output": "out/.png"}, ".png: the name before .png is missing"),
-        ({"output": "blurry.png"}, "blurry.png: is an input, which is not overwritten"),
         ({"output": "link.png"}, "link.png: is an input, which is not overwritten"),
         ({"output": "kernel.png"}, "kernel.png: is an input, which is not overwritten"),
         ({"output": "old.png"}, "old.png: exists already; choose another --output, or --overwrite"),
@@ -350,14 +311,11 @@ def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsy
     (project / "old.png").write_bytes(b"precious")
     (project / "link.png").symlink_to(project / "blurry.png")
     (project / "empty").mkdir()
-    np.save(project / "large.npy", np.ones((129, 3)))
-    before = everything(project)
-    extra = ["--overwrite"] if changes.get("output") in ("blurry.png", "link.png", "kernel.png", "photos") else []
+    before = files_in(project)
+    extra = ["--overwrite"] if "not overwritten" in message else []
     assert call(project, weights, *extra, **changes) == 1
-    (error,) = capsys.readouterr().err.strip().splitlines()
-    assert error.startswith("error: ")
-    assert message in error
-    assert everything(project) == before
+    assert message in one_error(capsys)
+    assert files_in(project) == before
 
 
 @pytest.mark.parametrize(
@@ -369,35 +327,21 @@ def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsy
         (["--preset", "light"], "does not fit this"),
         (["--device", "cuda:99"], "--device cuda:99: this machine has"),
         (["--device", "mps"], "--device mps: auto, cpu, cuda or cuda:N is expected"),
-        (["--device", ""], "--device : auto, cpu, cuda or cuda:N is expected"),
         (["--tile", "32"], "tile 32: this kernel needs tiles of at least"),
         (["--mask", "kernel.png"], "the mask has 9x9 pixels, the image 160x128"),
-        (["--mask", "gone.png"], "gone.png: no such file"),
     ],
 )
 def test_impossible_options(project, weights, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(project)
     assert call(project, weights, *arguments) == 1
-    (error,) = errors(capsys)
-    assert message in error
+    assert message in one_error(capsys)
     assert not (project / "out").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--tile", "0"], ["--memory", "-1"], ["--preset", "x"], ["--precision", "half"]])
-def test_argparse_says_the_rest(arguments):
-    with pytest.raises(SystemExit) as status:
-        deblur_script.main(["--input", "a", "--kernel", "b", "--output", "c", *arguments])
-    assert status.value.code == 2
-
-
 def test_the_examples_are_made_where_they_are_missing(project, weights, monkeypatch):
-    examples = project / "Quickstart"
-    monkeypatch.setattr(deblur_script, "EXAMPLES", examples)
-    write_8bit(project / "small.png", np.zeros((8, 8, 3), np.uint8))
-    assert call(project, weights, source="small.png", kernel="disk:1", output="small") == 0
-    assert not examples.exists()
-    kernel = examples / "Kernel" / "coffee.png"
-    assert call(project, weights, source="small.png", kernel=str(kernel)) == 1  # too large, but it exists
+    monkeypatch.setattr(deblur_script, "EXAMPLES", project / "Quickstart")
+    kernel = project / "Quickstart" / "Kernel" / "coffee.png"
+    assert call(project, weights, kernel=str(kernel)) == 0
     assert kernel.is_file()
 
 
@@ -411,7 +355,7 @@ def test_a_real_command_line_on_an_ascii_terminal(project, weights, command):
     done = subprocess.run([sys.executable, *command, *paths], capture_output=True, cwd=project, env=environment)
     assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
     assert done.stdout.startswith(b"\\xf6 ut/\\xe4.png (")
-    assert list(everything(project / "ö ut")) == ["ä.png"]
+    assert list(files_in(project / "ö ut")) == ["ä.png"]
 
 
 # --- weights
@@ -434,13 +378,10 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     assert load_network(folder).path == last
     assert load_network(folder).knows_masks
     best.write_bytes(weights.read_bytes())
-    assert load_network(folder).path == best
     monkeypatch.setattr("codes.restoration.networks.ROOT", tmp_path)
     assert load_network("experiments/own").path == best
     best.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
     assert not load_network(folder).knows_masks
-    with pytest.raises(UserError, match="does not fit this"):
-        load_network(best, preset="light")
 
 
 @pytest.mark.parametrize(
@@ -448,11 +389,7 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     [
         ("options: {}", "network_G"),
         ("options: 3", "a card holds"),
-        ("{", "a.yml"),
         ("options: {network_G: {preset: tinny}}", "unknown preset 'tinny'; did you mean 'tiny'"),
-        ("options: {network_G: {which_model_G: DSDNet, nf_p: 3, nf_d: 3, nbb: 2}}", "unknown key; did you mean 'nb'"),
-        ("options: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
-        ("just text", "a card holds"),
     ],
 )
 def test_impossible_cards(tmp_path, card, message):
@@ -494,19 +431,14 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
     ("image", "kernel", "options", "message"),
     [
         (np.zeros((8, 8, 5)), np.ones((3, 3)), {}, "the image: an image is"),
-        (np.zeros((8, 8), complex), np.ones((3, 3)), {}, "pixels of type complex128"),
         (np.zeros((8, 8)), np.ones(3), {}, "the kernel: a kernel is a two-dimensional"),
-        (np.zeros((8, 8)), np.zeros((3, 3)), {}, "the kernel: the kernel is all zero"),
         (np.zeros((8, 8)), np.ones((3, 5, 5)), {}, "channels come last"),
-        (np.zeros((8, 8)), np.ones((1, 5, 5)), {}, "channels come last"),
         (np.zeros((8, 8)), np.ones((9, 3)), {}, "larger than the image"),
         (np.zeros((8, 8)), np.arange(27.0).reshape(3, 3, 3), {}, "is grey, but the kernel has a channel"),
         (np.zeros((8, 8)), np.eye(3), {"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated"),
-        (np.zeros((8, 8)), np.eye(3), {"orientation": None}, "orientation None"),
         (np.zeros((8, 8)), np.eye(3), {"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
         (np.zeros((8, 8)), np.eye(3), {"mask": np.ones((3, 3))}, "a mask is an array"),
         (np.zeros((8, 8)), np.eye(3), {"mask": np.full((8, 8), np.nan)}, "a mask is made of finite numbers"),
-        (np.zeros((8, 8)), np.eye(3), {"mask": np.full((8, 8), "x")}, "a mask is made of finite numbers"),
         (np.zeros((8, 8)), np.eye(3), {"tile": "no"}, "tile 'no': possible are"),
     ],
 )
@@ -566,27 +498,27 @@ def blur(project, *arguments, output="set"):
     return run_command_line(blur_images.main, [str(word) for word in words])
 
 
-@pytest.mark.parametrize("kernel", ["shake:9", "motion:5,30", "kernel.png", "kernels"])
-def test_blurred_images_follow_the_forward_model(project, photograph, random, monkeypatch, capsys, kernel):
+@pytest.mark.parametrize("kernel", ["shake:9", "motion:5,30", "kernels"])
+def test_blurred_images_follow_the_forward_model(project, random, monkeypatch, capsys, kernel):
     monkeypatch.chdir(project)
     write_kernel(project / "kernels" / "k.png", camera_shake(random, 7))
     assert blur(project, "--kernel", kernel, "--noise", "0") == 0
     assert f"dataroot_LQ: {project}/set/Blurry" in capsys.readouterr().out
     names = [f"{folder}/{name}.png" for folder in ("Blurry", "GT", "Kernel") for name in "ab"]
-    assert sorted(everything(project / "set")) == names
+    assert sorted(files_in(project / "set")) == names
     for name in ("a.png", "b.png"):
         truth, blurry = (read_image(project / "set" / folder / name) for folder in ("GT", "Blurry"))
         np.testing.assert_array_equal(truth, read_image(project / "photos" / name))
         expected = blurred(truth, read_kernel(project / "set" / "Kernel" / name))
         np.testing.assert_array_equal(to_8bit(blurry), to_8bit(expected))
-    same = everything(project / "set" / "Kernel")
-    assert (same["a.png"] != same["b.png"]) == kernel.startswith("shake")
+    kernels = files_in(project / "set" / "Kernel")
+    assert (kernels["a.png"] != kernels["b.png"]) == kernel.startswith("shake")
 
 
 def test_the_seed_decides_and_the_noise_has_its_level(project):
     for output, seed in (("one", 3), ("same", 3), ("other", 4)):
         assert blur(project, "--kernel", "motion:1,0", "--noise", "2", "--seed", seed, output=output) == 0
-    one, same, other = (everything(project / name) for name in ("one", "same", "other"))
+    one, same, other = (files_in(project / name) for name in ("one", "same", "other"))
     assert one == same
     assert one["Blurry/a.png"] != other["Blurry/a.png"]
     truth, blurry = (read_image(project / "one" / folder / "a.png") for folder in ("GT", "Blurry"))
@@ -598,20 +530,15 @@ def test_the_seed_decides_and_the_noise_has_its_level(project):
     ("arguments", "message"),
     [
         (["--kernel", "shake:10"], "needs an odd number from 5 to 501"),
-        (["--kernel", "blur:3"], "no such file; without a file, write motion"),
         (["--kernel", "disk:40"], "larger than the image"),
         (["--noise", "nan"], "--noise nan: 0 to 100 percent"),
+        ([], "GT: is not empty; choose another --output"),
     ],
 )
 def test_mistakes_of_blur_images(project, capsys, arguments, message):
+    if not arguments:
+        write_8bit(project / "set" / "GT" / "old.png", np.zeros((3, 3, 1), np.uint8))
+    before = files_in(project)
     assert blur(project, *arguments) == 1
-    (error,) = errors(capsys)
-    assert message in error
-
-
-def test_a_set_is_not_written_over_another(project, capsys):
-    write_8bit(project / "set" / "GT" / "old.png", np.zeros((3, 3, 1), np.uint8))
-    before = everything(project)
-    assert blur(project) == 1
-    assert "GT: is not empty; choose another --output" in capsys.readouterr().err
-    assert everything(project) == before
+    assert message in one_error(capsys)
+    assert files_in(project) == before

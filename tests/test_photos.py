@@ -6,7 +6,6 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-import scipy.io
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
@@ -21,17 +20,7 @@ from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, read_mask, without_gaps
 from codes.restoration.metadata import Metadata
-from codes.restoration.orientation import (
-    SURE,
-    Evidence,
-    certainty,
-    explains,
-    gather,
-    is_symmetric,
-    judge,
-    rotated,
-    warn_if_rotated,
-)
+from codes.restoration.orientation import SURE, judge, rotated, warn_if_rotated
 from codes.restoration.pixels import pixels_of, values_of
 from codes.utils.errors import UserError
 
@@ -41,25 +30,20 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 # --- image files
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize(("suffix", "dtype"), [
-    (".png", np.uint8), (".png", np.uint16), (".tif", np.uint8), (".tiff", np.uint16), (".tiff", np.float32),
-    (".tif", np.float64), (".bmp", np.uint8), (".jpg", np.uint8),
+@pytest.mark.parametrize(("suffix", "dtype", "channels"), [
+    (".png", np.uint8, (1, 2, 3, 4)), (".png", np.uint16, (1, 3, 4)), (".tif", np.uint8, (1, 2, 3, 4)),
+    (".tiff", np.float32, (1, 2, 3, 4)), (".tif", np.float64, (3,)), (".bmp", np.uint8, (1, 3)),
+    (".jpg", np.uint8, (1, 3)),
 ])  # fmt: skip
 def test_every_kind_of_image_comes_back(tmp_path, random, capsys, suffix, dtype, channels):
-    if suffix in (".jpg", ".bmp"):
-        channels = {2: 1, 4: 3}.get(channels, channels)
-    smooth = cv2.resize(random.uniform(size=(4, 4, channels)), (15, 12)).reshape(12, 15, channels)
-    pixels = (smooth * (np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1)).astype(dtype)
-    write_photo(tmp_path / f"a{suffix}", Photo(pixels, Metadata()))
-    read = read_photo(tmp_path / f"a{suffix}").pixels
-    assert read.dtype == pixels.dtype
-    if (suffix, dtype, channels) == (".png", np.uint16, 2):
-        assert "grey with alpha cannot be written as png of this depth" in capsys.readouterr().err
-        read = read[..., [0, 3]]
+    for count in channels:
+        smooth = cv2.resize(random.uniform(size=(4, 4, count)), (15, 12)).reshape(12, 15, count)
+        pixels = (smooth * (np.iinfo(dtype).max if np.dtype(dtype).kind == "u" else 1)).astype(dtype)
+        write_photo(tmp_path / f"a{suffix}", Photo(pixels, Metadata()))
+        read = read_photo(tmp_path / f"a{suffix}").pixels
+        assert read.dtype == pixels.dtype
+        np.testing.assert_allclose(read.astype(float), pixels, atol=24 if suffix == ".jpg" else 0)
     assert capsys.readouterr().err == ""
-    tolerance = 24 if suffix == ".jpg" else 0
-    np.testing.assert_allclose(read.astype(float), pixels, atol=tolerance)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -75,35 +59,27 @@ def test_orientation_profile_and_resolution_are_kept(tmp_path, random, suffix, o
     tolerance = 12 if suffix == ".jpg" else 0
     np.testing.assert_allclose(photo.pixels.astype(int), shown, atol=tolerance)
     deep = Photo(photo.pixels.astype(np.uint16) * 257, photo.metadata)
-    for target, made in ((f"b{suffix}", photo), ("b.png", photo), ("b.tif", photo), ("deep.png", deep)):
+    for target, made in ((f"b{suffix}", photo), ("deep.png", deep)):
         write_photo(tmp_path / target, made)
         with Image.open(tmp_path / target) as written:
             assert written.getexif().get(274, 1) == orientation
-            if written.format != "TIFF":  # which Pillow turns when it reads it
+            if written.format != "TIFF":  # Pillow rotates a TIFF when it reads it
                 assert written.size == (15, 12), "stored as in the input"
-            assert written.info["icc_profile"] == SRGB
         again = read_photo(tmp_path / target)
         assert (again.metadata.orientation, again.metadata.icc_profile) == (orientation, SRGB)
         assert again.metadata.dpi == pytest.approx((300, 150), abs=0.02)
         np.testing.assert_allclose(again.pixels.astype(float), made.pixels, atol=2 * tolerance)
-    assert tifffile.imread(tmp_path / "b.tif").shape == (12, 15, 3)
     write_photo(tmp_path / "b.bmp", photo)  # BMP has no orientation tag
-    again = read_photo(tmp_path / "b.bmp")
-    np.testing.assert_array_equal(again.pixels, photo.pixels)
-    assert again.metadata.dpi == pytest.approx((300, 150) if orientation < 5 else (150, 300), abs=0.02)
+    np.testing.assert_array_equal(read_photo(tmp_path / "b.bmp").pixels, photo.pixels)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".bmp"])
-def test_damaged_or_strange_metadata_are_no_reason_to_refuse(tmp_path, random, suffix):
+def test_damaged_or_strange_metadata_are_ignored(tmp_path, random):
     pixels = random.randint(0, 256, (12, 15, 3)).astype(np.uint8)
     tags = [(282, "2I", 1, (1, 0), True), (33434, "B", 3, b"abc", True), (34665, "I", 1, 2**31, True)]
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", metadata=None, extratags=tags)
-    photo = read_photo(tmp_path / "a.tif")
-    assert photo.metadata == Metadata()
-    write_photo(tmp_path / f"b{suffix}", photo)
-    if suffix == ".jpg":
-        Image.fromarray(pixels).save(tmp_path / "c.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xffdamaged")
-        assert read_photo(tmp_path / "c.jpg").metadata.orientation == 1
+    assert read_photo(tmp_path / "a.tif").metadata == Metadata()
+    Image.fromarray(pixels).save(tmp_path / "c.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xffdamaged")
+    assert read_photo(tmp_path / "c.jpg").metadata.orientation == 1
     Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png", icc_profile=SRGB)
     write_photo(tmp_path / "d.png", read_photo(tmp_path / "grey.png"))
     assert read_photo(tmp_path / "d.png").metadata.icc_profile is None, "a profile of colours for a grey image"
@@ -125,11 +101,10 @@ def test_what_a_format_cannot_hold_is_said(tmp_path, capsys):
 @pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits"])
 def test_compressed_and_planar_tiff(tmp_path, random, compression):
     pixels = random.randint(0, 65536, (12, 15, 3)).astype(np.uint16)
-    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression=compression)
-    np.testing.assert_array_equal(read_photo(tmp_path / "a.tif").pixels, pixels)
-    planar = pixels.transpose(2, 0, 1)
-    tifffile.imwrite(tmp_path / "b.tif", planar, photometric="rgb", planarconfig="separate", compression=compression)
-    np.testing.assert_array_equal(read_photo(tmp_path / "b.tif").pixels, pixels)
+    for stored, planar in ((pixels, "contig"), (pixels.transpose(2, 0, 1), "separate")):
+        keys = {"photometric": "rgb", "planarconfig": planar, "compression": compression}
+        tifffile.imwrite(tmp_path / "a.tif", stored, **keys)
+        np.testing.assert_array_equal(read_photo(tmp_path / "a.tif").pixels, pixels)
 
 
 def test_tiffs_of_few_bits_of_inverted_grey_and_with_a_thumbnail(tmp_path, random):
@@ -139,14 +114,11 @@ def test_tiffs_of_few_bits_of_inverted_grey_and_with_a_thumbnail(tmp_path, rando
         ("minisblack", bits, bits * np.uint8(255)),
         ("miniswhite", ~bits, bits * np.uint8(255)),
         ("miniswhite", 65535 - deep, deep),
-        ("miniswhite", (65535 - deep >> 8).astype(np.uint8), (deep >> 8).astype(np.uint8)),
     ):
         tifffile.imwrite(tmp_path / "a.tif", written, photometric=name)
         read = read_photo(tmp_path / "a.tif").pixels
         assert read.dtype == expected.dtype
         np.testing.assert_array_equal(read[..., 0], expected)
-    Image.fromarray(bits).save(tmp_path / "b.png")
-    np.testing.assert_array_equal(read_photo(tmp_path / "b.png").pixels[..., 0], bits * np.uint8(255))
     with tifffile.TiffWriter(tmp_path / "c.tif") as file:
         file.write(deep, photometric="minisblack", metadata=None)
         file.write(deep[::2, ::2], photometric="minisblack", subfiletype=1, metadata=None)
@@ -164,9 +136,7 @@ def tiff_with(**keys) -> bytes:
     ("name", "content", "message"),
     [
         ("text.jpg", b"no image at all", "not a readable image"),
-        ("empty.tif", b"", "not a readable image"),
         ("cut.tif", tiff_with(data=np.ones((40, 40, 3), np.uint16))[:900], "not a readable TIFF"),
-        ("head.tif", b"II*\0" + bytes(40), "not a readable TIFF"),
         ("cmyk.tif", tiff_with(photometric="separated"), "of kind SEPARATED"),
         ("pages.tif", tiff_with(data=np.ones((2, 9, 9), np.uint8), photometric="minisblack"), "holds 2 images; store"),
         ("stack.tif", tiff_with(data=np.ones((3, 9, 9), np.uint8), photometric="minisblack", volumetric=True), "axes"),
@@ -181,34 +151,27 @@ def test_impossible_images_are_named(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize(
-    ("tag", "message"), [("ImageLength", "not a readable TIFF"), ("StripByteCounts", "missing from the file")]
+    ("tags", "message"),
+    [
+        ({"ImageWidth": 60_000, "ImageLength": 60_000}, "claims 14,400,000,000 values"),
+        ({"ImageLength": 0}, "not a readable TIFF"),
+        ({"StripByteCounts": 0}, "missing from the file"),
+    ],
 )
-def test_a_tiff_without_size_or_data_is_refused(tmp_path, tag, message):
+def test_a_tiff_that_lies_about_its_size_is_refused(tmp_path, tags, message):
     path = tmp_path / "a.tif"
     path.write_bytes(tiff_with(extrasamples=["unassalpha"]))
     with tifffile.TiffFile(path, mode="r+b") as file:
-        file.pages[0].tags[tag].overwrite(0)
+        for tag, value in tags.items():
+            file.pages[0].tags[tag].overwrite(value)
     with pytest.raises(UserError, match=message):
         read_photo(path)
-
-
-def test_a_tiff_bomb_is_refused(tmp_path):
-    """PNG bombs are in test_bad_input.py."""
-    bomb = tiff_with(data=np.zeros((16, 16), np.uint8), photometric="minisblack", metadata=None)
-    with tifffile.TiffFile(io.BytesIO(bomb)) as file:
-        offsets = [file.pages[0].tags[name].valueoffset for name in ("ImageWidth", "ImageLength")]
-    bomb = bytearray(bomb)
-    for offset in offsets:
-        bomb[offset : offset + 2] = (60_000).to_bytes(2, "little")
-    (tmp_path / "bomb.tif").write_bytes(bomb)
-    with pytest.raises(UserError, match="claims 3,600,000,000 values"):
-        read_photo(tmp_path / "bomb.tif")
 
 
 # --- pixels
 
 
-@pytest.mark.parametrize(("most", "white"), [(1e-4, 1e-4), (0.4, 0.4), (0.5, 1.0), (1.0, 1.0), (3.0, 3.0), (0.0, 1.0)])
+@pytest.mark.parametrize(("most", "white"), [(1e-4, 1e-4), (0.4, 0.4), (0.5, 1.0), (3.0, 3.0), (0.0, 1.0)])
 def test_the_white_level(random, most, white):
     pixels = (most * random.uniform(size=(64, 64, 3))).astype(np.float32)
     pixels[0, 0] = most
@@ -220,25 +183,11 @@ def test_the_white_level(random, most, white):
     np.testing.assert_allclose(brighter, 2 * pixels if most > 1 else np.minimum(2 * pixels, 1), rtol=1e-6)
 
 
-def test_a_hot_pixel_does_not_set_the_white_level(random):
-    pixels = random.uniform(size=(64, 64, 3)).astype(np.float32)
-    pixels[3, 5] = 1e6
-    values = values_of(pixels)
-    assert 1.9 < values.white < 2
-    assert values.colours.max() == 1
-    pixels[3, 5] = -1e6
-    assert values_of(pixels).colours.min() == 0
-
-
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.zeros((4,)), "an image is"),
         (np.zeros((0, 4, 3)), "an image is"),
-        (np.zeros((4, 4, 5)), "an image is"),
         (np.zeros((4, 4), np.int32), "pixels of type int32"),
-        (np.zeros((4, 4), bool), "pixels of type bool"),
-        (np.full((4, 4), np.nan), "not finite"),
         (np.full((4, 4, 3), 1e300), "not finite"),
     ],
 )
@@ -250,8 +199,7 @@ def test_impossible_pixels(pixels, message):
 # --- kernels
 
 
-@pytest.mark.parametrize("length", [0.0, 0.5, 3.0, 7.3, 20.0])
-@pytest.mark.parametrize("angle", [0.0, 30.0, 90.0, -120.0])
+@pytest.mark.parametrize(("length", "angle"), [(0, 0), (0.5, 90), (3, 30), (7.3, -120), (20, 0), (20, 30)])
 def test_motion_is_a_symmetric_line_of_its_length_and_angle(length, angle):
     kernel = motion(length, angle)
     assert kernel.shape[0] == kernel.shape[1]
@@ -270,7 +218,6 @@ def test_motion_is_a_symmetric_line_of_its_length_and_angle(length, angle):
 
 def test_specifications(tmp_path, monkeypatch):
     assert kernel_of("disk:4").shape == (9, 9)
-    assert kernel_of("gaussian:0").shape == kernel_of("motion:1,0").shape == (1, 1)
     axis = np.arange(17) - 8
     assert (kernel_of("gaussian:2") * axis**2).sum() == pytest.approx(4, rel=0.01)
     np.testing.assert_array_equal(kernel_of("motion:9,45"), motion(9, 45))
@@ -284,14 +231,10 @@ def test_specifications(tmp_path, monkeypatch):
     ("text", "message"),
     [
         ("motion:15", "write motion:LENGTH,ANGLE"),
-        ("motion:1,2,3", "write motion:LENGTH,ANGLE"),
-        ("gaussian:", "write motion"),
         ("gaussian:nan", "write motion"),
-        ("disk:x", "write motion"),
         ("disk:-1", "0 to"),
         ("gaussian:1e9", "0 to"),
         ("blur:3", "no such file; without a file, write motion"),
-        ("nowhere.png", "no such file"),
     ],
 )
 def test_impossible_specifications(text, message):
@@ -299,14 +242,12 @@ def test_impossible_specifications(text, message):
         kernel_of(text)
 
 
-@pytest.mark.parametrize("name", ["k.png", "k.tiff", "k.npy", "v5.mat", "v73.mat"])
+@pytest.mark.parametrize("name", ["k.png", "k.npy", "v73.mat"])
 def test_a_kernel_for_each_channel(tmp_path, random, name):
     kernel = random.randint(0, 65536, (5, 7, 3)).astype(np.uint16)
     match name:
         case "k.npy":
             np.save(tmp_path / name, kernel)
-        case "v5.mat":
-            scipy.io.savemat(tmp_path / name, {"k": kernel, "sigma": 0.1})
         case "v73.mat":
             with h5py.File(tmp_path / name, "w") as file:
                 file["k"] = kernel.T
@@ -358,23 +299,27 @@ def photograph():
     return with_noise(blurred(sharp / 255, kernel), 0.01, seed=0) / np.float32(255), kernel, sharp
 
 
-def test_the_right_way_round_is_found(photograph):
+def test_the_right_way_round_is_found(photograph, monkeypatch):
     blurry, kernel, _ = photograph
-    assert not is_symmetric(kernel)
     right, wrong = judge(blurry, kernel), judge(blurry, rotated(kernel))
     assert (right.rotated, wrong.rotated) == (False, True)
     assert right.certainty == wrong.certainty > 0.9
     assert right.explains
-    assert gather(blurry, kernel).contrast == pytest.approx(-gather(blurry, rotated(kernel)).contrast)
     coloured = np.stack([kernel] * 3, 2)
     assert judge(blurry, coloured).rotated is False
     assert judge(blurry, rotated(coloured)).rotated is True
+    # The busiest part of a large image decides.
+    monkeypatch.setattr("codes.restoration.orientation.LARGEST_SIDE", 128)
+    large = np.full((500, 700, 3), 0.5, np.float32)
+    large[250:506, 300:620] = blurry[:250]
+    assert judge(large, kernel).rotated is False
+    assert judge(large, rotated(kernel)).rotated is True
 
 
 def test_a_sharp_image_is_not_explained(photograph):
-    _, kernel, sharp = photograph
-    assert not judge(sharp / np.float32(255), kernel).explains
-    symmetric = judge(sharp / np.float32(255), motion(15, 30))
+    sharp = photograph[2] / np.float32(255)
+    assert not judge(sharp, photograph[1]).explains
+    symmetric = judge(sharp, motion(15, 30))
     assert (symmetric.symmetric, symmetric.rotated, symmetric.explains) == (True, False, False)
 
 
@@ -390,30 +335,11 @@ def test_dead_pixels_under_a_mask_do_not_mislead(photograph):
         assert (verdict.rotated, verdict.explains) == (turned, True)
 
 
-def test_the_busiest_part_of_a_large_image_decides(photograph, monkeypatch):
-    blurry, kernel, _ = photograph
-    monkeypatch.setattr("codes.restoration.orientation.LARGEST_SIDE", 128)
-    large = np.full((500, 700, 3), 0.5, np.float32)
-    large[250:506, 300:620] = blurry[:250]
-    assert judge(large, kernel).rotated is False
-    assert judge(large, rotated(kernel)).rotated is True
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 40), (16, 16)])
-def test_tiny_images_are_judged_without_an_error(size):
-    verdict = judge(np.random.rand(*size, 3).astype(np.float32), np.ones((1, 1)))
-    assert 0.5 <= verdict.certainty <= 1
-
-
-def test_certainty_grows_with_the_contrast_and_the_gradients(photograph):
-    assert certainty(0, 10_000) == 0.5
-    assert 0.5 < certainty(-0.001, 10_000) < certainty(0.01, 10_000) < 1
-    assert certainty(0.02, 1_000) < certainty(0.02, 10_000) < certainty(0.02, 100_000)
-    assert explains(Evidence(0.2, 0.0, 10_000))
-    assert not explains(Evidence(0.0, 0.05, 10_000))
+def test_a_small_image_gives_no_certain_verdict(photograph):
     verdict = judge(photograph[0][:16, :16], rotated(photograph[1]))
-    assert verdict.certainty < SURE
+    assert 0.5 <= verdict.certainty < SURE
     assert not verdict.rotated
+    assert not judge(np.full((1, 1, 3), 0.3, np.float32), np.ones((1, 1))).rotated
 
 
 def test_a_test_set_whose_kernels_are_rotated_is_warned_of(tmp_path, photograph, capsys):

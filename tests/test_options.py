@@ -1,7 +1,5 @@
 """Option files: the authors' run unmodified, mistakes give one line with the key's path."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import yaml
@@ -67,16 +65,11 @@ def test_the_authors_files_parse_and_equal_ours(tmp_path, name, capsys):
 
 
 @pytest.mark.parametrize("path", OPTION_FILES, ids=lambda path: path.stem)
-def test_every_option_file_builds_its_networks(path):
+def test_every_option_file_builds_its_networks_and_reads_back_the_same(tmp_path, path):
     options = load_options(TestOptions, path)
     for method in options.rows().values():
         with torch.device("meta"):
-            assert isinstance(build_network(method.network_G), torch.nn.Module)
-
-
-@pytest.mark.parametrize("path", OPTION_FILES, ids=lambda path: path.stem)
-def test_resolved_options_read_back_the_same(tmp_path, path):
-    options = load_options(TestOptions, path)
+            build_network(method.network_G)
     (tmp_path / "options.yml").write_text(dump_options(options))
     assert load_options(TestOptions, tmp_path / "options.yml") == options
 
@@ -85,26 +78,18 @@ def test_resolved_options_read_back_the_same(tmp_path, path):
     ("override", "message"),
     [
         ("network_G.nbb=3", "network_G.nbb: unknown key; did you mean 'nb'?"),
-        ("network_G.n_iter=3", "network_G.n_iter: unknown key"),
         ("dataset.a=1", "dataset: unknown key; did you mean 'datasets'?"),
         ("datasets.test_0.dataroot_GTT=a", "datasets.test_0.dataroot_GTT: unknown key; did you mean 'dataroot_GT'?"),
         ("path.pretrain_model=a", "path.pretrain_model: unknown key; did you mean 'pretrain_model_G'?"),
-        ("network_G.nb=x", "network_G.nb: should be a valid integer, not 'x'"),
         ("network_G.nb=yes", "network_G.nb: should be a valid integer, not True"),
         ("network_G.nb=0", "network_G.nb: should be greater than 0, not 0"),
-        ("network_G.nb=1.5", "network_G.nb: should be a valid integer"),
-        ("network_G.dp=1", "network_G.dp: should be less than 1"),
         ("network_G.pm=mirror", "network_G.pm: should be 'replicate', 'circular' or 'zero', not 'mirror'"),
         ("network_G.which_model_G=DSDnet", "network_G.which_model_G: unknown network 'DSDnet'; did you mean 'DSDNet'?"),
         ("network_G.preset=lite", "network_G.preset: unknown preset 'lite'; did you mean 'light'?"),
         ("gpu_ids=0", "gpu_ids: should be auto or a list of GPU numbers such as [0, 1], not 0"),
-        ("gpu_ids=[-1]", "gpu_ids: should be auto or a list of GPU numbers"),
         ("datasets=[CBSD_n1]", "datasets.CBSD_n1: no 'CBSD_n1' in options/datasets.yml; did you mean 'CBSD_n01'?"),
-        ("datasets.test_0=CBSD", "datasets.test_0: no 'CBSD' in options/datasets.yml; did you mean"),
         ("datasets=[Jason, Jason]", "datasets: 'Jason' is in the list twice"),
         ("methods=[x0, Weiner]", "methods.Weiner: no 'Weiner' in options/datasets.yml; did you mean 'Wiener'?"),
-        ("name=a/b", "name: "),
-        ("name=~", "name: should be a valid string"),
         ("name=..", "name: "),
         ("suffix=a/b", "suffix: "),
         ("datasets.test_0.name=/tmp/x", "datasets.test_0.name: "),
@@ -123,7 +108,7 @@ def test_mistakes_give_one_line(override, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("key", ["name", "datasets.test_3.dataroot_KM", "network_G.nf_p", "network_G.which_model_G"])
+@pytest.mark.parametrize("key", ["name", "datasets.test_3.dataroot_KM", "network_G.nf_p"])
 def test_a_missing_key_is_named(tmp_path, key):
     content = yaml.safe_load(LIGHT.read_text())
     *groups, last = key.split(".")
@@ -137,68 +122,50 @@ def test_a_missing_key_is_named(tmp_path, key):
         load_options(TestOptions, path)
 
 
-def test_a_misspelt_key_of_a_method_gets_that_networks_keys():
-    path = ROOT / "options" / "test" / "quickstart.yml"
-    with pytest.raises(UserError, match=r"methods\.Wiener\.network_G\.balence: unknown key; did you mean 'balance'\?"):
-        load_options(TestOptions, path, ["methods.Wiener.network_G.balence={0.01: 2}"])
-
-
 @pytest.mark.parametrize(
-    "override", ["a", "x=\x01", "=3", "a..b=3", "name.x=3", "x=[", "x=!!python/object/apply:os.getcwd []"]
+    ("override", "message"),
+    [
+        ("Wiener.network_G.balence={0.01: 2}", r"Wiener\.network_G\.balence: unknown key; did you mean 'balance'\?"),
+        ("dsdnet.network_G={preset: fulll}", r"dsdnet\.network_G\.preset: unknown preset 'fulll'"),
+    ],
 )
+def test_mistakes_in_a_method_are_named_with_their_place(override, message):
+    with pytest.raises(UserError, match=rf"methods\.{message}"):
+        load_options(TestOptions, ROOT / "options" / "test" / "quickstart.yml", [f"methods.{override}"])
+
+
+@pytest.mark.parametrize("override", ["a", "a..b=3", "name.x=3", "x=[", "x=!!python/object/apply:os.getcwd []"])
 def test_malformed_overrides(override):
     with pytest.raises(UserError, match="--set "):
         load_options(TestOptions, LIGHT, [override])
 
 
-def test_overrides_are_typed_like_the_file():
-    options = load_options(
-        TestOptions, LIGHT, ["network_G.dp=1e-1", "gpu_ids=[]", "max_images=2", "datasets.test_0.noise_sigma=0"]
-    )
-    assert options.network_G.dropout_rate == 0.1
-    assert options.gpu_ids == []
-    assert options.max_images == 2
-
-
-@pytest.mark.parametrize(
-    "overrides", [["network_G={preset: full, nb: 2}"], ["network_G.preset=full", "network_G.nb=2"]]
-)
-def test_presets_and_single_keys_override(overrides):
-    """A preset on the command line comes in place of the file's keys."""
-    options = load_options(TestOptions, LIGHT, overrides)
-    assert (options.network_G.nf_p, options.network_G.n_iter) == (49, 2)
-
-
-def test_an_unknown_preset_of_a_method_is_named_with_its_place():
-    path = ROOT / "options" / "test" / "quickstart.yml"
-    with pytest.raises(UserError, match=r"methods\.dsdnet\.network_G\.preset: unknown preset 'fulll'"):
-        load_options(TestOptions, path, ["methods.dsdnet.network_G={preset: fulll}"])
+@pytest.mark.parametrize("preset", [["network_G={preset: full, nb: 2}"], ["network_G.preset=full", "network_G.nb=2"]])
+def test_overrides_are_typed_like_the_file(preset):
+    """A preset on the command line replaces the file's keys."""
+    options = load_options(TestOptions, LIGHT, [*preset, "network_G.dp=1e-1", "gpu_ids=[]", "max_images=2"])
+    assert (options.network_G.nf_p, options.network_G.n_iter, options.network_G.dropout_rate) == (49, 2, 0.1)
+    assert (options.gpu_ids, options.max_images) == ([], 2)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "an option file is a list of"),
         (b"- 1\n- 2\n", "an option file is a list of"),
-        (b"name: [", "line 1"),
         (b"name: a\n\tb: c\n", "line 2"),
         (b"\xff\xfe\x00\x01", "not a text file"),
         (b"name: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
         (b"a: &a [*a]\n", ""),
-        (b"name: a\x00b\n", ""),
+        (None, "no such option file"),
     ],
 )
 def test_files_that_are_no_option_files(tmp_path, content, message):
     path = tmp_path / "bad file.yml"
-    path.write_bytes(content)
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(UserError, match=r"bad file\.yml") as error:
         load_options(TestOptions, path)
     assert message in str(error.value)
-
-
-def test_a_missing_file():
-    with pytest.raises(UserError, match="no such option file"):
-        load_options(TestOptions, Path("options/none.yml"))
 
 
 def test_sets_and_methods_are_named_or_written_out(tmp_path):

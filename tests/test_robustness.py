@@ -12,14 +12,13 @@ from codes.data.kernels import write_kernel
 from codes.figures import robustness as figure
 from codes.metrics import robustness
 from codes.metrics.robustness import BORDERS, Point, RobustnessOptions, Scene, trial
-from codes.models.factory import build_network, build_preset
-from codes.models.network import Network
-from codes.models.restorer import Restorer
+from codes.models.factory import build_network
 from codes.models.weights import save_weights
 from codes.options import load_options
 from codes.scripts import measure_robustness, publish
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv
+from tests.conftest import one_error, small_network
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def spread(kernel: np.ndarray) -> float:
     return float(np.sqrt((mass * rows**2).sum() - (mass * rows).sum() ** 2))
 
 
-@pytest.mark.parametrize(("pixels", "angle"), [(0, 0), (0.5, 2.0), (2, 0), (2, 2.0)])
+@pytest.mark.parametrize(("pixels", "angle"), [(0, 0), (0.5, 2.0), (2, 0)])
 def test_shifted_kernel(pixels, angle):
     moved = kernel_errors.shifted(gaussian(13, 1.5), pixels, angle)
     assert moved.sum() == pytest.approx(1)
@@ -47,7 +46,7 @@ def test_shifted_kernel(pixels, angle):
     np.testing.assert_allclose(about_the_middle(moved), expected, atol=0.01)
 
 
-@pytest.mark.parametrize("factor", [0.8, 0.95, 1.2])
+@pytest.mark.parametrize("factor", [0.8, 1, 1.2])
 def test_rescaled_kernel(factor):
     kernel = np.roll(gaussian(25, 2.0), 3, axis=0)
     scaled = kernel_errors.rescaled(kernel, factor)
@@ -62,32 +61,19 @@ def test_noisy_kernel(random):
     noisy = kernel_errors.noisy(kernel, 0.05, 1)
     assert noisy.sum() == pytest.approx(1)
     assert noisy.min() == 0
-    np.testing.assert_array_equal(noisy, kernel_errors.noisy(kernel, 0.05, 1))
     assert np.abs(noisy - kernel).max() > 0.01 * kernel.max()
-
-
-def test_no_error_or_a_shift_by_whole_pixels_changes_no_weight(random):
-    kernel = camera_shake(random, 15)
-    np.testing.assert_allclose(kernel_errors.rescaled(kernel, 1), kernel, atol=1e-12)
+    np.testing.assert_array_equal(noisy, kernel_errors.noisy(kernel, 0.05, 1))
     np.testing.assert_allclose(kernel_errors.noisy(kernel, 0, 1), kernel, atol=1e-12)
-    np.testing.assert_allclose(kernel_errors.shifted(kernel, 2, 0)[3:-3, 5:-1], kernel, atol=1e-12)
-
-
-def test_without_noise_a_trial_is_the_blurred_image(scene):
-    given = trial(scene, Point("noise", "0"))
-    np.testing.assert_array_equal(given.blurry, to_8bit(scene.blurred))
-    np.testing.assert_array_equal(given.truth, scene.sharp)
-    assert given.noise_sigma == 0
-    assert trial(scene, Point("noise", "3")).noise_sigma == pytest.approx(0.03)
 
 
 def test_with_a_wrong_kernel_the_blurry_image_is_that_of_the_right_one(scene):
+    np.testing.assert_array_equal(trial(scene, Point("noise", "0")).blurry, to_8bit(scene.blurred))
     right = trial(scene, Point("noise", "1"))
-    for experiment in ("kernel_shift", "kernel_scale", "kernel_noise"):
-        given = trial(scene, Point(experiment, "10" if experiment != "kernel_shift" else "1"))
+    for point in (Point("kernel_shift", "1"), Point("kernel_scale", "10"), Point("kernel_noise", "10")):
+        given = trial(scene, point)
         np.testing.assert_array_equal(given.blurry, right.blurry)
         assert given.kernel.shape != scene.kernel.shape or np.abs(given.kernel - scene.kernel).max() > 1e-3
-        assert given.noise_sigma == right.noise_sigma
+        assert given.noise_sigma == right.noise_sigma == pytest.approx(0.01)
 
 
 def test_the_scene_beyond_the_frame_matters_at_the_border_only(scene):
@@ -100,41 +86,21 @@ def test_the_scene_beyond_the_frame_matters_at_the_border_only(scene):
     np.testing.assert_array_equal(inner.blurry[interior], inner_beyond.blurry[interior])
 
 
-def test_output_that_is_not_finite_is_an_error(scene):
-    class Broken(Network):
-        def forward(self, blurry, kernel):
-            return blurry * float("nan")
-
-    with pytest.raises(UserError, match="not finite"):
-        robustness.score(Restorer(Broken()), trial(scene, Point("noise", "1")))
-
-
 @pytest.fixture
 def project(tmp_path, random):
     """Two images with kernels, a small network, and an option file for them."""
     for name in "ab":
         write_8bit(tmp_path / "GT" / f"{name}.png", random.randint(0, 256, (40, 48, 3)).astype(np.uint8))
         write_kernel(tmp_path / "Kernel" / f"{name}.png", camera_shake(random, 9))
-    small = {"nf_p": 4, "nf_d": 4, "nb": 1, "nf_n": 4}
-    save_weights(build_preset("tiny", **small), tmp_path / "net.safetensors")
-    options = {
-        "name": "robustness",
-        "gpu_ids": [],
-        "images": 2,
-        "dataroot_GT": str(tmp_path / "GT"),
-        "dataroot_KM": str(tmp_path / "Kernel"),
-        "noise": [0],
-        "kernel_shift": [0.5],
-        "kernel_scale": [-10],
-        "kernel_noise": [5],
-        "methods": {
-            "Blurry": {"network_G": {"which_model_G": "Blurry"}},
-            "Mine": {
-                "network_G": {"preset": "tiny", **small},
-                "path": {"pretrain_model_G": str(tmp_path / "net.safetensors")},
-            },
-        },
+    save_weights(small_network(), tmp_path / "net.safetensors")
+    small = {"preset": "tiny", "nf_p": 3, "nf_d": 3, "nb": 2, "nf_n": 4}
+    folders = {"dataroot_GT": str(tmp_path / "GT"), "dataroot_KM": str(tmp_path / "Kernel")}
+    points = {"noise": [0], "kernel_shift": [0.5], "kernel_scale": [-10], "kernel_noise": [5]}
+    methods = {
+        "Blurry": {"network_G": {"which_model_G": "Blurry"}},
+        "Mine": {"network_G": small, "path": {"pretrain_model_G": str(tmp_path / "net.safetensors")}},
     }
+    options = {"name": "robustness", "gpu_ids": [], "images": 2, **folders, **points, "methods": methods}
     (tmp_path / "options.yml").write_text(yaml.safe_dump(options, sort_keys=False))
     return tmp_path
 
@@ -149,8 +115,6 @@ def test_the_option_file_is_valid():
     points = options.points()
     assert len(points) == len(set(points))
     assert {point.experiment for point in points} == {*figure.PANELS, "border"}
-    quick = load_options(RobustnessOptions, measure_robustness.OPTIONS, measure_robustness.QUICK)
-    assert set(quick.points()) < set(points)
     for method in options.methods.values():
         build_network(method.network_G)
 
@@ -184,7 +148,7 @@ def test_measuring_resuming_and_publishing(project, monkeypatch):
     publish.publish_robustness(folder, published / "robustness")
     assert read_csv(published / "robustness.csv") == rows
     scored.clear()
-    save_weights(build_preset("tiny", nf_p=4, nf_d=4, nb=1, nf_n=4), project / "net.safetensors")
+    save_weights(small_network(0.02), project / "net.safetensors")
     assert call(project, "--set", "noise=[0, 2]") == 0
     # Blurry lacks the new level only; the network has other weights.
     assert (scored.count("Blurry"), len(scored)) == (2, 2 + 2 * (points + 1))
@@ -200,18 +164,14 @@ def test_quick_leaves_the_complete_measurement_alone(project):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("override", "message"),
     [
-        (["--set", "dataroot_GT=gone"], "gone is missing (python codes/scripts/prepare_datasets.py"),
-        (["--set", "kernel_shift=[-1]"], "kernel_shift"),
-        (["--set", "noises=[1]"], "noises: unknown key; did you mean 'noise'?"),
-        (["--set", "methods.Blurry.x=1"], "methods.Blurry.x: unknown key"),
-        (["--set", "methods={A: {network_G: {preset: tiny}, path: {pretrain_model_G: gone.pth}}}"], "no method"),
+        ("dataroot_GT=gone", "gone is missing (python codes/scripts/prepare_datasets.py"),
+        ("kernel_shift=[-1]", "kernel_shift"),
+        ("methods={A: {network_G: {preset: tiny}, path: {pretrain_model_G: gone.pth}}}", "no method"),
     ],
 )
-def test_mistakes_end_in_one_line_before_anything_is_written(project, capsys, arguments, message):
-    assert call(project, *arguments) == 1
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: ")
-    assert message in error
+def test_mistakes_end_in_one_line_before_anything_is_written(project, capsys, override, message):
+    assert call(project, "--set", override) == 1
+    assert message in one_error(capsys)
     assert not (project / "results").exists()

@@ -16,6 +16,7 @@ from codes.data.triples import TripleDataset
 from codes.scripts import prepare_datasets
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv
+from tests.conftest import one_error
 
 # --- images
 
@@ -128,9 +129,6 @@ def test_three_equal_channels_are_one_kernel(tmp_path, random):
     kernel = random.randint(0, 256, (5, 5)).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), np.dstack([kernel] * 3))
     np.testing.assert_allclose(read_kernel(tmp_path / "a.png"), kernel / kernel.sum())
-    cv2.imwrite(str(tmp_path / "b.png"), np.dstack([kernel, kernel, 255 - kernel]))
-    with pytest.raises(UserError, match="channels differ"):
-        read_kernel(tmp_path / "b.png")
 
 
 def test_even_kernels_become_odd_on_reading(tmp_path, random):
@@ -153,7 +151,7 @@ def test_cell_arrays_and_files_of_several_kernels(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["v5.mat", "v73.mat"])
-def test_a_number_and_a_text_beside_the_kernel(tmp_path, random, name):
+def test_a_number_and_a_text_next_to_the_kernel(tmp_path, random, name):
     kernel = random.uniform(size=(5, 7))
     if name == "v5.mat":
         scipy.io.savemat(tmp_path / name, {"psf": kernel, "sigma": 0.01, "note": "text"})
@@ -163,9 +161,6 @@ def test_a_number_and_a_text_beside_the_kernel(tmp_path, random, name):
             file["note"] = np.frombuffer("text".encode("utf-16-le"), np.uint16)[:, None]
             file["note"].attrs["MATLAB_class"] = np.bytes_("char")
     np.testing.assert_allclose(read_kernel(tmp_path / name), kernel / kernel.sum())
-    scipy.io.savemat(tmp_path / "two.mat", {"psf": kernel, "other": kernel})
-    with pytest.raises(UserError, match=r"holds 2 kernels \(psf, other\)"):
-        read_kernel(tmp_path / "two.mat")
 
 
 def test_the_levin_kernels(shared):
@@ -178,10 +173,7 @@ def test_the_levin_kernels(shared):
     [
         (np.zeros((3, 3)), "all zero"),
         (np.array([[-1.0, 0.5, 0.0]]), "sum is -0.5"),
-        (np.array([[-1.0, 1.0, 0.0]]), "sum is 0"),
-        (np.array([[np.nan, 1.0, 0.0]]), "not finite"),
         (np.array([[np.inf, 1.0, 0.0]]), "not finite"),
-        (np.ones(3), "two-dimensional"),
         (np.ones((0, 3)), "two-dimensional"),
         (np.arange(27.0).reshape(3, 3, 3), "channels differ"),
         (np.ones((3, 5, 5)), "channels come last"),
@@ -192,20 +184,6 @@ def test_the_levin_kernels(shared):
 def test_impossible_kernels(kernel, message):
     with pytest.raises(UserError, match=rf"^k\.npy: .*({message})"):
         normalised(kernel, "k.npy")
-
-
-@pytest.mark.parametrize("name", ["a.npy", "a.mat", "a.png"])
-@pytest.mark.parametrize("content", [b"", b"nonsense" * 40])
-def test_unreadable_kernels_are_named(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=name):
-        read_kernel(tmp_path / name)
-
-
-def test_a_pickled_npy_is_refused(tmp_path):
-    np.save(tmp_path / "a.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match=r"a\.npy: not a readable \.npy"):
-        read_kernel(tmp_path / "a.npy")
 
 
 def test_a_kernel_larger_than_the_image():
@@ -220,14 +198,15 @@ def test_a_written_kernel_is_what_is_read(tmp_path, random):
     assert np.abs(written - kernel).sum() < 0.05
 
 
-@pytest.mark.parametrize("size", [3, 13, 35, 75])
+@pytest.mark.parametrize("size", [3, 35, 75])
 def test_camera_shake_kernels(size):
-    random = np.random.RandomState(size)
-    kernels = [camera_shake(random, size) for _ in range(20)]
+    first, second = np.random.RandomState(size), np.random.RandomState(size)
+    kernels = [camera_shake(first, size) for _ in range(20)]
     for kernel in kernels:
         assert kernel.shape == (size, size)
         assert kernel.min() >= 0
         assert kernel.sum() == pytest.approx(1)
+        np.testing.assert_array_equal(kernel, camera_shake(second, size))
     # No two alike, and the large ones fill much of their support.
     assert len({kernel.tobytes() for kernel in kernels}) == 20
     if size >= 35:
@@ -280,45 +259,36 @@ def open_triples(folder):
     return TripleDataset(folder / "GT", folder / "LQ", folder / "KM")
 
 
-def test_triples_are_paired_by_sorted_name(folders):
+def test_triples_are_paired_by_sorted_name(folders, capsys):
     dataset = open_triples(folders)
     assert [dataset.name(i) for i in range(len(dataset))] == ["a", "b"]
     triple = dataset[1]
     np.testing.assert_array_equal(triple.blurry, read_image(folders / "LQ" / "b.png"))
     np.testing.assert_array_equal(triple.kernel, read_kernel(folders / "KM" / "b.png"))
-
-
-def test_counts_have_to_agree(folders):
-    (folders / "KM" / "a.png").unlink()
-    with pytest.raises(UserError, match=r"2 in .*GT, 2 in .*LQ, 1 in .*KM"):
-        open_triples(folders)
-
-
-def test_missing_and_empty_folders(folders):
-    with pytest.raises(UserError, match="none: no such folder"):
-        TripleDataset(folders / "none", folders / "LQ", folders / "KM")
-    (folders / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: holds no \.png"):
-        TripleDataset(folders / "GT", folders / "empty", folders / "KM")
-
-
-def test_two_images_of_one_name(folders, random):
-    for kind, name in (("GT", "c.png"), ("LQ", "a.bmp"), ("KM", "c.png")):
-        write_8bit(folders / kind / name, random.randint(1, 256, (20, 24, 1)).astype(np.uint8))
-    with pytest.raises(UserError, match="two images have the name a"):
-        open_triples(folders)
-
-
-def test_names_that_have_nothing_in_common_are_warned_of(folders, capsys):
+    assert capsys.readouterr().err == ""
     (folders / "LQ" / "b.png").rename(folders / "LQ" / "z.png")
     open_triples(folders)
     assert "b.png, z.png and b.png are paired by their order" in capsys.readouterr().err
 
 
-def test_sizes_have_to_agree(folders, random):
-    write_8bit(folders / "LQ" / "a.png", random.randint(0, 256, (20, 25, 3)).astype(np.uint8))
-    with pytest.raises(UserError, match=r"a\.png: 25x20 pixels, but its ground truth a\.png has 24x20"):
-        open_triples(folders)[0]
+def test_folders_that_are_no_test_set(folders, random):
+    def image(path, width=24):
+        write_8bit(folders / path, random.randint(1, 256, (20, width, 3)).astype(np.uint8))
+
+    def refused(message, lq="LQ"):
+        with pytest.raises(UserError, match=message):
+            TripleDataset(folders / "GT", folders / lq, folders / "KM")[0]
+
+    refused("none: no such folder", lq="none")
+    (folders / "empty").mkdir()
+    refused(r"empty: holds no \.png", lq="empty")
+    image("LQ/a.png", width=25)
+    refused(r"a\.png: 25x20 pixels, but its ground truth a\.png has 24x20")
+    image("LQ/a.bmp")
+    refused(r"2 in .*GT, 3 in .*LQ, 2 in .*KM")
+    image("GT/c.png")
+    image("KM/c.png")
+    refused("two images have the name a")
 
 
 # --- preparation
@@ -362,15 +332,17 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
     source, target = tmp_path / "raw data", tmp_path / "Datasets"
     small_source(source, random)
     arguments = ["--source", str(source), "--target", str(target)]
+
+    def triples(name, level):
+        return TripleDataset(*(target / name / kind for kind in ("GT", f"Noise_0{level}", "Kernel")))
+
     assert run_command_line(prepare_datasets.main, arguments) == 0
     counts = {
         "CBSD100/Noise_03/BL": 2,
         "CBSD100/Noise_03/Kernel": 2,
-        "Levin/GT": 8,
         "Levin/Noise_05": 8,
         "LevinIndependent/Noise_03": 8,
         "Set5/Noise_01": 1,
-        "Lai/GT": 2,
         "Lai/Kernel": 2,
         "Train/GT": 3,
         "Validation/Noise_01": 1,
@@ -378,43 +350,45 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
     }
     assert {folder: len(list((target / folder).iterdir())) for folder in counts} == counts
     assert not [path for path in target.iterdir() if "~" in path.name]
-    assert (target / "Set5").stat().st_mode & 0o777 == 0o755
     out = capsys.readouterr().out
     assert "5 of " in out  # the quickstart set's folders
     assert "different from the published results: " in out
-    dataset = TripleDataset(*(target / "Levin" / kind for kind in ("GT", "Noise_01", "Kernel")))
-    triple = dataset[5]
+    triple, independent = triples("Levin", 1)[5], triples("LevinIndependent", 5)[5]
     assert triple.name == "im1_kernel_06"
     assert triple.ground_truth.shape[2] == 1
     assert (triple.blurry - blurred(triple.ground_truth, triple.kernel)).std() == pytest.approx(0.01, rel=0.1)
-    independent = TripleDataset(*(target / "LevinIndependent" / kind for kind in ("GT", "Noise_05", "Kernel")))[5]
     np.testing.assert_array_equal(independent.ground_truth, triple.ground_truth.repeat(3, 2))
     noise = (independent.blurry - blurred(independent.ground_truth, independent.kernel)).reshape(-1, 3)
     np.testing.assert_allclose(np.cov(noise.T), 0.05**2 * np.eye(3), atol=0.1 * 0.05**2)
-    (grey,) = TripleDataset(*(target / "ValidationGrey" / kind for kind in ("GT", "Noise_05", "Kernel")))
-    (colour,) = TripleDataset(*(target / "Validation" / kind for kind in ("GT", "Noise_05", "Kernel")))
+    (grey,), (colour,) = triples("ValidationGrey", 5), triples("Validation", 5)
     assert grey.ground_truth.shape[2] == grey.blurry.shape[2] == 1
     np.testing.assert_array_equal(grey.kernel, colour.kernel)
     np.testing.assert_allclose(grey.ground_truth[..., 0], colour.ground_truth.mean(2), atol=0.6 / 255)
     first = (target / "manifest.csv").read_text()
 
-    capsys.readouterr()
     assert run_command_line(prepare_datasets.main, arguments) == 0
     assert " exists already (--force builds it again)" in capsys.readouterr().out
     assert run_command_line(prepare_datasets.main, [*arguments, "--force"]) == 0
     assert (target / "manifest.csv").read_text() == first
 
 
-def test_prepare_datasets_names_what_is_missing(tmp_path, random, capsys):
-    source = tmp_path / "raw"
+def test_prepare_datasets_names_what_is_missing_or_damaged(tmp_path, random, capsys):
+    source, target = tmp_path / "raw", tmp_path / "D"
     small_source(source, random)
-    (source / "Levin09.mat").unlink()
-    assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D")]) == 0
+    (source / "Levin09.mat").rename(tmp_path / "Levin09.mat")
+    assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(target)]) == 0
     out = capsys.readouterr().out
     for name in ("CBSD100", "Levin", "LevinIndependent", "Set5"):
         assert f"{name}: not built, {source / 'Levin09.mat'} is missing: download Levin09.mat (Levin" in out
-        assert not (tmp_path / "D" / name).exists()
-    assert (tmp_path / "D" / "Lai").is_dir()
+        assert not (target / name).exists()
+    assert (target / "Lai").is_dir()
+    (tmp_path / "Levin09.mat").rename(source / "Levin09.mat")
+    (source / "Set5" / "baby.bmp").write_bytes(b"BM")
+    arguments = ["--source", str(source), "--target", str(target), "--sets", "Set5"]
+    assert run_command_line(prepare_datasets.main, arguments) == 1
+    assert "baby.bmp: not a readable image" in one_error(capsys)
+    assert not (target / "Set5").exists()
+    assert run_command_line(prepare_datasets.main, ["--source", str(tmp_path / "none")]) == 1
 
 
 def test_prepare_datasets_copies_the_authors_layout(tmp_path, random):
@@ -422,29 +396,12 @@ def test_prepare_datasets_copies_the_authors_layout(tmp_path, random):
     source = tmp_path / "download"
     small_source(tmp_path / "raw", random)
     prepare_datasets.main(["--source", str(tmp_path / "raw"), "--target", str(source)])
-    (source / "Set5" / "GT" / "Thumbs.db").write_bytes(b"left by a system")
-    marked = source / "CBSD100" / "Noise_01" / "BL" / "val0.png"
-    write_8bit(marked, np.zeros((40, 48, 3), np.uint8))
+    write_8bit(source / "CBSD100" / "Noise_01" / "BL" / "val0.png", np.zeros((40, 48, 3), np.uint8))
     assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D")]) == 0
     for name in ("CBSD100", "Levin", "Set5", "Lai"):
         copied = preparation.manifest(tmp_path / "D" / name)
         assert copied == preparation.manifest(source / name)
         assert copied
-
-
-def test_prepare_datasets_reports_a_damaged_source(tmp_path, random, capsys):
-    source = tmp_path / "raw"
-    small_source(source, random)
-    (source / "Set5" / "baby.bmp").write_bytes(b"BM")
-    status = run_command_line(
-        prepare_datasets.main, ["--source", str(source), "--target", str(tmp_path / "D"), "--sets", "Set5"]
-    )
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert status == 1
-    assert error.startswith("error: ")
-    assert "baby.bmp: not a readable image" in error
-    assert not (tmp_path / "D" / "Set5").exists()
-    assert run_command_line(prepare_datasets.main, ["--source", str(tmp_path / "none")]) == 1
 
 
 def test_the_training_split_is_fixed(shared):

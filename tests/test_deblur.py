@@ -188,12 +188,11 @@ def test_a_folder_goes_on_where_it_was_interrupted(project, weights, monkeypatch
     assert list(files_in(project / "out")) == ["a.png"]
     first = (project / "out" / "a.png").stat().st_mtime_ns
     monkeypatch.undo()
-    assert call(project, weights, source="photos", output="out") == 0
-    assert "1 of 2 images are done already" in capsys.readouterr().out
-    assert sorted(files_in(project / "out")) == ["a.png", "b.png"]
-    assert (project / "out" / "a.png").stat().st_mtime_ns == first
-    assert call(project, weights, "--overwrite", source="photos", output="out") == 0
-    assert (project / "out" / "a.png").stat().st_mtime_ns > first
+    for extra, kept in (([], True), (["--overwrite"], False)):
+        assert call(project, weights, *extra, source="photos", output="out") == 0
+        assert ("1 of 2 images are done already" in capsys.readouterr().out) == kept
+        assert sorted(files_in(project / "out")) == ["a.png", "b.png"]
+        assert ((project / "out" / "a.png").stat().st_mtime_ns == first) == kept
 
 
 def test_failing_files_of_a_folder_are_reported_and_the_rest_is_done(project, weights, capsys):
@@ -202,11 +201,9 @@ def test_failing_files_of_a_folder_are_reported_and_the_rest_is_done(project, we
     write_8bit(project / "photos" / "d.png", np.zeros((9, 9, 3), np.uint8))
     (project / "out" / "d.png").mkdir(parents=True)
     assert call(project, weights, source="photos", output="out") == 1
-    said = errors(capsys)
-    assert len(said) == 3
-    assert "a.png: not a readable image" in said[0]
-    assert "c.png: a kernel of 9x9 pixels is larger than the image of 5x5" in said[1]
-    assert "d.png: is a folder" in said[2]
+    messages = ("a.png: not a readable image", "c.png: a kernel of 9x9 pixels is larger than", "d.png: is a folder")
+    for error, message in zip(errors(capsys), messages, strict=True):
+        assert message in error
     assert list(files_in(project / "out")) == ["b.png"]
 
 
@@ -428,23 +425,21 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
 
 
 @pytest.mark.parametrize(
-    ("image", "kernel", "options", "message"),
+    ("kernel", "options", "message"),
     [
-        (np.zeros((8, 8, 5)), np.ones((3, 3)), {}, "the image: an image is"),
-        (np.zeros((8, 8)), np.ones(3), {}, "the kernel: a kernel is a two-dimensional"),
-        (np.zeros((8, 8)), np.ones((3, 5, 5)), {}, "channels come last"),
-        (np.zeros((8, 8)), np.ones((9, 3)), {}, "larger than the image"),
-        (np.zeros((8, 8)), np.arange(27.0).reshape(3, 3, 3), {}, "is grey, but the kernel has a channel"),
-        (np.zeros((8, 8)), np.eye(3), {"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated"),
-        (np.zeros((8, 8)), np.eye(3), {"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
-        (np.zeros((8, 8)), np.eye(3), {"mask": np.ones((3, 3))}, "a mask is an array"),
-        (np.zeros((8, 8)), np.eye(3), {"mask": np.full((8, 8), np.nan)}, "a mask is made of finite numbers"),
-        (np.zeros((8, 8)), np.eye(3), {"tile": "no"}, "tile 'no': possible are"),
+        (np.ones(3), {}, "the kernel: a kernel is a two-dimensional"),
+        (np.ones((9, 3)), {}, "larger than the image"),
+        (np.arange(27.0).reshape(3, 3, 3), {}, "is grey, but the kernel has a channel"),
+        (np.eye(3), {"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated"),
+        (np.eye(3), {"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
+        (np.eye(3), {"mask": np.ones((3, 3))}, "a mask is an array"),
+        (np.eye(3), {"mask": np.full((8, 8), np.nan)}, "a mask is made of finite numbers"),
+        (np.eye(3), {"tile": "no"}, "tile 'no': possible are"),
     ],
 )
-def test_impossible_arguments_of_the_call(weights, image, kernel, options, message):
+def test_impossible_arguments_of_the_call(weights, kernel, options, message):
     with pytest.raises(UserError, match=message):
-        deblur(image, kernel, weights=weights, **options)
+        deblur(np.zeros((8, 8)), kernel, weights=weights, **options)
 
 
 def test_the_call_equals_the_command_line(project, weights):
@@ -462,13 +457,10 @@ def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys)
     sharp, blurry = sharp[:80, :96], blurry[:80, :96].astype(np.float32)
     least = psnr(sharp, to_8bit(deblur(blurry, kernel, orientation="as-is"))) - 0.5
     assert capsys.readouterr().err == ""
-    for factor in (1e-4, 30.0):
-        restored = deblur(factor * blurry, kernel, orientation="as-is")
+    for factor, dtype in ((1e-4, np.float32), (30.0, np.float32), (4095, np.uint16)):
+        restored = deblur((factor * blurry).astype(dtype), kernel, orientation="as-is")
         assert psnr(sharp, to_8bit(restored / factor)) > least
         assert "of full scale as white, and scaled back" in capsys.readouterr().err
-    twelve = np.rint(blurry * 4095).astype(np.uint16)
-    assert psnr(sharp, to_8bit(deblur(twelve, kernel, orientation="as-is") / 4095)) > least
-    capsys.readouterr()
 
     hot = blurry.copy()
     hot[20, 30], hot[50, 60] = 1e6, -1e6

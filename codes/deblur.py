@@ -3,12 +3,11 @@
     python codes/deblur.py --input photo.jpg --kernel kernel.png --output sharp.png
     python codes/deblur.py --input photos/ --kernel motion:15,30 --output sharp/
 
-The output has the size, bit depth (8 or 16 bit, float TIFF), grey or colour, alpha channel, EXIF orientation, ICC
-profile and resolution of the input; its suffix names the format. Existing files are replaced only with --overwrite,
-inputs never. In a folder only missing results are made, so that an interrupted run continues; an image that fails is
-reported, and the others are restored. An image whose maximum is below half of full scale or above 1 is restored with
-its own white level (its maximum, without hot pixels) as 1 and scaled back; values beyond that or below 0 are cut off,
-and stderr says so.
+The output keeps size, bit depth (8 or 16 bit, float TIFF), channels, EXIF orientation, ICC profile and resolution of
+the input; its suffix names the format. Existing files are replaced only with --overwrite, inputs never. In a folder
+only missing results are made, so an interrupted run continues; an image that fails is reported, and the others are
+restored. An image whose maximum is below half of full scale or above 1 is restored with its own white level (its
+maximum, without hot pixels) as 1 and scaled back; values above that or below 0 are cut off, and stderr says so.
 
 The kernel is a PNG, TIFF, .npy or .mat file (any sum, any size; three channels that differ are a kernel for each
 colour), or, in pixels and degrees,
@@ -34,32 +33,24 @@ from tqdm import tqdm
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from codes.data.images import as_rgb, to_8bit
+from codes.data.kernels import with_inset
 from codes.data.preparation import ensure_quickstart
 from codes.models.registry import PRESETS
 from codes.models.restorer import PRECISIONS, Restorer
 from codes.restoration.call import open_restorer
-from codes.restoration.compare import sheet
 from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
 from codes.restoration.metadata import Metadata
-from codes.restoration.networks import SHIPPED, shipped_knows_masks
-from codes.restoration.outputs import (
-    check_folders,
-    compare_path,
-    output_paths,
-    refuse_conflicts,
-    refuse_foreign,
-    stage_path,
-    written_for,
-)
+from codes.restoration.networks import SHIPPED
+from codes.restoration.outputs import check_folders, compare_path, output_paths, refuse_conflicts, stage_path
+from codes.restoration.pixels import values_of
 from codes.restoration.restoring import ORIENTATIONS, restore
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, in_one_line, run_command_line
 from codes.utils.files import ROOT
 from codes.utils.progress import Progress
-
-UNTRAINED = "The shipped weights were not trained with masks: compare the result with that without one."
 
 EXAMPLES = ROOT / "Datasets" / "Quickstart"
 
@@ -68,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
     start, arguments = time.perf_counter(), parse(argv)
     if any(Path(os.path.abspath(path)).is_relative_to(EXAMPLES) for path in (arguments.input, arguments.kernel)):
         ensure_quickstart(EXAMPLES)
+    folder = arguments.input.is_dir()
     targets = output_paths(arguments.input, arguments.output)
     kernel = kernel_of(arguments.kernel)
     restorer = open_restorer(
@@ -79,47 +71,11 @@ def main(argv: Sequence[str]) -> int:
         tile=arguments.tile,
         gigabytes=arguments.memory,
         ensemble=arguments.ensemble,
-        progress=not arguments.input.is_dir() or sys.stderr.isatty(),
+        progress=not folder or sys.stderr.isatty(),
     )
-    stages = restorer.stages + 1 if arguments.trace else 0
-    written = {source: written_for(target, arguments.compare, stages) for source, target in targets.items()}
-    given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
-    refuse_conflicts([path for files in written.values() for path in files], [*targets, *given])
-    if arguments.overwrite:
-        refuse_foreign(written.values())
-    missing = {
-        source: [path for path in files if arguments.overwrite or not path.is_file()]
-        for source, files in written.items()
-    }
-    if arguments.input.is_dir():
-        failed = restore_folder(restorer, targets, missing, kernel, arguments)
-    else:
-        ((source, target),) = targets.items()
-        for path in written[source]:
-            if path not in missing[source]:
-                raise UserError(f"{path}: exists already; choose another --output, or --overwrite")
-        check_folders(written[source])
-        restore_file(restorer, source, target, written[source], kernel, arguments)
-        failed = 0
-    print(f"{arguments.output if arguments.input.is_dir() else target} ({time.perf_counter() - start:.1f} s)")
-    return 1 if failed else 0
-
-
-def restore_folder(
-    restorer: Restorer,
-    targets: Mapping[Path, Path],
-    missing: Mapping[Path, Sequence[Path]],
-    kernel: np.ndarray,
-    arguments: argparse.Namespace,
-) -> int:
-    """Restore the images of a folder that have `missing` files; returns the number of those that failed."""
-    wanted = {source: files for source, files in missing.items() if files}
-    if len(wanted) < len(targets):
-        done = len(targets) - len(wanted)
-        print(f"{done} of {len(targets)} images are done already; --overwrite restores them again")
-    check_folders(path for files in wanted.values() for path in files)
+    wanted = files_to_write(targets, arguments, restorer.stages)
     failed = 0
-    with Progress(len(wanted), "images") as progress:
+    with Progress(len(wanted), "images", show=folder) as progress:
         for source, files in wanted.items():
             try:
                 restore_file(restorer, source, targets[source], files, kernel, arguments)
@@ -129,7 +85,37 @@ def restore_folder(
                 failed += 1
                 tqdm.write(f"error: {in_one_line(error)}", file=sys.stderr)
             progress.update()
-    return failed
+    if folder or not failed:
+        shown = arguments.output if folder else next(iter(targets.values()))
+        print(f"{shown} ({time.perf_counter() - start:.1f} s)")
+    return 1 if failed else 0
+
+
+def files_to_write(
+    targets: Mapping[Path, Path], arguments: argparse.Namespace, stages: int
+) -> dict[Path, Sequence[Path]]:
+    """The files to write for each image, the images of a folder that are done left out.
+
+    Raises UserError if a file is an input, the result of a single image exists, or a folder cannot be written.
+    """
+    written = {}
+    for source, target in targets.items():
+        sheets = [compare_path(target)] if arguments.compare else []
+        traced = [stage_path(target, stage) for stage in range(stages + 1)] if arguments.trace else []
+        written[source] = [target, *sheets, *traced]
+    given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
+    refuse_conflicts([path for files in written.values() for path in files], [*targets, *given])
+    if not arguments.overwrite:
+        existing = [path for files in written.values() for path in files if path.is_file()]
+        if existing and not arguments.input.is_dir():
+            raise UserError(f"{existing[0]}: exists already; choose another --output, or --overwrite")
+        written = {source: [path for path in files if path not in existing] for source, files in written.items()}
+    wanted = {source: files for source, files in written.items() if files}
+    if len(wanted) < len(targets):
+        done = len(targets) - len(wanted)
+        print(f"{done} of {len(targets)} images are done already; --overwrite restores them again")
+    check_folders(path for files in wanted.values() for path in files)
+    return wanted
 
 
 def restore_file(
@@ -141,9 +127,6 @@ def restore_file(
     arguments: argparse.Namespace,
 ) -> None:
     """Restore one image file and write those of its files that are wanted, the result last."""
-    for path in wanted:
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder; the image cannot be written there")
     photo = read_photo(source)
     mask = arguments.mask
     if mask not in (None, "auto"):
@@ -158,6 +141,15 @@ def restore_file(
     for path, made in photos.items():
         if path in wanted:
             write_photo(path, made)
+
+
+def sheet(before: np.ndarray, after: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Before, with the kernel inset, and after, side by side: two images of any type -> (H, 2W + 4, 3) uint8."""
+    blurry = values_of(before)
+    restored = values_of(after, white=blurry.white).colours
+    left = with_inset(blurry.colours, kernel if kernel.ndim == 2 else kernel.mean(2))
+    panels = [as_rgb(to_8bit(image)) for image in (left, restored)]
+    return np.concatenate([panels[0], np.full((len(restored), 4, 3), 255, np.uint8), panels[1]], 1)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -183,7 +175,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--mask",
         metavar="FILE|auto",
         help="an image, black at pixels to leave out, such as dead or saturated ones, white elsewhere; auto: clipped "
-        f"highlights. {'' if shipped_knows_masks() else UNTRAINED}",
+        "highlights. Compare with the result without a mask.",
     )
 
     add = parser.add_argument_group("network").add_argument

@@ -3,7 +3,7 @@
     pip install -r requirements-demo.txt
     python codes/demo.py
 
-Upload a blurry image, or choose an example; describe, load or draw its kernel; compare before and after under a
+Upload a blurry image, or choose an example; describe or load its kernel; compare before and after under a
 slider. The page is for this machine only (127.0.0.1), and nothing leaves it.
 """
 
@@ -23,12 +23,11 @@ except ImportError:
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import as_rgb, to_8bit
-from codes.data.kernels import normalised, read_kernel
+from codes.data.kernels import read_kernel
 from codes.data.preparation import ensure_quickstart
 from codes.models.restorer import Restorer
 from codes.models.tiny.noise import estimate_noise
 from codes.restoration.call import open_restorer
-from codes.restoration.drawn import CANVAS, kernel_drawn
 from codes.restoration.image_files import read_photo
 from codes.restoration.kernel_spec import SPECIFICATIONS, kernel_of
 from codes.restoration.networks import SHIPPED
@@ -40,7 +39,7 @@ from codes.utils.files import ROOT
 
 HOST = "127.0.0.1"
 UPLOAD_LIMIT = "32mb"
-SOURCES = ("specification", "file", "drawing")
+SOURCES = ("specification", "file")
 EXAMPLES = ROOT / "Datasets" / "Quickstart"
 IMAGES = [".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"]
 KERNELS = [".png", ".tif", ".tiff", ".npy", ".mat"]
@@ -84,9 +83,9 @@ def page(restorer: Restorer) -> gradio.Blocks:
     images = sorted((EXAMPLES / "Noise_01").glob("*.png"))
     examples = [[str(path), "file", str(EXAMPLES / "Kernel" / path.name)] for path in images]
 
-    def run(image: str | None, source: str, specification: str, file: str | None, drawing: dict | None) -> tuple:
+    def run(image: str | None, source: str, specification: str, file: str | None) -> tuple:
         try:
-            return restored(restorer, image, kernel_from(source, specification, file, drawing))
+            return restored(restorer, image, kernel_from(source, specification, file))
         except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
@@ -98,42 +97,31 @@ def page(restorer: Restorer) -> gradio.Blocks:
                 source = gradio.Radio(SOURCES, value=SOURCES[0], label="Kernel from")
                 specification = gradio.Textbox("motion:15,30", label=SPECIFICATIONS)
                 file = gradio.File(label="Kernel file", file_types=KERNELS, visible=False)
-                drawing = gradio.Sketchpad(
-                    label="The path of a bright point",
-                    canvas_size=(CANVAS, CANVAS),
-                    fixed_canvas=True,
-                    layers=False,
-                    brush=gradio.Brush(default_size=12, colors=["#000000"], color_mode="fixed"),
-                    visible=False,
-                )
         button = gradio.Button("Restore", variant="primary")
         slider = gradio.ImageSlider(label="Before | after", format="png", interactive=False)
         with gradio.Row():
             shown = gradio.Image(label="Kernel", format="png", height=200, interactive=False)
             notes = gradio.Markdown()
         gradio.Examples(examples, [image, source, file], label="Examples")
-        fields = [specification, file, drawing]
         source.change(
             lambda kind: [gradio.update(visible=kind == name) for name in SOURCES],
             source,
-            fields,
+            [specification, file],
             show_progress="hidden",
         )
-        button.click(run, [image, source, *fields], [slider, shown, notes], concurrency_limit=1)
+        button.click(run, [image, source, specification, file], [slider, shown, notes], concurrency_limit=1)
     return blocks
 
 
-def kernel_from(source: str, specification: str, file: str | None, drawing: dict | None) -> np.ndarray:
-    """The kernel (h, w) or (h, w, 3) of the page's fields. Raises UserError where they give none."""
+def kernel_from(source: str, specification: str, file: str | None) -> np.ndarray:
+    """The kernel (h, w) or (h, w, 3) of the page's fields. Raises UserError if they give none."""
     if source == "specification":
         if ":" not in specification:  # a name without a colon would be a file of this machine
             raise UserError(f"kernel: write {SPECIFICATIONS}")
         return kernel_of(specification)
-    if source == "file":
-        if file is None:
-            raise UserError("kernel: choose a file first")
-        return read_kernel(file, per_channel=True)
-    return normalised(kernel_drawn(None if drawing is None else drawing["composite"]), "the drawing")
+    if file is None:
+        raise UserError("kernel: choose a file first")
+    return read_kernel(file, per_channel=True)
 
 
 def restored(

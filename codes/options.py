@@ -4,20 +4,11 @@ Every key is checked here. An unknown key, a wrong type or a missing key is an e
 path of the key and, for a misspelt key, the nearest valid one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import (
-    BaseModel,
-    Field,
-    NonNegativeInt,
-    PlainValidator,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PlainValidator, PositiveInt, ValidationError, model_validator
 
 import codes.models.all_networks  # noqa: F401  registers the networks whose options are accepted
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
@@ -176,30 +167,29 @@ AnyOptions = TypeVar("AnyOptions", bound=Options)
 def load_options(schema: type[AnyOptions], path: str | Path, overrides: Sequence[str] = ()) -> AnyOptions:
     """Read an option file with the file that it extends, and apply overrides `a.b.c=value`.
 
-    `base: other.yml` names a file that this one extends, relative to this file's folder: mappings are
-    merged key by key, and of two other values this file's counts. A data set or method may be given by its
-    name in options/datasets.yml. Raises UserError with one line for the first mistake.
+    `base: other.yml` names a file that this one extends, relative to this file's folder. Mappings are merged key by
+    key; other values of this file replace those of the base. A data set or method may be given by its name in
+    options/datasets.yml. Raises UserError with one line for the first mistake.
     """
     content = read_option_file(Path(path), extends="base" not in schema.model_fields)
     insert_named(content, str(path))
     for override in overrides:
         apply_override(content, override)
         insert_named(content, f"--set {override}")
-    _expand_presets(content, str(path))
     return _validate(schema, content, str(path))
 
 
 def _validate(schema: type[AnyOptions], content: dict, where: str) -> AnyOptions:
+    _expand_presets(content, where)
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise UserError(_explain(schema, error, where)) from None
+        raise UserError(_explain(error, where)) from None
 
 
 def network_options(content: Any, where: str) -> NetworkOptions:
     """The options of a network from the value of a `network_G` key. Raises UserError, naming `where`, for a mistake."""
     group = {"network_G": dict(content) if isinstance(content, Mapping) else content}
-    _expand_presets(group, where)
     return _validate(_NetworkGroup, group, where).network_G
 
 
@@ -220,8 +210,8 @@ def _expand_presets(content: dict, where: str) -> None:
     """Replace `network_G: {preset: light, ...}` by the preset's keys, overridden by the file's."""
     groups = {"": content}
     for key in ("methods", "baselines"):
-        methods = content.get(key)
-        groups |= {f"{key}.{name}.": group for name, group in methods.items()} if isinstance(methods, dict) else {}
+        if isinstance(content.get(key), dict):
+            groups |= {f"{key}.{name}.": group for name, group in content[key].items()}
     for key, group in groups.items():
         network = group.get("network_G") if isinstance(group, dict) else None
         if isinstance(network, dict) and "preset" in network:
@@ -233,59 +223,33 @@ def _expand_presets(content: dict, where: str) -> None:
             group["network_G"] = {**PRESETS[name], **network}
 
 
-def _explain(schema: type[BaseModel], error: ValidationError, where: str) -> str:
-    # A misspelt key makes the right one missing: the misspelling is what to report.
-    first, *others = sorted(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
+def _explain(error: ValidationError, where: str) -> str:
+    """One line for the first mistake."""
+    first, *others = error.errors()
     parts = first["loc"]
     # Below network_G pydantic puts the network's name into the path; the file has no such key.
     above = ("", *parts)
     loc = [str(part) for i, part in enumerate(parts) if not (above[i] == "network_G" and part in NETWORKS)]
     loc = [part for part in loc if part != "[key]"]
-    key = ".".join(loc)
-    value = first["input"]
+    value, context = first["input"], first.get("ctx", {})
     match first["type"]:
-        case "extra_forbidden":
-            reason = f"unknown key; {nearest(loc[-1], _valid_keys(schema, first['loc'][:-1]))}"
+        case "unknown_key":
+            loc.append(context["key"])
+            reason = f"unknown key; {context['hint']}"
         case "missing":
             reason = "is required but missing"
         case "union_tag_invalid":
-            key += ".which_model_G"
+            loc.append("which_model_G")
             reason = f"unknown network '{value.get('which_model_G')}'; {nearest(str(value['which_model_G']), NETWORKS)}"
         case "union_tag_not_found":
-            key, reason = f"{key}.which_model_G", "is required but missing"
+            loc.append("which_model_G")
+            reason = "is required but missing"
         case "string_pattern_mismatch":
             reason = f"should consist of letters, digits and . _ + -, and begin with a letter or digit, not {value!r}"
         case "value_error":
-            reason = str(first["ctx"]["error"])
+            reason = str(context["error"])
         case _:
             shown = "" if isinstance(value, (dict, list)) else f", not {value!r}"
             reason = first["msg"].replace("Input should be", "should be") + shown
     more = f" (and {len(others)} more)" if others else ""
-    return f"{where}: {key}: {reason}{more}" if key else f"{where}: {reason}{more}"
-
-
-def _valid_keys(annotation: Any, loc: Sequence[str | int]) -> Iterable[str]:
-    """The keys that the option group at `loc` below `annotation` has."""
-    groups = [kind for kind in _alternatives(annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    if not loc:
-        keys = {field.alias or name for group in groups for name, field in group.model_fields.items()}
-        return keys | {"preset"} if any(issubclass(group, NetworkOptions) for group in groups) else keys
-    head, *tail = loc
-    for kind in _alternatives(annotation):
-        if get_origin(kind) is dict:
-            return _valid_keys(get_args(kind)[1], tail)
-    for group in groups:
-        if issubclass(group, NetworkOptions) and head in NETWORKS and group is NETWORKS[head].options:
-            return _valid_keys(group, tail)
-        if head in group.model_fields:
-            return _valid_keys(group.model_fields[head].annotation, tail)
-    return ()
-
-
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union, Annotated removed; another type alone."""
-    if get_origin(annotation) is Annotated:
-        return _alternatives(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return tuple(kind for member in get_args(annotation) for kind in _alternatives(member))
-    return (annotation,)
+    return f"{where}: {'.'.join(loc)}: {reason}{more}" if loc else f"{where}: {reason}{more}"

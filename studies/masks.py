@@ -19,9 +19,9 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.degradation import seed_of
 from codes.data.images import to_8bit
-from codes.data.masks import clipped_highlights
 from codes.data.triples import Triple, TripleDataset
 from codes.metrics.quality import quality
+from codes.models.gaps import clipped_highlights
 from codes.restoration.networks import SHIPPED, load_network
 from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line

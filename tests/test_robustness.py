@@ -5,12 +5,12 @@ import pytest
 import yaml
 from scipy.ndimage import center_of_mass
 
-from codes.data import kernel_errors
 from codes.data.images import decode, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake, gaussian
 from codes.data.kernels import write_kernel
 from codes.figures import robustness as figure
 from codes.metrics import robustness
+from codes.metrics import robustness as kernel_errors
 from codes.metrics.robustness import BORDERS, Point, RobustnessOptions, Scene, trial
 from codes.models.factory import build_network
 from codes.models.weights import save_weights

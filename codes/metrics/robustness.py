@@ -4,6 +4,7 @@ The blurry images are made from sharp images and kernels with the forward model 
 methods get the true noise level, as in codes/test.py.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +14,10 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
+from scipy import ndimage
 
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import to_8bit
-from codes.data.kernel_errors import noisy, rescaled, shifted
 from codes.data.triples import TripleDataset
 from codes.metrics.quality import Quality, quality
 from codes.models.restorer import Restorer
@@ -160,6 +161,38 @@ _TRIALS: Mapping[str, Callable[[Scene, str], Trial]] = {
     ),
     "border": _at_border,
 }
+
+
+# --- wrong kernels: they may be larger than the true one, and their centre stays on the same place of the image
+
+
+def shifted(kernel: np.ndarray, pixels: float, angle: float) -> np.ndarray:
+    """The kernel moved by `pixels` in the direction `angle` (radians, 0 is to the right), by cubic splines."""
+    padded = np.pad(kernel, math.ceil(pixels) + 1)
+    step = (pixels * math.sin(angle), pixels * math.cos(angle))
+    return _as_kernel(ndimage.shift(padded, step, order=3))
+
+
+def rescaled(kernel: np.ndarray, factor: float) -> np.ndarray:
+    """The kernel `factor` times as large about its centre of mass, by cubic splines."""
+    padded = np.pad(kernel, math.ceil(max(kernel.shape) * max(factor - 1, 0)))
+    centre = np.array(ndimage.center_of_mass(padded))
+    return _as_kernel(ndimage.affine_transform(padded, [1 / factor] * 2, centre - centre / factor, order=3))
+
+
+def noisy(kernel: np.ndarray, level: float, seed: int) -> np.ndarray:
+    """The kernel with Gaussian noise of `level` times its maximum at every pixel."""
+    noise = np.random.RandomState(seed).standard_normal(kernel.shape)
+    return _as_kernel(kernel + level * kernel.max() * noise)
+
+
+def _as_kernel(values: np.ndarray) -> np.ndarray:
+    """Cut off negative values and scale to a sum of 1."""
+    values = np.maximum(values, 0)
+    return values / values.sum()
+
+
+# --- scores
 
 
 def score(restorer: Restorer, given: Trial) -> Quality:

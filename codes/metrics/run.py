@@ -9,7 +9,7 @@ from tqdm import tqdm
 from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore, restored_path
-from codes.metrics.score_files import Journal, read_scores, write_scores
+from codes.metrics.score_files import add_to_journal, read_scores, write_scores
 from codes.metrics.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown, to_rows
 from codes.options import Method, TestOptions, TestSet, dump_options
 from codes.utils.errors import warn
@@ -99,12 +99,12 @@ def run_method(
     scored = {score.key(): score for score in done if score.key() in wanted}
     own = group.share([item for key, item in wanted.items() if key not in scored])
     outcomes: list[ImageScore | Failure] = []
-    with Journal(evaluator.folder, group.rank) as journal:
-        if own:
-            evaluator.warm_up(*own[0])
-        for item in tqdm(own, desc=evaluator.method, unit=" images", disable=not group.is_main):
-            outcomes.append(evaluator.evaluate(*item))
-            journal.add(outcomes[-1])
+    if own:
+        evaluator.warm_up(*own[0])
+    for item in tqdm(own, desc=evaluator.method, unit=" images", disable=not group.is_main):
+        outcomes.append(evaluator.evaluate(*item))
+        if isinstance(outcomes[-1], ImageScore):
+            add_to_journal(evaluator.folder, group.rank, outcomes[-1])
     outcomes = group.gather(outcomes)
     return [*scored.values(), *outcomes] if group.is_main else outcomes
 

@@ -5,8 +5,8 @@ A score is written to the journal at once, so that a run that is killed loses on
 
 import csv
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 from codes.metrics.evaluation import COLUMNS, Failure, ImageScore
 from codes.utils.files import read_csv, write_csv
@@ -15,26 +15,13 @@ _PER_IMAGE = "per_image.csv"
 _JOURNALS = "per_image.*.part"
 
 
-class Journal:
-    """Appends the scores of one process to its journal; a context manager."""
-
-    def __init__(self, folder: Path, rank: int):
-        self.path = folder / _JOURNALS.replace("*", str(rank))
-
-    def __enter__(self) -> Self:
-        self._file = self.path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
-        self._writer.writeheader()
-        return self
-
-    def add(self, outcome: ImageScore | Failure) -> None:
-        """Write a score at once. A failure is not written."""
-        if isinstance(outcome, ImageScore):
-            self._writer.writerow(outcome.as_row())
-            self._file.flush()
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+def add_to_journal(folder: Path, rank: int, score: ImageScore) -> None:
+    """Append a score to the journal of the process `rank`."""
+    with (folder / _JOURNALS.replace("*", str(rank))).open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(score.as_row())
 
 
 def write_scores(folder: Path, outcomes: Iterable[ImageScore | Failure]) -> list[ImageScore]:
@@ -48,18 +35,11 @@ def write_scores(folder: Path, outcomes: Iterable[ImageScore | Failure]) -> list
 
 def read_scores(folder: Path) -> list[ImageScore]:
     """The scores in per_image.csv and in the journals, without damaged lines."""
-    rows = [
-        row
-        for path in (folder / _PER_IMAGE, *sorted(folder.glob(_JOURNALS)))
-        if path.is_file()
-        for row in read_csv(path)
-    ]
     scores = {}
-    for row in rows:
-        if row.keys() == set(COLUMNS) and None not in row.values():
-            try:
-                score = ImageScore.from_row(row)
-            except ValueError:
-                continue
-            scores[score.key()] = score
+    for path in (folder / _PER_IMAGE, *sorted(folder.glob(_JOURNALS))):
+        for row in read_csv(path) if path.is_file() else []:
+            if row.keys() == set(COLUMNS) and None not in row.values():
+                with suppress(ValueError):
+                    score = ImageScore.from_row(row)
+                    scores[score.key()] = score
     return list(scores.values())

@@ -1,7 +1,7 @@
 """Summaries and tables in the paper's arrangement, with the published numbers next to ours."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import NamedTuple
@@ -28,6 +28,12 @@ INDEPENDENT = (
     "figures of colour networks on Levin (DWDN, SVMAP, DSDNet) are 2 to 3 dB above what grey methods reach, "
     "while those of grey methods are not."
 )
+
+# Rows of the README's first table: ids of measured methods, names of published ones.
+HEADLINE = {
+    "measured": ("x0", "Wiener", "Hyper-Laplacian", "dsdnet_tiny", "dsdnet_light", "dsdnet"),
+    "published": ("DWDN", "DSDNet-Light", "DSDNet"),
+}
 
 
 def summarise(
@@ -72,33 +78,28 @@ class Cell(NamedTuple):
         return f"{float(self.psnr):.2f} / {float(self.ssim):.3f}"
 
 
+# A set as tables show it, and a noise level in percent, a class, or nothing.
+Column = tuple[str, str]
+
+
 @dataclass
 class Line:
-    """A row of a table: a method, measured here or published.
-
-    cells: by set and by column within the set, which is a noise level in percent, a class, or empty.
-    """
+    """A row of a table: a method, measured here or published. Its costs are text, empty if unknown."""
 
     method: str
     label: str
     published: bool
-    cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
+    cells: dict[Column, Cell] = field(default_factory=dict)
     parameters: str = ""
     seconds: str = ""
     memory: str = ""
 
-    @property
-    def name(self) -> str:
-        """The name that is printed."""
-        return f"{self.label} (paper)" if self.published else self.label
-
 
 @dataclass
 class Table:
-    """Columns (set, noise level or class) and lines, with the number of images of each set."""
+    """Columns and lines, with the number of images of each set."""
 
-    columns: list[tuple[str, str]]
-    heads: list[str]
+    columns: list[Column]
     lines: list[Line]
     images: str
 
@@ -110,55 +111,58 @@ def arrange(summary: Sequence[Mapping[str, object]]) -> list[Table]:
     """
     lai = [row for row in summary if row["set"] in LAI_SETS]
     others = [row for row in summary if row["set"] not in LAI_SETS]
-    return ([_noise_table(others)] if others else []) + ([_lai_table(lai)] if lai else [])
+    return [_table(rows) for rows in (others, lai) if rows]
 
 
-def _noise_table(summary: Sequence[Mapping[str, object]]) -> Table:
-    columns = _in_order(set_and_noise(row["set"]) for row in summary)
-    lines = _measured(summary, lambda row: set_and_noise(row["set"]))
-    published: dict[str, Line] = {}
-    for row in read_csv(PAPER / "table2.csv"):
-        if (row["set"], row["noise"]) in columns:
-            line = published.setdefault(row["method"], Line(row["method"], row["method"], True))
-            line.cells[row["set"], row["noise"]] = Cell(row["psnr"], row["ssim"])
-    heads = [f"{name} {noise} %" if noise else name for name, noise in columns]
-    return Table(columns, heads, [*lines, *_with_sizes(published.values())], _counts(summary))
+def _table(summary: Sequence[Mapping[str, object]]) -> Table:
+    # The mean over all classes comes last.
+    columns = sorted(_in_order(map(_column, summary)), key=lambda column: column[1] == "overall")
+    lines = [
+        _measured([row for row in summary if row["method"] == method])
+        for method in _in_order(row["method"] for row in summary)
+    ]
+    counts: dict[str, set[int]] = {}
+    for row in summary:
+        if not row["class"]:
+            counts.setdefault(_column(row)[0], set()).add(int(row["images"]))
+    images = ", ".join(f"{name} {'/'.join(map(str, sorted(n)))}" for name, n in counts.items())
+    return Table(columns, [*lines, *_published(columns)], images)
 
 
-def _lai_table(summary: Sequence[Mapping[str, object]]) -> Table:
-    lines = _measured(summary, lambda row: ("Lai", row["class"] or "overall"))
-    columns = [("Lai", name) for name in (*LAI_CLASSES, "overall") if any(("Lai", name) in of.cells for of in lines)]
-    published = []
-    for row in read_csv(PAPER / "lai.csv"):
-        cells = {("Lai", name): Cell(row[f"{name}_psnr"], row[f"{name}_ssim"]) for _, name in columns}
-        published.append(Line(row["method"], row["method"], True, cells))
-    heads = [f"Lai {name}" for _, name in columns]
-    return Table(columns, heads, [*lines, *_with_sizes(published)], _counts(row for row in summary if not row["class"]))
+def _column(row: Mapping[str, object]) -> Column:
+    return ("Lai", row["class"] or "overall") if row["set"] in LAI_SETS else set_and_noise(row["set"])
 
 
-def _measured(summary: Sequence[Mapping[str, object]], column: Callable[[Mapping], tuple[str, str]]) -> list[Line]:
-    lines = []
-    for method in _in_order(row["method"] for row in summary):
-        rows = [row for row in summary if row["method"] == method]
-        cells = {column(row): Cell(str(row["psnr"]), str(row["ssim"])) for row in rows}
-        line = Line(method, str(rows[0]["label"]), False, cells)
-        whole = [row for row in rows if not row["class"]]
-        line.seconds = f"{float(whole[0]['seconds']):.3g}"
-        known = [int(row["memory"]) for row in whole if row["memory"]]
-        line.memory = str(max(known)) if known else ""
-        line.parameters = f"{int(rows[0]['parameters']):,}" if int(rows[0]["parameters"]) else ""
-        lines.append(line)
-    return lines
+def _measured(rows: Sequence[Mapping[str, object]]) -> Line:
+    """The line of one method's rows of a summary."""
+    whole = [row for row in rows if not row["class"]]
+    known = [int(row["memory"]) for row in whole if row["memory"]]
+    parameters = int(rows[0]["parameters"])
+    return Line(
+        rows[0]["method"],
+        str(rows[0]["label"]),
+        published=False,
+        cells={_column(row): Cell(str(row["psnr"]), str(row["ssim"])) for row in rows},
+        parameters=f"{parameters:,}" if parameters else "",
+        seconds=f"{float(whole[0]['seconds']):.3g}",
+        memory=str(max(known)) if known else "",
+    )
 
 
-def _with_sizes(lines: Iterable[Line]) -> list[Line]:
-    """The paper's lines, with the number of parameters if it is known."""
+def _published(columns: Sequence[Column]) -> Iterable[Line]:
+    """The paper's lines that have a cell in one of the columns."""
     sizes = {row["network"]: row["parameters"] for row in read_csv(PAPER / "sizes.csv")}
     names = {"DSDNet": "Full", "DSDNet-Light": "Light", "DSDNet+P": "DSDNet+P", "DSDNet+E": "DSDNet+E"}
-    lines = list(lines)
-    for line in lines:
-        line.parameters = sizes.get(names.get(line.method, ""), "")
-    return lines
+    cells = [(row["method"], (row["set"], row["noise"]), row, "") for row in read_csv(PAPER / "table2.csv")]
+    for row in read_csv(PAPER / "lai.csv"):
+        cells += [(row["method"], ("Lai", name), row, f"{name}_") for name in (*LAI_CLASSES, "overall")]
+    lines: dict[str, Line] = {}
+    for method, column, row, prefix in cells:
+        if column in columns:
+            size = sizes.get(names.get(method, ""), "")
+            line = lines.setdefault(method, Line(method, method, published=True, parameters=size))
+            line.cells[column] = Cell(row[f"{prefix}psnr"], row[f"{prefix}ssim"])
+    return lines.values()
 
 
 # --- one source, three forms ---------------------------------------------------------------------
@@ -201,23 +205,45 @@ def to_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
     return rows
 
 
+def headline(rows: Sequence[Mapping[str, str]]) -> str:
+    """The README's first table: PSNR (dB) of some methods as Markdown.
+
+    rows: `to_rows` of both of the paper's tables. A method without rows is left out.
+    """
+    lines = []
+    for source, methods in HEADLINE.items():
+        for method in methods:
+            own = [row for row in rows if (row["source"], row["method"]) == (source, method)]
+            if own:
+                psnr = {(row["set"], row["column"]): f"{float(row['psnr']):.2f}" for row in own}
+                noisy = (" / ".join(psnr.get((name, of), "-") for of in "135") for name in ("BSD100", "Levin"))
+                label = own[0]["label"] + (" (paper)" if source == "published" else "")
+                lines.append([label, *noisy, psnr.get(("Lai", "overall"), "-")])
+    heads = ["PSNR (dB)", "BSD100, noise 1 / 3 / 5 %", "Levin, noise 1 / 3 / 5 %", "Lai, overall"]
+    return tabulate(lines, heads, tablefmt="github", disable_numparse=True) + "\n"
+
+
 def _number(parameters: str) -> str:
     """A count without separators; 58.35M, as the paper rounds it, is 58350000."""
     return f"{float(parameters[:-1]) * 1e6:.0f}" if parameters.endswith("M") else parameters.replace(",", "")
 
 
 def text_rows(table: Table) -> list[list[str]]:
-    """The cells of every line, its name first."""
+    """The cells of every line: the method, PSNR and SSIM of each column, and the costs."""
     return [
-        [line.name, *(str(line.cells.get(column, "")) for column in table.columns)]
-        + [line.parameters, line.seconds, line.memory]
+        [
+            f"{line.label} (paper)" if line.published else line.label,
+            *(str(line.cells.get(column, "")) for column in table.columns),
+            *(line.parameters, line.seconds, line.memory),
+        ]
         for line in table.lines
     ]
 
 
 def text_heads(table: Table) -> list[str]:
     """The column heads of `text_rows`."""
-    return ["Method", *table.heads, "parameters", "s / image", "MiB"]
+    heads = [f"{name} {column}".strip() + (" %" if column.isdigit() else "") for name, column in table.columns]
+    return ["Method", *heads, "parameters", "s / image", "MiB"]
 
 
 def _caption(table: Table) -> str:
@@ -232,13 +258,6 @@ def _caption(table: Table) -> str:
     if any(set_name == _SHOWN["LevinIndependent"] for set_name, _ in table.columns):
         notes.append(INDEPENDENT)
     return " ".join(notes)
-
-
-def _counts(summary: Iterable[Mapping[str, object]]) -> str:
-    counts: dict[str, set[int]] = {}
-    for row in summary:
-        counts.setdefault(set_and_noise(row["set"])[0], set()).add(int(row["images"]))
-    return ", ".join(f"{name} {'/'.join(map(str, sorted(n)))}" for name, n in counts.items())
 
 
 def set_and_noise(name: str) -> tuple[str, str]:

@@ -1,7 +1,9 @@
-"""Gaps in an image, filled for the start of the iteration."""
+"""Gaps in an image: clipped highlights are found, and gaps are filled for the start of the iteration."""
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
+from scipy.ndimage import minimum_filter
 from torch import Tensor
 
 # From this value on, a pixel counts as clipped by the sensor.
@@ -27,3 +29,12 @@ def filled(image: Tensor, mask: Tensor) -> Tensor:
             break
         values, known = values + reached * mean, known + reached
     return values
+
+
+def clipped_highlights(image: np.ndarray) -> np.ndarray:
+    """The mask (H, W) of an image (H, W, C) in [0, 1] that is 0 at clipped pixels and their neighbours, else 1.
+
+    If every pixel is clipped, all are valid.
+    """
+    valid = image.max(2) < CLIPPED
+    return minimum_filter(valid, 3).astype(np.float32) if valid.any() else np.ones(valid.shape, np.float32)

@@ -7,21 +7,26 @@ A network is one file anywhere below codes/models/, with `@register_network(name
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import ConfigDict, create_model
 
 from codes.models.network import Network
 from codes.utils.registry import Registry
+from codes.utils.schema import Options
 
 
-class NetworkOptions(BaseModel):
+class NetworkOptions(Options):
     """Base of each network's option keys; each network has its own `which_model_G: Literal[name]`.
 
     Field names are the arguments of the constructor, aliases are the keys of the option file.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, serialize_by_alias=True)
+    model_config = ConfigDict(serialize_by_alias=True)
 
     which_model_G: str
+
+    @classmethod
+    def keys(cls) -> set[str]:
+        return {*super().keys(), "preset"}
 
 
 class Entry(NamedTuple):
@@ -71,7 +76,7 @@ def register_variant(name: str, options: type[NetworkOptions]) -> Callable[[type
             rest = {key: value for key, value in arguments.items() if key not in defaults}
             return network(**rest, **exchanged) if exchanged else plain.build(**rest)
 
-        NETWORKS.replace(name, Entry(build, options))
+        NETWORKS[name] = Entry(build, options)
         return network
 
     return enter

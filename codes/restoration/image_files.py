@@ -1,6 +1,6 @@
 """Photographs as files: pixels with their bit depth and alpha channel, and metadata.
 
-In memory an image is upright, as a viewer shows it. In the file it is stored as it was in the input, with the same
+In memory an image is upright, as a viewer shows it. In a file it is stored as it was in the input, with the same
 orientation tag.
 """
 
@@ -15,15 +15,7 @@ import tifffile
 from PIL import Image
 
 from codes.data.images import FULL_SCALE, IMAGE_SUFFIXES, decode_bytes, header, read_bytes
-from codes.restoration.metadata import (
-    Metadata,
-    exif_of,
-    fitting_profile,
-    metadata_of,
-    metadata_of_tiff,
-    pillow_keywords,
-    tiff_keywords,
-)
+from codes.restoration.metadata import ORIENTATION, Metadata, from_tags, metadata_of
 from codes.restoration.pixels import as_float, as_integers
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
@@ -32,13 +24,10 @@ from codes.utils.files import write_atomic
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF_KINDS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR)
 _TIFF_SUFFIXES = (".tif", ".tiff")
-_PILLOW_FORMATS = {
-    ".png": {"format": "PNG", "compress_level": 3},
-    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    ".bmp": {"format": "BMP"},
-}
+_JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+_PILLOW = {".png": {"format": "PNG", "compress_level": 3}, ".jpg": _JPEG, ".jpeg": _JPEG, ".bmp": {"format": "BMP"}}
 # The orientation that `upright` needs to undo another one.
 _INVERSE = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 
@@ -64,8 +53,6 @@ def read_photo(path: str | Path) -> Photo:
     pixels = pixels[..., None] if pixels.ndim == 2 else _as_rgb(pixels)
     if opened is not None and opened.mode in ("LA", "La"):  # OpenCV gives grey with alpha as colours
         pixels = pixels[..., [0, 3]]
-    if opened is not None and opened.mode in ("CMYK", "YCCK"):
-        warn(f"{path}: CMYK colours are converted to RGB without their profile")
     metadata = metadata_of(opened) if opened is not None else Metadata()
     return Photo(upright(pixels, metadata.orientation), metadata)
 
@@ -81,27 +68,23 @@ def write_photo(path: str | Path, photo: Photo) -> None:
     suffix = path.suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise UserError(f"{path}: an image of type {', '.join(IMAGE_SUFFIXES)} can be written, not '{suffix}'")
-    pixels, metadata = photo.pixels, photo.metadata
-    if suffix not in _TIFF_SUFFIXES:
-        pixels = _fitted(pixels, suffix, path)
+    pixels = photo.pixels if suffix in _TIFF_SUFFIXES else _fitted(photo.pixels, suffix, path)
     if suffix != ".bmp":  # a BMP file has no orientation tag
-        pixels = upright(pixels, _INVERSE[metadata.orientation])
-    elif metadata.orientation >= 5 and metadata.dpi is not None:
-        metadata = Metadata(dpi=metadata.dpi[::-1])
+        pixels = upright(pixels, _INVERSE[photo.metadata.orientation])
     try:
         if suffix in _TIFF_SUFFIXES:
-            data = _tiff(pixels, metadata)
+            data = _tiff(pixels, photo.metadata)
         elif pixels.dtype == np.uint16 and pixels.shape[2] > 1:
-            data = _deep_png(pixels, metadata)
+            data = _deep_png(pixels, photo.metadata)
         else:
-            data = _with_pillow(pixels, suffix, metadata)
-    except (cv2.error, SystemError, ValueError, OSError) as error:
+            data = _with_pillow(pixels, suffix, photo.metadata)
+    except (cv2.error, SystemError, ValueError, OSError) as error:  # an image that is too large, for example
         raise UserError(f"{path}: the image cannot be written as {suffix[1:]} ({error})") from None
     write_atomic(path, lambda temporary: temporary.write_bytes(data))
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels (H, W, C) that are stored in an EXIF orientation, turned as a viewer shows them."""
+    """Turn pixels (H, W, C) that are stored in an EXIF orientation as a viewer shows them."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -119,53 +102,39 @@ def _as_rgb(pixels: np.ndarray) -> np.ndarray:
 def _read_tiff(data: bytes, path: str | Path) -> Photo:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = _only_page(file, path)
-            kind, axes, bits = page.photometric, page.axes, int(np.max(page.bitspersample))
-            pixels, metadata = page.asarray(), metadata_of_tiff(page)
+            if reason := _reason_to_refuse(file):
+                raise UserError(f"{path}: {reason}")
+            page = file.pages[0]
+            pixels, axes = page.asarray(), page.axes
+            if pixels.ndim != len(axes) or not pixels.size:
+                raise ValueError("its size is missing")
+            metadata = from_tags({tag.code: tag.value for tag in page.tags}, page.iccprofile)
     except UserError:
         raise
     except Exception as error:  # tifffile and its codecs raise errors of many kinds for damaged files
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a readable TIFF image ({reason}); is it damaged?") from None
-    inverted = kind == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "bu"
-    if not inverted and kind not in (
-        tifffile.PHOTOMETRIC.MINISBLACK,
-        tifffile.PHOTOMETRIC.RGB,
-        tifffile.PHOTOMETRIC.YCBCR,
-    ):
-        raise UserError(f"{path}: a TIFF image of kind {getattr(kind, 'name', kind)}; grey or RGB is needed")
-    if axes == "SYX":
-        pixels, axes = np.moveaxis(pixels, 0, 2), "YXS"
-    if pixels.ndim != len(axes) or not pixels.size:
-        raise UserError(f"{path}: not a readable TIFF image (its size is missing); is it damaged?")
-    if axes not in ("YX", "YXS"):
-        raise UserError(f"{path}: an image with axes {axes}; a plain grey or RGB image is needed")
-    pixels = pixels[..., None] if axes == "YX" else pixels
-    if inverted:
-        pixels = np.concatenate([_inverted(pixels[..., :1], bits), pixels[..., 1:]], 2)
-    if bits < 8:
-        pixels = np.rint(pixels * (255 / (2**bits - 1))).astype(np.uint8)
+    pixels = {"YX": pixels[..., None], "YXS": pixels, "SYX": np.moveaxis(pixels, 0, -1)}[axes]
     return Photo(upright(pixels, metadata.orientation), metadata)
 
 
-def _only_page(file: tifffile.TiffFile, path: str | Path) -> tifffile.TiffPage:
-    """The page of a TIFF file that holds one image, and thumbnails of it at most. Raises UserError for another file."""
-    images = sum(not page.is_reduced for page in file.pages)
+def _reason_to_refuse(file: tifffile.TiffFile) -> str | None:
+    """What is wrong with a TIFF file that is not one plain grey or RGB image, with thumbnails of it at most."""
+    images, page = sum(not page.is_reduced for page in file.pages), file.pages[0]
     if images > 1:
-        raise UserError(f"{path}: holds {images} images; store the one to restore in a file of its own")
-    page = file.pages[0]
+        return f"holds {images} images; store the one to restore in a file of its own"
     if page.size > 8 * Image.MAX_IMAGE_PIXELS:
-        raise UserError(f"{path}: claims {page.size:,} values, which is refused")
+        return f"claims {page.size:,} values, which is refused"
     if 0 in (*page.databytecounts, *page.dataoffsets):
-        raise UserError(f"{path}: parts of the image are missing from the file; is it damaged?")
+        return "parts of the image are missing from the file; is it damaged?"
     if tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
-        raise UserError(f"{path}: its colours are multiplied by alpha; store it with unassociated alpha")
-    return page
-
-
-def _inverted(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """Unsigned values of which the smallest is white -> those of which it is black."""
-    return ~pixels if pixels.dtype == bool else pixels.dtype.type(2**bits - 1) - pixels
+        return "its colours are multiplied by alpha; store it with unassociated alpha"
+    if page.photometric not in _TIFF_KINDS or np.min(page.bitspersample) < 8:
+        kind = getattr(page.photometric, "name", page.photometric)
+        return f"a TIFF image of kind {kind} with {page.bitspersample} bits; grey or RGB of 8 bits or more is needed"
+    if page.axes not in ("YX", "YXS", "SYX"):
+        return f"an image with axes {page.axes}; a plain grey or RGB image is needed"
+    return None
 
 
 def _fitted(pixels: np.ndarray, suffix: str, path: Path) -> np.ndarray:
@@ -194,15 +163,20 @@ def _tiff(pixels: np.ndarray, metadata: Metadata) -> bytes:
         extrasamples=["unassalpha"] if channels in (2, 4) else None,
         compression="zlib",
         predictor=True,
-        **tiff_keywords(metadata, colours=channels > 2),
+        metadata=None,
+        software=False,
+        iccprofile=metadata.fitting_profile(channels),
+        resolution=metadata.dpi,
+        resolutionunit=None if metadata.dpi is None else "inch",
+        extratags=[(ORIENTATION, "H", 1, metadata.orientation, True)],
     )
     return file.getvalue()
 
 
 def _deep_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
     """A PNG file of uint16 colours, which Pillow does not write."""
-    exif = exif_of(metadata).tobytes().removeprefix(b"Exif\0\0")  # a prefix that only JPEG has
-    parts = {cv2.IMAGE_METADATA_EXIF: exif, cv2.IMAGE_METADATA_ICCP: fitting_profile(metadata, True)}
+    exif = metadata.exif().tobytes().removeprefix(b"Exif\0\0")  # a prefix that only JPEG has
+    parts = {cv2.IMAGE_METADATA_EXIF: exif, cv2.IMAGE_METADATA_ICCP: metadata.fitting_profile(pixels.shape[2])}
     parts = {kind: np.frombuffer(part, np.uint8) for kind, part in parts.items() if part}
     image = np.ascontiguousarray(_as_rgb(pixels))
     done, data = cv2.imencodeWithMetadata(".png", image, list(parts), list(parts.values()))
@@ -214,6 +188,11 @@ def _deep_png(pixels: np.ndarray, metadata: Metadata) -> bytes:
 def _with_pillow(pixels: np.ndarray, suffix: str, metadata: Metadata) -> bytes:
     """A PNG, JPEG or BMP file of 8-bit pixels, or of 16-bit grey ones as PNG."""
     file = io.BytesIO()
+    parts = {
+        "exif": metadata.exif() if metadata.orientation != 1 else None,
+        "icc_profile": metadata.fitting_profile(pixels.shape[2]),
+        "dpi": metadata.dpi,
+    }
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
-    image.save(file, **_PILLOW_FORMATS[suffix], **pillow_keywords(metadata, colours=pixels.shape[2] > 2))
+    image.save(file, **_PILLOW[suffix], **{name: part for name, part in parts.items() if part is not None})
     return file.getvalue()

@@ -1,7 +1,6 @@
 """Kernels as a user names them: a file, or a specification such as `motion:15,30`."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,39 +19,23 @@ def kernel_of(text: str) -> np.ndarray:
 
     motion:LENGTH,ANGLE is a straight motion over LENGTH pixels (up to 1: a single pixel), ANGLE in degrees,
     counter-clockwise from the horizontal. gaussian:SIGMA has a standard deviation of SIGMA pixels. disk:RADIUS is an
-    out-of-focus disk. Raises UserError for what is neither, and as `read_kernel` does.
+    out-of-focus disk. Raises UserError for anything else, and as `read_kernel` does.
     """
-    kind, colon, numbers = text.partition(":")
-    if not colon or kind not in _KINDS or Path(text).exists():
-        if not Path(text).exists():
-            raise UserError(f"--kernel {text}: no such file; without a file, write {SPECIFICATIONS}")
+    kind, _, numbers = text.partition(":")
+    if Path(text).exists():
         return read_kernel(text, per_channel=True)
-    count, make = _KINDS[kind]
+    if ":" not in text or kind not in ("motion", "gaussian", "disk"):
+        raise UserError(f"--kernel {text}: no such file; without a file, write {SPECIFICATIONS}")
     try:
-        values = [float(number) for number in numbers.split(",")]
+        size, *angle = (float(number) for number in numbers.split(","))
     except ValueError:
-        values = []
-    if len(values) != count or not all(map(math.isfinite, values)):
+        size, angle = math.nan, []
+    if len(angle) != (kind == "motion") or not all(map(math.isfinite, (size, *angle))):
         raise UserError(f"--kernel {text}: write {SPECIFICATIONS}, in pixels and degrees")
-    if not 0 <= values[0] <= _WIDEST:
+    if not 0 <= size <= _WIDEST:
         raise UserError(f"--kernel {text}: 0 to {_WIDEST} pixels are possible")
-    return make(*values)
-
-
-def _motion(length: float, angle: float) -> np.ndarray:
-    return delta(1) if length <= 1 else motion(length, angle)
-
-
-def _gaussian(sigma: float) -> np.ndarray:
-    return gaussian(2 * math.ceil(4 * sigma) + 1, max(sigma, 1e-3))
-
-
-def _disk(radius: float) -> np.ndarray:
-    return disk(2 * math.ceil(radius + 0.5) - 1, radius)
-
-
-_KINDS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
-    "motion": (2, _motion),
-    "gaussian": (1, _gaussian),
-    "disk": (1, _disk),
-}
+    if kind == "motion":
+        return motion(size, *angle) if size > 1 else delta(1)
+    if kind == "gaussian":
+        return gaussian(2 * math.ceil(4 * size) + 1, max(size, 1e-3))
+    return disk(2 * math.ceil(size + 0.5) - 1, size)

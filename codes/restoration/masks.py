@@ -14,7 +14,7 @@ from codes.utils.errors import UserError
 def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """A mask file as float32 (H, W): 1 (white, valid) or 0 (black, to be left out).
 
-    Any image of `size` (H, W); of several channels the darkest counts, and half of the full scale is the limit.
+    Any image of `size` (H, W) will do. A pixel is valid if its darkest channel is at least half of full scale.
     Raises UserError for another size, a mask without a valid pixel, and as `read_photo` does.
     """
     values = values_of(read_photo(path).pixels, str(path), white=1).colours
@@ -26,9 +26,9 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str = "the mask") -> np.ndarray:
-    """A mask (H, W), in which all but 0 is valid, as float32 of 0 and 1.
+    """A mask (H, W), 0 at pixels to leave out, as float32 with values 0 and 1.
 
-    Raises UserError for values that are no finite numbers, another size, and a mask without a valid pixel.
+    Raises UserError for values that are not finite numbers, another size, and a mask without a valid pixel.
     """
     mask = np.asarray(mask)
     if mask.dtype.kind not in "biuf" or not np.isfinite(mask).all():
@@ -42,9 +42,9 @@ def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str = "the mask
 
 
 def without_gaps(blurry: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    """An image (H, W, C) from 0 to 1, its pixels where `valid` (H, W) is 0 filled from those around them.
+    """An image (H, W, C) from 0 to 1, with pixels where `valid` (H, W) is 0 filled from those around them.
 
-    Used to judge a kernel, where dead pixels would look like edges. Unlike in `filled`, clipped values are replaced.
+    Used to judge a kernel, because dead pixels look like edges. Unlike `filled`, it replaces clipped values as well.
     """
     if valid is None:
         return blurry

@@ -1,18 +1,17 @@
 """Metadata that are kept: EXIF orientation, ICC profile and resolution. Damaged metadata are left out."""
 
-import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tifffile
 from PIL import ExifTags, Image
 
 ORIENTATION = ExifTags.Base.Orientation.value
 # X and Y resolution and their unit.
 _X, _Y, _UNIT = 282, 283, 296
-# Dots per unit of length -> dots per inch, for the units of EXIF and TIFF: inch and centimetre.
-_PER_INCH = {2: 1.0, 3: 2.54}
+# Dots per unit of length -> dots per inch, for the units of EXIF and TIFF: inch (also if none is given), centimetre.
+_PER_INCH = {None: 1.0, 2: 1.0, 3: 2.54}
 
 
 @dataclass(frozen=True)
@@ -23,74 +22,45 @@ class Metadata:
     icc_profile: bytes | None = None
     dpi: tuple[float, float] | None = None
 
+    def exif(self) -> Image.Exif:
+        """EXIF data with orientation and resolution."""
+        exif = Image.Exif()
+        exif[ORIENTATION] = self.orientation
+        if self.dpi is not None:
+            exif[_X], exif[_Y] = self.dpi
+            exif[_UNIT] = 2
+        return exif
+
+    def fitting_profile(self, channels: int) -> bytes | None:
+        """The ICC profile if it is one for an image of so many channels (1 or 2: grey, 3 or 4: RGB)."""
+        space = b"RGB " if channels > 2 else b"GRAY"
+        return self.icc_profile if self.icc_profile and self.icc_profile[16:20] == space else None
+
 
 def metadata_of(opened: Image.Image) -> Metadata:
     """The metadata of a PNG, JPEG or BMP file."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            exif = dict(opened.getexif())
+            tags = dict(opened.getexif())
     except Exception:  # damaged EXIF data raise errors of many kinds
-        exif = {}
-    dpi = _resolution(opened.info.get("dpi")) or _resolution(*(exif.get(tag) for tag in (_X, _Y, _UNIT)))
-    return Metadata(_valid(exif.get(ORIENTATION)), opened.info.get("icc_profile"), dpi)
+        tags = {}
+    x, y = opened.info.get("dpi", (None, None))
+    return from_tags(tags, opened.info.get("icc_profile"), _resolution(x, y))
 
 
-def metadata_of_tiff(page: tifffile.TiffPage) -> Metadata:
-    """The metadata of a TIFF file's page."""
-    tags = {tag.code: tag.value for tag in page.tags}
-    dpi = _resolution(*(tags.get(tag) for tag in (_X, _Y, _UNIT)))
-    return Metadata(_valid(tags.get(ORIENTATION)), page.iccprofile, dpi)
+def from_tags(tags: Mapping[int, Any], icc_profile: bytes | None, dpi: tuple[float, float] | None = None) -> Metadata:
+    """The metadata in EXIF or TIFF tags. dpi: resolution that the file states elsewhere, which has priority."""
+    orientation = tags.get(ORIENTATION)
+    valid = isinstance(orientation, int) and 1 <= orientation <= 8
+    dpi = dpi or _resolution(tags.get(_X), tags.get(_Y), tags.get(_UNIT))
+    return Metadata(orientation if valid else 1, icc_profile, dpi)
 
 
-def exif_of(metadata: Metadata) -> Image.Exif:
-    """EXIF data with orientation and resolution."""
-    exif = Image.Exif()
-    exif[ORIENTATION] = metadata.orientation
-    if metadata.dpi is not None:
-        exif[_X], exif[_Y] = metadata.dpi
-        exif[_UNIT] = 2
-    return exif
-
-
-def pillow_keywords(metadata: Metadata, colours: bool) -> dict[str, Any]:
-    """Keywords for `Image.save`."""
-    keywords = {
-        "exif": exif_of(metadata) if metadata.orientation != 1 else None,
-        "icc_profile": fitting_profile(metadata, colours),
-        "dpi": metadata.dpi,
-    }
-    return {name: value for name, value in keywords.items() if value is not None}
-
-
-def tiff_keywords(metadata: Metadata, colours: bool) -> dict[str, Any]:
-    """Keywords for `tifffile.imwrite`."""
-    return {
-        "metadata": None,
-        "software": False,
-        "iccprofile": fitting_profile(metadata, colours),
-        "resolution": metadata.dpi,
-        "resolutionunit": None if metadata.dpi is None else "inch",
-        "extratags": [(ORIENTATION, "H", 1, metadata.orientation, True)],
-    }
-
-
-def fitting_profile(metadata: Metadata, colours: bool) -> bytes | None:
-    """The ICC profile, if it is one for such an image."""
-    profile = metadata.icc_profile
-    space = profile[16:20] if profile else b""
-    return profile if space == (b"RGB " if colours else b"GRAY") else None
-
-
-def _valid(orientation: object) -> int:
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-
-
-def _resolution(x: object, y: object = None, unit: object = 2) -> tuple[float, float] | None:
-    """Dots per inch of a pair (x, y) or of two numbers or fractions; None if a format could not hold them."""
+def _resolution(x: Any, y: Any, unit: object = None) -> tuple[float, float] | None:
+    """Dots per inch of two numbers or fractions; None if they are missing or a format could not store them."""
     try:
-        x, y = x if y is None else (x, y)
-        scale = _PER_INCH[2 if unit is None else int(unit)]
+        scale = _PER_INCH[unit]
         dpi = tuple(scale * (part[0] / part[1] if isinstance(part, tuple) else float(part)) for part in (x, y))
     except (TypeError, ValueError, ZeroDivisionError, KeyError, IndexError):
         return None
-    return dpi if all(math.isfinite(value) and 1 <= value < 2**16 - 1 for value in dpi) else None
+    return dpi if all(1 <= value < 2**16 - 1 for value in dpi) else None

@@ -23,7 +23,7 @@ _FILES = ("{}.safetensors", "{}.pth", "dsdnet_{}.safetensors")
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with its weights, in eval mode, and whether masks were drawn in its training."""
+    """A network with its weights, in eval mode, and whether its training used masks."""
 
     network: Network
     path: Path
@@ -44,58 +44,50 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
 
 
 def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, NetworkOptions, bool]:
-    """A weight file, the options of its network, and whether masks were drawn in its training.
+    """A weight file, the options of its network, and whether its training used masks.
 
     weights: a preset with weights in Models/, a weight file, or the folder of a training (experiments/<name>: its best
-    weights, else its last ones). The configuration of the network is that of `preset`, of the card next to the file
-    (<name>.yml, key options.network_G), or of the training's options.yml.
+    weights, else its last ones). The network is that of `preset`, of the card next to the file (<name>.yml, key
+    options.network_G), or of the training's options.yml.
     Raises UserError for an unknown name and for a missing file or configuration.
     """
     path = _path_of(str(weights))
-    options = _training_of(path)
+    where, options = _training_of(path)
+    train = options
+    for key in ("datasets", "train"):
+        train = train.get(key) if isinstance(train, Mapping) else None
+    knows_masks = isinstance(train, Mapping) and bool(train.get("masks"))
+    if preset is None and where is None and str(weights) in PRESETS:
+        preset = str(weights)
     if preset is not None:
-        content: Any = {"preset": preset}
-        where = "--preset"
-    elif options is not None:
-        where, content = str(options[0]), options[1].get("network_G")
-    elif str(weights) in PRESETS:
-        where, content = "--weights", {"preset": str(weights)}
-    else:
+        return path, network_options({"preset": preset}, "--preset"), knows_masks
+    if where is None:
         raise UserError(
             f"{path}: which network is it? There is no card {path.stem}.yml next to it; name one with --preset "
             f"({', '.join(PRESETS)})"
         )
-    return path, network_options(content, where), options is not None and _knows_masks(options[1])
-
-
-def shipped_knows_masks() -> bool:
-    """True if the weights that come with this repository were trained with masks, by their card."""
-    training = _training_of(_path_of(SHIPPED))
-    return training is not None and _knows_masks(training[1])
+    return path, network_options(options.get("network_G"), str(where)), knows_masks
 
 
 def _path_of(weights: str) -> Path:
-    """The weight file of a preset, a folder of a training or a file; relative to here, else to the project's root."""
+    """The weight file of a preset, of a training's folder or a file; relative to here, else to the project's root."""
     if weights in PRESETS:
-        paths = [MODELS / name.format(weights) for name in _FILES]
-        found = [path for path in paths if path.is_file()]
-        if not found:
-            raise UserError(f"--weights {weights}: {paths[1]} does not exist; Models/README.md says where to get it")
-        return found[0]
-    path = Path(weights) if Path(weights).exists() else ROOT / weights
-    if path.is_dir():
-        files = [path / "models" / f"{name}.safetensors" for name in ("best", "last")]
-        found = [file for file in files if file.is_file()]
-        if not found:
-            raise UserError(f"--weights {weights}: {files[1]} does not exist; has this training written weights yet?")
-        return found[0]
-    if not path.is_file():
-        raise UserError(f"--weights {weights}: no such file or folder, and no preset; {nearest(weights, PRESETS)}")
-    return path
+        files = [MODELS / name.format(weights) for name in _FILES]
+        missing = f"{files[1]} does not exist; Models/README.md says where to get it"
+    else:
+        path = Path(weights) if Path(weights).exists() else ROOT / weights
+        files = [path / "models" / f"{name}.safetensors" for name in ("best", "last")] if path.is_dir() else [path]
+        missing = f"no such file or folder, and no preset; {nearest(weights, PRESETS)}"
+        if path.is_dir():
+            missing = f"{files[1]} does not exist; has this training written weights yet?"
+    for file in files:
+        if file.is_file():
+            return file
+    raise UserError(f"--weights {weights}: {missing}")
 
 
-def _training_of(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
-    """The options that a file's network was trained with, and their file; None where they are not known."""
+def _training_of(path: Path) -> tuple[Path | None, Mapping[str, Any]]:
+    """The file with the options of the training of a weight file, and these; (None, {}) if there is none."""
     card, experiment = path.with_suffix(".yml"), path.parent.parent / "options.yml"
     if card.is_file():
         content = read_yaml(card)
@@ -105,11 +97,6 @@ def _training_of(path: Path) -> tuple[Path, Mapping[str, Any]] | None:
         return card, options
     if path.parent.name == "models" and experiment.is_file():
         content = read_yaml(experiment)
-        return (experiment, content) if isinstance(content, Mapping) else None
-    return None
-
-
-def _knows_masks(options: Mapping[str, Any]) -> bool:
-    datasets = options.get("datasets")
-    train = datasets.get("train") if isinstance(datasets, Mapping) else None
-    return isinstance(train, Mapping) and bool(train.get("masks"))
+        if isinstance(content, Mapping):
+            return experiment, content
+    return None, {}

@@ -9,7 +9,8 @@ The constants were fitted on held-out training images; the script is in commit 3
 """
 
 import math
-from collections.abc import Iterable
+from contextlib import suppress
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -30,11 +31,11 @@ SYMMETRIC = 0.02
 # Data weight of the hyper-Laplacian restoration, by noise level.
 DATA_WEIGHT = {0.003: 14000.0, 0.01: 2900.0, 0.03: 430.0, 0.05: 200.0}
 _EXPONENT = 2 / 3
-# Log-odds that the sign of the contrast of n gradients is right, per unit of contrast: c[0] n / (n + c[1]).
+# The log-odds that the sign of the contrast of n gradients is right are |contrast| c[0] n / (n + c[1]).
 CERTAINTY = (156, 3.32e04)
-# With fewer gradients the image shows nothing: on crops of 32 pixels the side that looks right is so by chance.
+# With fewer gradients the sign of the contrast is random, as on crops of 32 pixels.
 FEWEST_GRADIENTS = 2000
-# A kernel is rotated if this is as certain as that.
+# A kernel is rotated only if this is at least this certain.
 SURE = 0.75
 # A kernel explains an image if c[0] log(|contrast| + 0.005) + c[1] log(overshoot + 1e-5) + c[2] > 0.
 EXPLAINED = (2.29, -0.595, 4.26)
@@ -57,8 +58,7 @@ class Evidence(NamedTuple):
 class Verdict(NamedTuple):
     """Whether the kernel has to be rotated, how sure that is (0.5 to 1), and whether it explains the image at all.
 
-    certainty: below SURE the image does not show the orientation, and the kernel is left as it is. symmetric: the
-    kernel is the same both ways.
+    If certainty is below SURE the image does not show the orientation, and the kernel is used as it is.
     """
 
     rotated: bool
@@ -78,7 +78,11 @@ def judge(image: np.ndarray, kernel: np.ndarray) -> Verdict:
 
 def warn_if_rotated(name: str, dataset: TripleDataset, count: int = 3) -> bool:
     """Warn if the first kernels of a test set explain its images only when they are rotated; returns if so."""
-    verdicts = [judge(blurry, kernel) for blurry, kernel in _readable(dataset, count)]
+    verdicts = []
+    for index in range(min(count, len(dataset))):
+        with suppress(UserError):  # files that cannot be read are reported later
+            triple = dataset[index]
+            verdicts.append(judge(triple.blurry, triple.kernel))
     turned = sum(verdict.rotated for verdict in verdicts)
     as_is = sum(v.certainty >= SURE and not v.rotated and not v.symmetric for v in verdicts)
     if as_is or not turned or turned < min(2, len(verdicts)):
@@ -88,16 +92,6 @@ def warn_if_rotated(name: str, dataset: TripleDataset, count: int = 3) -> bool:
         "set kernel_convention: convolution"
     )
     return True
-
-
-def _readable(dataset: TripleDataset, count: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """The first blurry images with their kernels, without those that cannot be read."""
-    for index in range(min(count, len(dataset))):
-        try:
-            triple = dataset[index]
-        except UserError:
-            continue
-        yield triple.blurry, triple.kernel
 
 
 def certainty(contrast: float, gradients: int) -> float:
@@ -175,21 +169,14 @@ def _unclipped(image: np.ndarray, kernel: tuple[int, int]) -> Tensor:
 
 def _busiest(grey: np.ndarray, kernel: tuple[int, int]) -> tuple[slice, slice]:
     """The window of an image (H, W), at most LARGEST_SIDE pixels a side, that has the most edges."""
-    size = [min(length, max(LARGEST_SIDE, 4 * k)) for length, k in zip(grey.shape, kernel, strict=True)]
-    rows, columns = (
-        [slice(start, start + part) for start in _starts(length, part)]
-        for length, part in zip(grey.shape, size, strict=True)
-    )
-    windows = [(row, column) for row in rows for column in columns]
-    return max(windows, key=lambda window: _edges(grey[window]))
+    axes = []
+    for length, k in zip(grey.shape, kernel, strict=True):
+        part = min(length, max(LARGEST_SIDE, 4 * k))
+        starts = sorted({*range(0, length - part, max(part // 2, 1)), length - part})  # windows overlap by half
+        axes.append([slice(start, start + part) for start in starts])
 
+    def edges(window: tuple[slice, slice]) -> float:
+        sample = grey[window][::2, ::2]
+        return float(np.abs(np.diff(sample, axis=0)).sum() + np.abs(np.diff(sample, axis=1)).sum()) / sample.size
 
-def _starts(length: int, part: int) -> list[int]:
-    """Starts of windows that overlap by half."""
-    return sorted({*range(0, length - part, max(part // 2, 1)), length - part})
-
-
-def _edges(grey: np.ndarray) -> float:
-    """Mean absolute difference of pixels that are two apart."""
-    sample = grey[::2, ::2]
-    return float(np.abs(np.diff(sample, axis=0)).sum() + np.abs(np.diff(sample, axis=1)).sum()) / sample.size
+    return max(product(*axes), key=edges)

@@ -1,4 +1,4 @@
-"""Where results are written: never over an input, and over other files only if the user allows it."""
+"""Where results are written: never over an input."""
 
 import os
 import tempfile
@@ -13,7 +13,7 @@ from codes.utils.errors import UserError
 def output_paths(source: Path, output: Path) -> dict[Path, Path]:
     """Each image of `source`, a file or a folder, and where its result is written.
 
-    That is `output` itself if it is an image's name, else a file in `output` with the input's name.
+    That is `output` itself if it has an image's suffix, else a file in the folder `output` with the input's name.
     Raises UserError for an output that can be neither, a missing input, and a folder without images.
     """
     if output.name.lower() in IMAGE_SUFFIXES:
@@ -42,36 +42,18 @@ def stage_path(target: Path, stage: int) -> Path:
     return target.with_name(f"{target.stem}_{f'stage{stage}' if stage else 'x0'}{target.suffix}")
 
 
-def written_for(target: Path, compare: bool, stages: int) -> list[Path]:
-    """A result and the files next to it: the sheet if wanted, and the images of this number of stages."""
-    return [target, *([compare_path(target)] if compare else []), *(stage_path(target, n) for n in range(stages))]
-
-
 def refuse_conflicts(written: Sequence[Path], inputs: Iterable[Path]) -> None:
-    """Raise UserError where a file would be written twice or is an input, under whatever name or link."""
+    """Raise UserError if a file would be written twice or is an input, under any name or link."""
     existing = [path for path in inputs if path.exists()]
-    for target in written:
+    for target, count in Counter(written).items():
         if target.exists() and any(target.samefile(path) for path in existing):
             raise UserError(f"{target}: is an input, which is not overwritten; choose another --output")
-    for target, count in Counter(written).items():
         if count > 1:
             raise UserError(f"{target}: would be written for two of the images; rename one of them")
 
 
-def refuse_foreign(written: Iterable[Sequence[Path]]) -> None:
-    """Raise UserError where --overwrite would replace a file next to a result that does not exist.
-
-    written: for each image the result, then the files next to it. Such a file is no earlier result but, most likely,
-    an image of the user's.
-    """
-    for target, *others in written:
-        for path in others:
-            if path.exists() and not target.exists():
-                raise UserError(f"{path}: exists without {target.name}, so it is no earlier result; move it elsewhere")
-
-
 def check_folders(written: Iterable[Path]) -> None:
-    """Raise UserError where the folder of a file cannot be made or written, before the work begins."""
+    """Raise UserError if the folder of a file cannot be made or written, before the work begins."""
     for folder in sorted({path.parent for path in written}):
         existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         if not existing.is_dir():

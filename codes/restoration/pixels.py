@@ -7,17 +7,17 @@ import numpy as np
 from codes.data.images import FULL_SCALE
 from codes.utils.errors import UserError
 
-# An image whose maximum is below this share of full scale is rescaled.
+# An image whose maximum is below this fraction of full scale is rescaled.
 DIM = 0.5
-# White level where only a few hot pixels come near the maximum: this multiple of this quantile.
+# If only a few hot pixels come near the maximum, the white level is this multiple of this quantile.
 HEADROOM = 2
 BRIGHT = 0.999
 
 
 class Values(NamedTuple):
-    """An image taken apart.
+    """Colours and alpha channel of an image.
 
-    colours: float32 (H, W, 1 or 3), from 0 to 1; alpha: (H, W, 1) as it was, or None; white: the share of full scale
+    colours: float32 (H, W, 1 or 3), from 0 to 1; alpha: (H, W, 1) as it was, or None; white: the fraction of full scale
     that the colours were divided by, 1 for an ordinary image.
     """
 
@@ -27,10 +27,10 @@ class Values(NamedTuple):
 
 
 def values_of(pixels: np.ndarray, where: str = "the image", white: float | None = None) -> Values:
-    """Take an image (H, W) or (H, W, C) apart: uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha.
+    """Colours and alpha of an image (H, W) or (H, W, C): uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha.
 
-    white: the value, as a share of full scale, that becomes 1; None: `white_level`. Values beyond it or below 0 are
-    cut off. Raises UserError, naming `where`, for another shape or type, no pixels, or values that are not finite.
+    white: the value, as a fraction of full scale, that becomes 1; None: `white_level`. Values above it or below 0 are
+    clipped. Raises UserError, naming `where`, for another shape or type, no pixels, or values that are not finite.
     """
     pixels = np.asarray(pixels)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
@@ -49,7 +49,7 @@ def values_of(pixels: np.ndarray, where: str = "the image", white: float | None 
 def white_level(colours: np.ndarray) -> float:
     """The value to divide an image by so that it fills the range from 0 to 1, for which networks are trained.
 
-    1 if its maximum is between DIM and 1. Else the maximum; but where only a few hot pixels come near it, HEADROOM
+    1 if its maximum is between DIM and 1, else the maximum. If only a few hot pixels come near the maximum, HEADROOM
     times the BRIGHT quantile.
     """
     most = float(colours.max())
@@ -60,9 +60,9 @@ def white_level(colours: np.ndarray) -> float:
 
 
 def pixels_of(values: Values, dtype: np.dtype) -> np.ndarray:
-    """Put an image together again: (H, W, C) of `dtype`.
+    """The inverse of `values_of`: an image (H, W, C) of `dtype`.
 
-    Colours are clamped to [0, 1] of full scale, but not at 1 if the image itself went beyond it. Integers are rounded.
+    Colours are clamped to [0, 1] of full scale, but not at 1 if the image itself was brighter. Integers are rounded.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # `restore` refuses values that are not finite
         colours = values.colours * np.float32(values.white)

@@ -1,14 +1,13 @@
 """From the pixels of a photograph and a kernel to the restored pixels, of the same type and shape."""
 
 import sys
-from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from tqdm import tqdm
 
 from codes.data.kernels import check_fits
-from codes.data.masks import clipped_highlights
+from codes.models.gaps import clipped_highlights
 from codes.models.restorer import Restorer
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.orientation import SURE, Verdict, judge, rotated
@@ -23,8 +22,8 @@ _NO_REASON = "this kernel does not seem to explain the blur; is it the one of th
 class Outcome(NamedTuple):
     """A restored image.
 
-    pixels: the result, (H, W, C) in the type of the input. stages: x0 and the image of every stage likewise, if they
-    were asked for. kernel: as it was used. notes: what was printed about image and kernel.
+    pixels: the result, (H, W, C) in the type of the input. stages: x0 and the image of every stage, likewise; empty
+    unless `every` was set. kernel: as it was used. notes: what was printed about image and kernel.
     """
 
     pixels: np.ndarray
@@ -42,12 +41,11 @@ def restore(
     every: bool = False,
     where: str = "the image",
 ) -> Outcome:
-    """Restore an image; stderr says how its kernel was used. With a kernel of one pixel it comes back unchanged.
+    """Restore an image and print on stderr how its kernel was used. A kernel of one pixel leaves it unchanged.
 
-    pixels: (H, W) or (H, W, C), uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha. kernel: (h, w), or (h, w, 3) for
-    a kernel for each channel, odd sides, sum 1. mask: (H, W), 0 at pixels to leave out, or `auto` for clipped
-    highlights. every: keep the images of all stages. Raises UserError, naming `where`, for an image or mask that is
-    none, a kernel that does not fit, another orientation, and as `Restorer.restore` does.
+    pixels, orientation, mask: see `codes.restoration.call.deblur`. kernel: (h, w) or (h, w, 3), odd sides, sum 1.
+    every: keep the images of all stages. Raises UserError, naming `where`, for arguments that cannot be used, for a
+    result that is not finite, and as `Restorer.restore` does.
     """
     if orientation not in ORIENTATIONS:
         raise UserError(f"orientation {orientation!r}: {', '.join(ORIENTATIONS)} are possible")
@@ -68,7 +66,10 @@ def restore(
     notes = _printed(range_notes(pixels, values), where)
     if orientation == "auto":
         verdict = judge(without_gaps(blurry, valid), kernel)
-        notes += kernel_notes(verdict, where)
+        notes += _printed(kernel_note(verdict), where)
+        if not verdict.explains:
+            warn(f"{where}: {_NO_REASON}")
+            notes.append(_NO_REASON)
         orientation = "rotated" if verdict.rotated else "as-is"
     kernel = rotated(kernel) if orientation == "rotated" else kernel
     try:
@@ -90,35 +91,32 @@ def is_delta(kernel: np.ndarray) -> bool:
 
 
 def range_notes(pixels: np.ndarray, values: Values) -> list[str]:
-    """Notes on an image that was rescaled or cut off for the network."""
+    """Notes on an image that was rescaled or clipped for the network."""
     notes = []
     colours = as_float(pixels.reshape(*pixels.shape[:2], -1)[..., : values.colours.shape[2]])
     if values.white != 1:
         notes.append(f"restored with {values.white:.3g} of full scale as white, and scaled back")
-    if beyond := np.count_nonzero(colours > values.white):
-        notes.append(f"{beyond} values beyond {values.white:.3g} are cut off")
-    if below := np.count_nonzero(colours < 0):
-        notes.append(f"{below} values below 0 are cut off")
+    for count, what in (
+        (np.count_nonzero(colours > values.white), f"beyond {values.white:.3g}"),
+        (np.count_nonzero(colours < 0), "below 0"),
+    ):
+        if count:
+            notes.append(f"{count} values {what} are cut off")
     return notes
 
 
-def kernel_notes(verdict: Verdict, where: str) -> list[str]:
-    """Print how a kernel is used, and warn if it explains nothing; returns what was printed."""
-    notes = []
+def kernel_note(verdict: Verdict) -> list[str]:
+    """How a kernel is used, if there is anything to say."""
     if verdict.certainty < SURE:
-        notes = ["the image does not show which way round the kernel is; used as it is (see --kernel-orientation)"]
-    elif not verdict.symmetric:
-        sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
-        notes = [f"kernel used {'rotated by 180 degrees' if verdict.rotated else 'as it is'} ({sure} sure)"]
-    _printed(notes, where)
-    if not verdict.explains:
-        warn(f"{where}: {_NO_REASON}")
-        notes.append(_NO_REASON)
-    return notes
+        return ["the image does not show which way round the kernel is; used as it is (see --kernel-orientation)"]
+    if verdict.symmetric:
+        return []
+    sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
+    return [f"kernel used {'rotated by 180 degrees' if verdict.rotated else 'as it is'} ({sure} sure)"]
 
 
-def _printed(notes: Sequence[str], where: str) -> list[str]:
+def _printed(notes: list[str], where: str) -> list[str]:
     """Print notes on stderr, above a progress bar."""
     for note in notes:
         tqdm.write(f"{where}: {note}", file=sys.stderr)
-    return list(notes)
+    return notes

@@ -17,8 +17,8 @@ from tabulate import tabulate
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.metrics.headline import headline
 from codes.metrics.run import COMPLETE
+from codes.metrics.tables import headline
 from codes.options import TestOptions, load_options
 from codes.training.ablation import OPTION_FILE, AblationOptions
 from codes.utils.errors import UserError, run_command_line

@@ -1,6 +1,7 @@
 """Checks of command-line arguments that argparse has no type for."""
 
 import argparse
+import math
 
 import torch
 
@@ -24,7 +25,7 @@ def positive_number(text: str) -> float:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < float("inf"):
+    if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return number
 

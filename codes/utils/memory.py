@@ -24,7 +24,10 @@ def budget(device: torch.device, gigabytes: float | None = None) -> float:
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         free = torch.cuda.mem_get_info(device)[0] + cached
     else:
-        free = min([psutil.virtual_memory().available, *_left_in_container()])
+        free = psutil.virtual_memory().available
+        with suppress(OSError, ValueError):  # the memory limit of a container (control group), if there is one
+            limit, current = ((_CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
+            free = min(free, int(limit) - int(current))
     allowed = math.inf if gigabytes is None else gigabytes * 1e9 - used(device)
     return max(0.0, min(_SHARE * free, allowed))
 
@@ -32,14 +35,6 @@ def budget(device: torch.device, gigabytes: float | None = None) -> float:
 def used(device: torch.device) -> int:
     """Bytes of the device's memory that this process uses now."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
-
-
-def _left_in_container() -> list[int]:
-    """Bytes that the memory limit of a container (control group) leaves; an empty list without such a limit."""
-    try:
-        return [int((_CGROUP / "memory.max").read_text()) - int((_CGROUP / "memory.current").read_text())]
-    except (OSError, ValueError):
-        return []
 
 
 @dataclass
@@ -62,19 +57,12 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         return
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # memory freed by earlier work does not count
-    known = _reset()
-    peak.start = _largest_resident_set() if known else None
+    with suppress(OSError):
+        (_PROCESS / "clear_refs").write_text("5")  # start a new measurement
+        peak.start = _largest_resident_set()
     yield peak
-    peak.mib = _largest_resident_set() if known else None
-
-
-def _reset() -> bool:
-    """Start a new measurement of the peak; False where the system has none."""
-    try:
-        (_PROCESS / "clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
+    if peak.start is not None:
+        peak.mib = _largest_resident_set()
 
 
 def _largest_resident_set() -> float | None:

@@ -63,34 +63,24 @@ def insert_named(content: dict, where: str) -> None:
             parent = parent.get(key) if isinstance(parent, dict) else None
         if not isinstance(parent, dict):
             continue
-        place = f"{where}: {'.'.join(keys)}"
-        entries = _listed(parent.get(keys[-1]), place)
-        if isinstance(entries, dict) and any(isinstance(entry, str) for entry in entries.values()):
-            blocks = _blocks(group)
-            parent[keys[-1]] = {key: _block(entry, blocks, f"{place}.{key}") for key, entry in entries.items()}
-
-
-def _listed(entries: Any, where: str) -> Any:
-    """A list of names as a mapping; anything else unchanged."""
-    if not (isinstance(entries, list) and entries and all(isinstance(name, str) for name in entries)):
-        return entries
-    repeated = [name for name, count in Counter(entries).items() if count > 1]
-    if repeated:
-        raise UserError(f"{where}: '{repeated[0]}' is in the list twice")
-    return {name: name for name in entries}
-
-
-def _block(entry: Any, blocks: dict[str, dict], where: str) -> Any:
-    """The block that a name stands for; anything else unchanged."""
-    if not isinstance(entry, str):
-        return entry
-    if entry not in blocks:
-        raise UserError(f"{where}: no '{entry}' in options/{CATALOGUE.name}; {nearest(entry, blocks)}")
-    return deepcopy(blocks[entry])
+        place, entries = f"{where}: {'.'.join(keys)}", parent.get(keys[-1])
+        if isinstance(entries, list) and entries and all(isinstance(name, str) for name in entries):
+            name, count = Counter(entries).most_common(1)[0]
+            if count > 1:
+                raise UserError(f"{place}: '{name}' is in the list twice")
+            parent[keys[-1]] = entries = {name: name for name in entries}
+        named = (
+            {key: name for key, name in entries.items() if isinstance(name, str)} if isinstance(entries, dict) else {}
+        )
+        blocks = _blocks(group) if named else {}
+        for key, name in named.items():
+            if name not in blocks:
+                raise UserError(f"{place}.{key}: no '{name}' in options/{CATALOGUE.name}; {nearest(name, blocks)}")
+            entries[key] = deepcopy(blocks[name])
 
 
 def _blocks(group: str) -> dict[str, dict]:
-    """A group of the catalogue as blocks of keys. A data set's name is that of its entry."""
+    """A group of the catalogue: blocks of keys by name. A data set's name is that of its entry."""
     content = read_yaml(CATALOGUE)
     blocks = content.get(group) if isinstance(content, dict) else None
     if not isinstance(blocks, dict) or not all(isinstance(block, dict) for block in blocks.values()):
@@ -113,5 +103,5 @@ def apply_override(content: dict, override: str) -> None:
             raise UserError(f"--set {override}: '{name}' is a value, it has no keys")
     value = parse_yaml(text, f"--set {override}")
     if keys[-1] == "preset":
-        group.clear()  # A preset replaces the file's keys.
+        group.clear()  # a preset replaces the file's keys
     group[keys[-1]] = value

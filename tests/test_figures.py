@@ -9,7 +9,7 @@ import torch
 
 from codes.data.images import decode
 from codes.data.kernel_generator import camera_shake
-from codes.data.preparation import Sharp, build_shared
+from codes.data.preparation import Sharp, synthesise
 from codes.figures import filters, shipped, shrinkage, stages, tradeoff, training
 from codes.models.factory import build_preset
 from codes.scripts import make_figures
@@ -26,7 +26,7 @@ def small(tmp_path, monkeypatch, random):
         Sharp(name, random.randint(0, 256, (48, 64, 3)).astype(np.uint8), camera_shake(random, 7))
         for name in ("astronaut", "coffee")
     ]
-    build_shared(tmp_path / "Datasets" / "Quickstart", sharp, iter)
+    synthesise(tmp_path / "Datasets" / "Quickstart", sharp, iter)
     monkeypatch.setattr(shipped, "DATASETS", tmp_path / "Datasets")
     monkeypatch.setattr(shipped, "network", lambda: network)
     monkeypatch.setattr(stages, "CROP", (8, 8, 20, 20))

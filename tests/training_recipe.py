@@ -8,7 +8,7 @@ import yaml
 from skimage import data as skimage_data
 
 from codes.data.kernel_generator import camera_shake
-from codes.data.preparation import Sharp, build_shared
+from codes.data.preparation import Sharp, synthesise
 from codes.training.options import TrainOptions
 
 
@@ -20,7 +20,7 @@ def sharp_images(folder: Path) -> Path:
         Sharp("a", photograph[100:164, 200:272], camera_shake(random, 7)),
         Sharp("b", photograph[40:104, 180:252], camera_shake(random, 9)),
     ]
-    build_shared(folder, sharp, progress=list)
+    synthesise(folder, sharp, progress=list)
     return folder
 
 

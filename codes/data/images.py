@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
-# Name endings of image files.
+# Suffixes of image files.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 # The value of white in integer images.
 FULL_SCALE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
@@ -24,7 +24,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 def decode(path: str | Path) -> np.ndarray:
     """The file's pixels as stored, (H, W) or (H, W, C) in OpenCV's channel order.
 
-    Raises UserError for a file that is missing, empty or no readable image, and as `header` does.
+    Raises UserError for a file that is missing or not a readable image, and as `header` does.
     """
     data = read_bytes(path)
     header(data, path)
@@ -32,7 +32,7 @@ def decode(path: str | Path) -> np.ndarray:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A file's content. Raises UserError where it cannot be read."""
+    """A file's content. Raises UserError if it cannot be read."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def header(data: bytes, where: str | Path) -> Image.Image | None:
-    """The image file with content `data`, its pixels not read yet; None for a kind that Pillow does not know.
+    """The image file with content `data`, pixels not read yet; None for a kind that Pillow does not know.
 
     Raises UserError for a file that claims more pixels than a photograph has (a decompression bomb).
     """
@@ -128,15 +128,12 @@ def write_8bit(path: str | Path, image: np.ndarray) -> None:
 
 
 def list_images(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files of a folder, sorted by name. Raises UserError where there is none."""
+    """The image files of a folder, sorted by name. Raises UserError if there is none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
-    )
+    named = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
+    files = sorted(path for path in named if path.is_file())
     if not files:
         raise UserError(f"{folder}: holds no {', '.join(suffixes)} files")
     return files

@@ -24,10 +24,9 @@ LARGEST = 4095
 def read_kernel(path: str | Path, per_channel: bool = False) -> np.ndarray:
     """Read one kernel: float64 (h, w), odd sides, sum 1.
 
-    PNG or TIFF (8 or 16 bit, float; equal channels), .npy, or .mat (v5 and v7.3). With
-    `per_channel`, a file of three channels that differ gives (h, w, 3), red first.
-    Raises UserError for a missing or unreadable file, a file of several kernels, and as
-    `normalised` does.
+    PNG or TIFF (8 or 16 bit, float; equal channels), .npy, or .mat (v5 and v7.3). With `per_channel`, a file of three
+    channels that differ gives (h, w, 3), red first. Raises UserError for a missing or unreadable file, a file of
+    several kernels, and as `normalised` does.
     """
     kernels = _read_all(path, per_channel)
     if len(kernels) > 1:
@@ -91,7 +90,7 @@ def normalised(kernel: np.ndarray, where: str | Path, per_channel: bool = False)
 
 
 def check_fits(kernel: np.ndarray, image: np.ndarray, where: str | Path) -> None:
-    """Raise UserError where the kernel (h, w) or (h, w, 3) is larger than the image (H, W, C)."""
+    """Raise UserError if the kernel (h, w) or (h, w, 3) is larger than the image (H, W, C)."""
     if any(k > s for k, s in zip(kernel.shape[:2], image.shape[:2], strict=True)):
         raise UserError(
             f"{where}: a kernel of {kernel.shape[0]}x{kernel.shape[1]} pixels is larger than the image "
@@ -100,7 +99,7 @@ def check_fits(kernel: np.ndarray, image: np.ndarray, where: str | Path) -> None
 
 
 def to_8bit_kernel(kernel: np.ndarray) -> np.ndarray:
-    """The pixels (h, w, 1) of a kernel stored as an 8-bit image, scaled to its maximum."""
+    """A kernel (h, w) as an 8-bit image (h, w, 1), scaled to its maximum."""
     return np.rint(np.clip(kernel / kernel.max(), 0, 1) * 255).astype(np.uint8)[..., None]
 
 
@@ -129,10 +128,9 @@ def _read_npy(path: Path) -> np.ndarray:
 
 
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
-    """All numeric arrays of a MATLAB file, two-dimensional or of three channels, by name; cell arrays are opened.
+    """All numeric arrays (h, w) or (h, w, 3) of a MATLAB file by name, those in cell arrays included.
 
-    Text is no array, a single number next to larger arrays is no kernel, and arrays far too large for a kernel are
-    not read.
+    Text, single numbers next to larger arrays, and arrays far too large for a kernel are left out.
     """
     try:
         if h5py.is_hdf5(path):

@@ -1,7 +1,7 @@
-"""Building the data folders of the option files from raw images and kernels.
+"""Build the data folders of the option files from raw images and kernels.
 
-Every set is built under a temporary name and renamed when it is complete. Blurry images are
-8-bit PNGs of H x + noise; H uses the kernel that is read from the kernel's 8-bit PNG.
+Every set is built under a temporary name and renamed when it is complete. Blurry images are 8-bit PNGs of H x + noise;
+H uses the kernel that is read from the kernel's 8-bit PNG.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ NOISE_LEVELS = (1, 3, 5)
 HOLD_OUT_EVERY = 20
 VALIDATION_KERNEL_SIZES = (13, 19, 27, 35, 17, 23, 51, 31, 15, 75)
 
-# Passes on the items of a sequence and shows the progress: `tqdm`, or `iter` for silence.
+# Iterates over a sequence and shows the progress: `tqdm`, or `iter` to show nothing.
 Progress = Callable[[Sequence], Iterable]
 
 
@@ -43,10 +43,6 @@ class Sharp:
 def noise_folder(percent: int) -> str:
     """`Noise_01` for 1 percent."""
     return f"Noise_{percent:02d}"
-
-
-def _pixels(path: Path) -> np.ndarray:
-    return to_8bit(read_image(path))
 
 
 # --- sources: the ground truths and kernels of each set -----------------------------------------
@@ -65,7 +61,7 @@ def set5(source: Path) -> list[Sharp]:
 def levin(source: Path) -> list[Sharp]:
     """4 images times 8 kernels."""
     kernels = list(enumerate(_levin_kernels(source), 1))
-    images = [(path.stem, _pixels(path)) for path in list_images(source / "Levin")]
+    images = [(path.stem, to_8bit(read_image(path))) for path in list_images(source / "Levin")]
     return [Sharp(f"{name}_kernel_{n:02d}", image, kernel) for name, image in images for n, kernel in kernels]
 
 
@@ -117,68 +113,68 @@ def _levin_kernels(source: Path) -> list[np.ndarray]:
 
 
 def _with_kernels(paths: Sequence[Path], kernels: Sequence[np.ndarray]) -> list[Sharp]:
-    return [Sharp(path.stem, _pixels(path), kernels[i % len(kernels)]) for i, path in enumerate(paths)]
+    return [Sharp(path.stem, to_8bit(read_image(path)), kernels[i % len(kernels)]) for i, path in enumerate(paths)]
 
 
-# --- builders: the files of each set --------------------------------------------------------------
+# --- the files of each set ------------------------------------------------------------------------
 
 
-def build_shared(folder: Path, sharp: Sequence[Sharp], progress: Progress) -> None:
-    """`GT`, `Kernel` and one folder `Noise_0N` per level, for all sets but CBSD100 and Lai."""
-    roots = {percent: (folder / "GT", folder / noise_folder(percent), folder / "Kernel") for percent in NOISE_LEVELS}
-    _synthesise(folder.name, roots, sharp, progress)
+def synthesise(folder: Path, sharp: Sequence[Sharp], progress: Progress, name: str | None = None) -> None:
+    """Write a set: ground truths, kernels, and blurry images of each noise level.
 
-
-def build_separate(folder: Path, sharp: Sequence[Sharp], progress: Progress) -> None:
-    """`Noise_0N/{GT,BL,Kernel}` for each level (CBSD100)."""
-    roots = {
-        percent: tuple(folder / noise_folder(percent) / kind for kind in ("GT", "BL", "Kernel"))
-        for percent in NOISE_LEVELS
-    }
-    _synthesise(folder.name, roots, sharp, progress)
-
-
-def _synthesise(set_name: str, roots: dict[int, tuple[Path, ...]], sharp: Sequence[Sharp], progress: Progress) -> None:
+    The folders are `GT`, `Kernel` and `Noise_0N`; for CBSD100 `Noise_0N/{GT,BL,Kernel}`, as the authors have it.
+    name: the set's name, which the noise depends on; by default the folder's.
+    """
+    name = name or folder.name
     for item in progress(sharp):
-        blurry = None
-        for percent, (truths, blurries, kernels) in roots.items():
-            file = f"{item.name}.png"
+        blurry, file = None, f"{item.name}.png"
+        for percent in NOISE_LEVELS:
+            truths, blurries, kernels = folder / "GT", folder / noise_folder(percent), folder / "Kernel"
+            if name == "CBSD100":
+                truths, blurries, kernels = (blurries / kind for kind in ("GT", "BL", "Kernel"))
             write_8bit(truths / file, item.image)
             kernel = write_kernel(kernels / file, item.kernel)
             if blurry is None:
                 blurry = blurred(item.image / 255.0, kernel)
-            # The folder may have a temporary name; the seed uses the name of the set.
-            seed = seed_of(set_name.split("~")[0], item.name, percent)
-            write_8bit(blurries / file, with_noise(blurry, percent / 100, seed))
+            write_8bit(blurries / file, with_noise(blurry, percent / 100, seed_of(name, item.name, percent)))
 
 
-def build_lai(folder: Path, source: Path, progress: Progress) -> None:
+# A file of the source and its path below the folder of the set.
+Copy = tuple[Path, Path]
+
+
+def lai_files(source: Path) -> list[Copy]:
     """Lai's 100 original blurred images, with a copy of the ground truth and the kernel for each."""
-    for path in progress(list_images(source / "Lai" / "BL")):
+    files = []
+    for path in list_images(source / "Lai" / "BL"):
         scene, separator, kernel = path.stem.partition("_kernel_")
         if not separator:
             raise UserError(f"{path}: a name such as manmade_01_kernel_01.png is expected")
         for kind, origin in (("GT", scene), ("BL", path.stem), ("Kernel", f"kernel_{kernel}")):
-            _copy(source / "Lai" / kind / f"{origin}.png", folder / kind / path.name)
+            files.append((source / "Lai" / kind / f"{origin}.png", Path(kind, path.name)))
+    return files
 
 
-def build_training(folder: Path, source: Path, progress: Progress) -> None:
-    """`GT`: the training images without the held-out ones."""
-    for path in progress(training_split(source)[0]):
-        _copy(path, folder / "GT" / path.name)
+def training_files(source: Path) -> list[Copy]:
+    """The training images without the held-out ones."""
+    return [(path, Path("GT", path.name)) for path in training_split(source)[0]]
 
 
-def copy_ready_made(folder: Path, source: Path, progress: Progress) -> None:
-    """Copy a set whose folders are complete already, such as the authors' download."""
-    for path in progress(_data_files(source)):
-        _copy(path, folder / path.relative_to(source))
+def ready_made_files(folder: Path) -> list[Copy]:
+    """The files of a finished set, such as those of the authors' download; an empty list if it is not finished."""
+    truths, blurry = folder / "GT", folder / "BL"
+    same = truths.is_dir() and blurry.is_dir() and len(list_images(truths)) == len(list_images(blurry))  # Lai
+    finished = same or (folder / noise_folder(NOISE_LEVELS[0])).is_dir()
+    return [(path, path.relative_to(folder)) for path in _data_files(folder)] if finished else []
 
 
-def _copy(path: Path, target: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, target)
+def copy_files(folder: Path, files: Sequence[Copy], progress: Progress) -> None:
+    """Copy files into a folder. Raises UserError if one is missing."""
+    for origin, target in progress(files):
+        if not origin.is_file():
+            raise UserError(f"{origin}: no such file")
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, folder / target)
 
 
 @contextmanager
@@ -198,14 +194,14 @@ def ensure_quickstart(folder: Path) -> None:
     """Make the embedded set if it is not there yet; it takes a second."""
     if not folder.is_dir():
         with whole_folder(folder) as temporary:
-            build_shared(temporary, quickstart(), progress=iter)
+            synthesise(temporary, quickstart(), iter, "Quickstart")
 
 
 # --- manifest ---------------------------------------------------------------------------------
 
 
-def pixel_hash(path: Path) -> str:
-    """SHA-256 of an image's decoded pixels with their type and shape; for other files of their bytes."""
+def _pixel_hash(path: Path) -> str:
+    """SHA-256 of an image's decoded pixels with their type and shape, or of the bytes of another file."""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     pixels = decode(path)
@@ -215,9 +211,8 @@ def pixel_hash(path: Path) -> str:
 
 def manifest(folder: Path) -> list[dict[str, str]]:
     """One row `file, sha256` for each file of a set; paths are relative to the set's parent folder."""
-    return [
-        {"file": path.relative_to(folder.parent).as_posix(), "sha256": pixel_hash(path)} for path in _data_files(folder)
-    ]
+    files = _data_files(folder)
+    return [{"file": path.relative_to(folder.parent).as_posix(), "sha256": _pixel_hash(path)} for path in files]
 
 
 def _data_files(folder: Path) -> list[Path]:

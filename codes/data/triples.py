@@ -27,41 +27,29 @@ class TripleDataset:
 
     rotated: the kernels were made for convolution and are rotated by 180 degrees when they are read.
 
-    A file is read when its item is asked for, but the counts are checked at once. Raises UserError for a
-    missing or empty folder, counts that differ, or two blurry images of one name. Warns if the names of a
-    triple do not even begin with the same letter.
+    A file is read when its item is requested, but the counts are checked at once. Raises UserError for a missing or
+    empty folder, counts that differ, or two blurry images of one name. Warns if the names of a triple do not even
+    begin with the same letter.
     """
 
     def __init__(
         self, dataroot_GT: str | Path, dataroot_LQ: str | Path, dataroot_KM: str | Path, rotated: bool = False
     ):
         self.rotated = rotated
-        self.paths = list(
-            self._paired(
-                GT=list_images(dataroot_GT),
-                LQ=list_images(dataroot_LQ),
-                KM=list_images(dataroot_KM, KERNEL_SUFFIXES),
-            )
-        )
-
-        stems = [blurry.stem for _, blurry, _ in self.paths]
-        for previous, stem in pairwise(stems):
-            if stem == previous:
-                raise UserError(f"{dataroot_LQ}: two images have the name {stem}")
+        files = (list_images(dataroot_GT), list_images(dataroot_LQ), list_images(dataroot_KM, KERNEL_SUFFIXES))
+        if len(set(map(len, files))) > 1:
+            listed = ", ".join(f"{len(paths)} in {paths[0].parent}" for paths in files)
+            raise UserError(f"there has to be one ground truth and one kernel for each blurry image, but: {listed}")
+        self.paths = list(zip(*files, strict=True))
+        for (_, previous, _), (_, blurry, _) in pairwise(self.paths):
+            if blurry.stem == previous.stem:
+                raise UserError(f"{dataroot_LQ}: two images have the name {blurry.stem}")
         for truth, blurry, kernel in self.paths:
             if truth.stem[0] != blurry.stem[0]:
                 warn(
                     f"{truth.name}, {blurry.name} and {kernel.name} are paired by their order; do they belong together?"
                 )
                 break
-
-    @staticmethod
-    def _paired(**files: list[Path]) -> zip:
-        counts = {kind: len(paths) for kind, paths in files.items()}
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{counts[kind]} in {paths[0].parent}" for kind, paths in files.items())
-            raise UserError(f"there has to be one ground truth and one kernel for each blurry image, but: {listed}")
-        return zip(*files.values(), strict=True)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 # From this value on, a pixel counts as clipped by the sensor.
 CLIPPED = 254.5 / 255
-# A masked pixel is replaced by the mean of the valid pixels within this distance; wider gaps fill from their rim.
+# A masked pixel is replaced by the mean of the valid pixels within this distance; wider gaps are filled inwards.
 _REACH = 4
 
 

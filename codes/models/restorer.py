@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Literal, NamedTuple, get_args
 
@@ -25,21 +26,21 @@ PRECISIONS = get_args(Precision)
 
 # Memory for x0 of the whole image, in bytes per pixel of three channels.
 X0_BYTES = 250
-# Memory of the whole image while its tiles are restored: its values, x0 and the result, in bytes per pixel ...
+# Memory of the whole image while its tiles are restored (values, x0 and result), in bytes per pixel.
 _HELD_BYTES = 80
-# ... and for the image of each stage that is kept.
+# The same for the image of each stage that is kept.
 _STAGE_BYTES = 12
 # Larger tiles save hardly any time.
 _LARGEST_SIDE = 2048
-# Number of flips and turns of a self-ensemble.
+# Number of flips and rotations of a self-ensemble.
 _TURNS = 8
 
 
 class Restored(NamedTuple):
-    """A restored image with the seconds and the peak memory (MiB) that it took.
+    """A restored image, and the seconds and the peak memory (MiB) of the restoration.
 
-    image: float32 (H, W, C), not clamped. memory: None where the system does not tell it. stages: x0 and the image of
-    every stage, if they were asked for.
+    image: float32 (H, W, C), not clamped. memory: None if the system does not report it. stages: x0 and the image of
+    every stage; empty unless `every` was set.
     """
 
     image: np.ndarray
@@ -64,27 +65,23 @@ class _Task:
 
     @property
     def pixels(self) -> float:
-        """Number of pixels, as if they had three channels."""
+        """Number of pixels, counted as if they had three channels."""
         return self.blurry.numel() / 3
 
-    def part(self, tile: Tile) -> "_Task":
-        """The task of one tile."""
-        return replace(self, blurry=tile.of(self.blurry), mask=None if self.mask is None else tile.of(self.mask))
-
-    def turned(self, number: int) -> "_Task":
-        """The task with image, kernel and mask flipped or turned."""
-        mask = None if self.mask is None else turned(self.mask, number)
-        return replace(self, blurry=turned(self.blurry, number), kernel=turned(self.kernel, number), mask=mask)
+    def changed(self, change: Callable[[Tensor], Tensor], **others: Tensor) -> "_Task":
+        """The task with `change` applied to image and mask, and with other parts replaced."""
+        mask = None if self.mask is None else change(self.mask)
+        return replace(self, **{"blurry": change(self.blurry), "mask": mask, **others})
 
 
 class Restorer:
     """Restores single images with a network.
 
-    precision: type of most convolutions; x0, Fourier transforms and the filters F, G stay in float32. float16 is for
-    GPUs. tile: `off` for the whole image at once, the side of square tiles in pixels, or `auto` for tiles where memory
-    asks for them. gigabytes: limit for the memory of this process, for `auto`; None: what is free. ensemble: mean over
-    the eight flips and turns of the image, which takes 8 times as long. progress: show the progress over the tiles.
-    Raises UserError for other values.
+    precision: type of most convolutions; x0, Fourier transforms and the filters F, G stay in float32. float16 works on
+    GPUs only. tile: `off` for the whole image at once, the side of square tiles in pixels, or `auto` for tiles if
+    memory is short. gigabytes: limit for the memory of this process, for `auto`; None: what is free. ensemble: mean
+    over the eight flips and rotations of the image, which takes 8 times as long. progress: show the progress over the
+    tiles. Raises UserError for other values.
     """
 
     def __init__(
@@ -102,7 +99,7 @@ class Restorer:
         check_settings(self.device, precision, tile, gigabytes)
         self.dtype = getattr(torch, precision)
         self.tile, self.gigabytes, self.ensemble, self.progress = tile, gigabytes, ensemble, progress
-        # On a CPU convolutions are fastest with the channels last in memory.
+        # On a CPU, convolutions are fastest with the channels last in memory.
         self.layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
         self.network = network.to(self.device, memory_format=self.layout).eval()
         self._used_at_start = used(self.device)
@@ -127,9 +124,10 @@ class Restorer:
         blurry: (H, W, C) in [0, 1]. For a network of three channels a grey image (C = 1) is repeated, and the mean of
         the restored channels is returned; a network of one channel gets each channel as an image of its own.
         kernel: (h, w) or (h, w, 3), sum 1 (of each channel), applied as a cross-correlation. noise_sigma: standard
-        deviation of the noise, used by networks with `told_sigma`. mask: (H, W), 1 at valid pixels, 0 at those to
-        leave out. every: return x0 and the image of every stage, too.
-        Raises UserError if memory is not enough, tiles are too small for the kernel, or the network uses no masks.
+        deviation of the noise, used by networks with `told_sigma`. mask: (H, W), 1 at valid pixels, 0 at pixels to
+        leave out. every: also return x0 and the image of every stage.
+        Raises UserError if there is not enough memory, tiles are too small for the kernel, or the network does not
+        use masks.
         """
         if mask is not None and not self.network.takes_mask:
             raise UserError(f"mask: this {type(self.network).__name__} does not use masks")
@@ -137,12 +135,13 @@ class Restorer:
         m = None if mask is None else torch.from_numpy(mask).float()[None, None]
         known = noise_sigma is not None and self.network.told_sigma
         sigma = torch.full((len(y),), noise_sigma, dtype=torch.float64) if known else None
-        self._finish()
+        task = _Task(y, odd_sized(k), m, sigma, every)
+        self._synchronise()
         try:
             with peak_memory(self.device) as peak, Progress(unit="tiles", show=self.progress) as progress:
                 start = time.perf_counter()
-                images = self._averaged(_Task(y, odd_sized(k), m, sigma, every), progress)
-                self._finish()
+                images = self._averaged(task, progress) if self.ensemble else self._tiled(task, progress)
+                self._synchronise()
                 seconds = time.perf_counter() - start
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not _says_memory(error):
@@ -151,24 +150,22 @@ class Restorer:
         stages = [as_image(x, blurry.shape[2]) for x in images]
         return Restored(stages[-1], seconds, peak.mib, stages if every else [])
 
-    def _finish(self) -> None:
+    def _synchronise(self) -> None:
         """Wait for the GPU."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def _averaged(self, task: _Task, progress: Progress) -> Sequence[Tensor]:
-        """The images of a task; with `ensemble` their mean over all flips and turns."""
-        if not self.ensemble:
-            return self._tiled(task, progress, 1)
+        """The images of a task, averaged over all flips and rotations."""
         mean: list[Tensor] = []
         for number in range(_TURNS):
-            parts = self._tiled(task.turned(number), progress, _TURNS)
-            parts = [turned_back(part, number) / _TURNS for part in parts]
+            flipped = task.changed(partial(turned, number=number), kernel=turned(task.kernel, number))
+            parts = [turned_back(part, number) / _TURNS for part in self._tiled(flipped, progress, _TURNS)]
             mean = [one.add_(other) for one, other in zip(mean, parts, strict=True)] if mean else parts
         return mean
 
-    def _tiled(self, task: _Task, progress: Progress, passes: int) -> Sequence[Tensor]:
-        """The images of a task, restored as one tile or several."""
+    def _tiled(self, task: _Task, progress: Progress, passes: int = 1) -> Sequence[Tensor]:
+        """The images of a task, restored whole or in tiles. passes: number of such calls, for the progress."""
         size = task.blurry.shape[-2:]
         side, x0_fits = self._side(task)
         tiles = plan(size, side, overlap_of(task.kernel))
@@ -181,13 +178,16 @@ class Restorer:
             task = replace(task, sigma=estimate_noise(task.blurry, task.mask))
         x0 = Hx0 = None
         if x0_fits and self.network.takes_x0:
-            x0 = self._whole_x0(task)
+            fits = X0_BYTES * task.pixels <= budget(self.device, self.gigabytes)
+            device = self.device if fits else torch.device("cpu")
+            y = task.blurry if task.mask is None else filled(task.blurry, task.mask)
+            x0 = self.network.initial(y.to(device), task.kernel.to(device)).cpu()
             Hx0 = Blur(task.kernel, size, border=self.network.padding_mode)(x0)
 
         def restore(tile: Tile) -> list[Tensor]:
-            part, start = task.part(tile), None
+            part, start = task.changed(tile.of), None
             if x0 is not None:
-                # The tile's own H does not see beyond the tile's border. Add what it lacks of H x0.
+                # The tile's own H does not see beyond the tile's border, so the missing part of H x0 is added.
                 start = tile.of(x0)
                 H = Blur(task.kernel, start.shape[-2:], border=self.network.padding_mode)
                 part = replace(part, blurry=part.blurry + H(start) - tile.of(Hx0))
@@ -198,7 +198,7 @@ class Restorer:
         return blended(restore, tiles, size)
 
     def _network_images(self, task: _Task, x0: Tensor | None) -> list[Tensor]:
-        """The result of a task, or x0 and the images of all stages. x0: a start, or None for the network's own."""
+        """The restored image, or x0 and the images of all stages. x0: the start, or None for the network's own."""
         network, filled_image = self.network, None
         if x0 is None and task.mask is not None:
             filled_image = filled(task.blurry, task.mask)
@@ -212,17 +212,10 @@ class Restorer:
                 return [x0, *network.images(y, k, mask=mask, sigma=sigma, x0=x0)]
             return [network(y, k, **network.accepted(mask=mask, sigma=sigma, x0=x0))]
 
-    def _whole_x0(self, task: _Task) -> Tensor:
-        """x0 (B, C, H, W) of the whole image, on the CPU; computed on the device if it fits there."""
-        y = task.blurry if task.mask is None else filled(task.blurry, task.mask)
-        fits = X0_BYTES * task.pixels <= budget(self.device, self.gigabytes)
-        device = self.device if fits else torch.device("cpu")
-        return self.network.initial(y.to(device), task.kernel.to(device)).cpu()
-
     def _side(self, task: _Task) -> tuple[int, bool]:
-        """Side of the tiles, at least the image's for a single tile; and whether x0 of the whole image fits in memory.
+        """Side of the tiles (at least the image's for a single tile), and whether x0 of the whole image fits in memory.
 
-        Raises UserError where a chosen side is too small for the kernel or the limit of the memory cannot be kept.
+        Raises UserError if a chosen side is too small for the kernel or the memory limit cannot be kept.
         """
         height, width = task.blurry.shape[-2:]
         least = smallest_side(overlap_of(task.kernel))
@@ -242,14 +235,14 @@ class Restorer:
         fitting = free / self.network.bytes_per_pixel
         if task.pixels <= fitting and x0_fits:
             return whole, True
-        # In a batch of single channels every image has its share.
+        # A batch of single channels has several images per pixel.
         share = task.pixels / (height * width)
         self._check_limit(share * min(least, height) * min(least, width), held)
         side = min(math.isqrt(max(0, int(fitting / share))), _LARGEST_SIDE)
         return max(side // MULTIPLE * MULTIPLE, least), x0_fits
 
     def _check_limit(self, smallest: float, held: float) -> None:
-        """Raise UserError if the smallest tile (pixels), with the bytes that are held, needs more than the limit."""
+        """Raise UserError if the smallest tile (pixels) and the `held` bytes together need more than the limit."""
         held_here = self._used_at_start + (held if self.device.type == "cpu" else 0)
         needed = (held_here + self.network.bytes_per_pixel * smallest) / 1e9
         if self.gigabytes is not None and self.gigabytes < needed:
@@ -261,7 +254,7 @@ class Restorer:
 
 
 def check_settings(device: torch.device, precision: object, tile: object, gigabytes: object) -> None:
-    """Raise UserError for settings of a Restorer that are impossible."""
+    """Raise UserError for impossible settings of a Restorer."""
     if precision not in PRECISIONS:
         raise UserError(f"precision {precision!r}: possible are {', '.join(PRECISIONS)}")
     if precision == "float16" and device.type == "cpu":
@@ -275,8 +268,8 @@ def check_settings(device: torch.device, precision: object, tile: object, gigaby
 def choose_device(gpu_ids: list[int] | Literal["auto"], local_rank: int = 0) -> torch.device:
     """Choose the device of process `local_rank` for the option `gpu_ids`.
 
-    `auto`: all GPUs that are there, one for each process in turn, else the CPU, without a warning. []: the CPU.
-    A list of numbers: these GPUs in turn. If a listed GPU is missing, there is one warning and the CPU is used.
+    `auto`: all available GPUs, one for each process in turn, else the CPU, without a warning. []: the CPU. A list of
+    numbers: these GPUs in turn. If a listed GPU is missing, there is one warning and the CPU is used.
     """
     if gpu_ids == "auto":
         gpu_ids = list(range(torch.cuda.device_count()))
@@ -307,13 +300,13 @@ def as_batch(network: Network, image: np.ndarray, kernel: np.ndarray) -> tuple[T
 
 
 def as_image(x: Tensor, channels: int) -> np.ndarray:
-    """The result for `as_batch` of an image with `channels` channels: (H, W, channels), float32."""
+    """The inverse of `as_batch`: float32 (H, W, channels)."""
     image = x.flatten(0, 1).permute(1, 2, 0).float().cpu().numpy()
     return image.mean(2, keepdims=True) if channels == 1 else image
 
 
 def turned(image: Tensor, number: int) -> Tensor:
-    """One of the eight flips and turns (0 to 7; 0: none) of images or kernels (..., H, W)."""
+    """One of the eight flips and rotations (0 to 7; 0: none) of images or kernels (..., H, W)."""
     image = image.flip(-1) if number >= 4 else image
     return image.rot90(number % 4, (-2, -1))
 

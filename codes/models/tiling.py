@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Tiles start at multiples of this, so that the pooling of a U-Net with four halvings is the same in each.
+# Tiles start at multiples of this, so that a U-Net with four halvings pools the same pixels in each.
 MULTIPLE = 16
-# At an inner border the outermost pixels of a tile are not used. From there on the tile fades into the next one.
+# Pixels at an inner border of a tile that are not used. Beyond them the tile fades into the next one.
 UNSEEN = 16
 
 
@@ -32,16 +32,15 @@ def overlap_of(kernel: Tensor) -> int:
 
 
 def smallest_side(overlap: int) -> int:
-    """The smallest side of tiles that `plan` accepts: along an axis no pixel is in three tiles."""
+    """The smallest side of tiles with which no pixel is in three tiles along an axis."""
     return (math.ceil(2 * overlap / MULTIPLE) + 2) * MULTIPLE
 
 
 def plan(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
     """Tiles of at most `side` x `side` pixels that cover (H, W) and overlap by at least `overlap` pixels.
 
-    The weights of all tiles at a pixel sum to 1. At an inner border the outermost UNSEEN pixels of a tile have
-    weight 0; from there on the weight grows linearly. Raises ValueError for a side that is not a multiple of
-    MULTIPLE or below `smallest_side`.
+    The weights of all tiles at a pixel sum to 1. At an inner border they are 0 for UNSEEN pixels, then grow linearly.
+    Raises ValueError for a side that is not a multiple of MULTIPLE or below `smallest_side`.
     """
     if side % MULTIPLE or side < smallest_side(overlap):
         raise ValueError(f"a tile of {side} pixels for an overlap of {overlap}")
@@ -68,7 +67,7 @@ def _spans(length: int, side: int, overlap: int) -> list[tuple[slice, Tensor]]:
 
 
 def blended(restore: Callable[[Tile], Sequence[Tensor]], tiles: Sequence[Tile], size: tuple[int, int]) -> list[Tensor]:
-    """The images (B, C, h, w) that `restore` gives for each tile, put together to whole images on the CPU."""
+    """Whole images (B, C, H, W) on the CPU, blended from the images that `restore` gives for each tile."""
     whole: list[Tensor] = []
     for tile in tiles:
         parts = restore(tile)

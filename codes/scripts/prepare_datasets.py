@@ -11,7 +11,6 @@ the embedded set is made.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -34,49 +33,34 @@ ORIGINS = {
 }
 
 
-@dataclass
-class Recipe:
-    """How one folder under Datasets/ is made.
-
-    needs: paths below the source. ready_made: a path below the source that exists if the source has the
-    finished set, which is then copied.
-    """
-
-    needs: tuple[str, ...]
-    build: Callable[[Path, Path, prep.Progress], None]
-    ready_made: str | None = None
-
-
-def _from(sharp: Callable[[Path], list[prep.Sharp]], layout: Callable) -> Callable:
-    return lambda folder, source, progress: layout(folder, sharp(source), progress)
-
-
-RECIPES = {
-    "CBSD100": Recipe(("BSDS500/val", "Levin09.mat"), _from(prep.cbsd100, prep.build_separate), "CBSD100/Noise_01/BL"),
-    "Levin": Recipe(("Levin", "Levin09.mat"), _from(prep.levin, prep.build_shared), "Levin/Noise_01"),
-    "LevinIndependent": Recipe(("Levin/im1.png", "Levin09.mat"), _from(prep.levin_independent, prep.build_shared)),
-    "Set5": Recipe(("Set5", "Levin09.mat"), _from(prep.set5, prep.build_shared), "Set5/Noise_01"),
-    "Lai": Recipe(("Lai/GT", "Lai/BL", "Lai/Kernel"), prep.build_lai),
-    "Train": Recipe(("BSDS500/train", "BSDS500/test"), prep.build_training),
-    "Validation": Recipe(("BSDS500/train", "BSDS500/test"), _from(prep.validation, prep.build_shared)),
-    "ValidationGrey": Recipe(("BSDS500/train", "BSDS500/test"), _from(prep.validation_grey, prep.build_shared)),
+# For each set below Datasets/: what it needs of the source, and what it is made of: sharp images with kernels to
+# blur them, or files to copy.
+RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | list[prep.Copy]]]] = {
+    "CBSD100": (("BSDS500/val", "Levin09.mat"), prep.cbsd100),
+    "Levin": (("Levin", "Levin09.mat"), prep.levin),
+    "LevinIndependent": (("Levin/im1.png", "Levin09.mat"), prep.levin_independent),
+    "Set5": (("Set5", "Levin09.mat"), prep.set5),
+    "Lai": (("Lai/GT", "Lai/BL", "Lai/Kernel"), prep.lai_files),
+    "Train": (("BSDS500/train", "BSDS500/test"), prep.training_files),
+    "Validation": (("BSDS500/train", "BSDS500/test"), prep.validation),
+    "ValidationGrey": (("BSDS500/train", "BSDS500/test"), prep.validation_grey),
 }
 
 
 def make(name: str, source: Path, target: Path) -> list[str]:
     """Build one set; returns what is missing in the source (then nothing is built)."""
-    recipe = RECIPES[name]
-    build = recipe.build
-    if recipe.ready_made and (source / recipe.ready_made).is_dir():
-        build, source = prep.copy_ready_made, source / name
-    else:
-        missing = [need for need in recipe.needs if not (source / need).exists()]
-        if missing:
-            return missing
-        if name == "Lai" and len(prep.list_images(source / "Lai/GT")) == len(prep.list_images(source / "Lai/BL")):
-            build, source = prep.copy_ready_made, source / name
+    needs, content = RECIPES[name]
+    files = prep.ready_made_files(source / name)
+    missing = [] if files else [need for need in needs if not (source / need).exists()]
+    if missing:
+        return missing
+    parts = files or content(source)
+    progress = partial(tqdm, desc=name, unit=" images")
     with prep.whole_folder(target) as temporary:
-        build(temporary, source, partial(tqdm, desc=name, unit=" images"))
+        if isinstance(parts[0], prep.Sharp):
+            prep.synthesise(temporary, parts, progress, name)
+        else:
+            prep.copy_files(temporary, parts, progress)
     return []
 
 
@@ -89,14 +73,12 @@ def write_manifest(datasets: Path) -> list[dict[str, object]]:
 
 
 def compare_with_published(digests: Sequence[dict[str, object]]) -> None:
-    """Print whether the pixels are those that the published results were measured on."""
+    """Print whether the pixels are the ones that the published results were measured on."""
     published = {row["folder"]: row["sha256"] for row in read_csv(PUBLISHED_MANIFEST)}
-    same, differing, unknown = [], [], []
-    for row in digests:
-        expected = published.get(row["folder"])
-        kind = unknown if expected is None else same if expected == row["sha256"] else differing
-        kind.append(row["folder"])
-    print(f"{len(same)} of {len(digests)} folders have the pixels of {PUBLISHED_MANIFEST.relative_to(ROOT)}")
+    unknown = [row["folder"] for row in digests if row["folder"] not in published]
+    differing = [row["folder"] for row in digests if published.get(row["folder"], row["sha256"]) != row["sha256"]]
+    same = len(digests) - len(unknown) - len(differing)
+    print(f"{same} of {len(digests)} folders have the pixels of {PUBLISHED_MANIFEST.relative_to(ROOT)}")
     if differing:
         print(f"different from the published results: {', '.join(differing)}")
     if unknown:
@@ -121,16 +103,13 @@ def main(argv: Sequence[str]) -> int:
                 print(f"{name}: {target} exists already (--force builds it again)")
                 continue
             for need in make(name, arguments.source, target):
-                print(f"{name}: not built, {arguments.source / need} is missing: download {_origin(need)}")
+                origin = ORIGINS[need.split("/")[0]]
+                print(f"{name}: not built, {arguments.source / need} is missing: download {origin}")
     digests = write_manifest(arguments.target)
     if arguments.publish_manifest:
         write_csv(PUBLISHED_MANIFEST, digests, ("folder", "files", "sha256"))
     compare_with_published(digests)
     return 0
-
-
-def _origin(need: str) -> str:
-    return ORIGINS[need.split("/")[0]]
 
 
 if __name__ == "__main__":

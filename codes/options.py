@@ -194,7 +194,7 @@ def network_options(content: Any, where: str) -> NetworkOptions:
 
 
 def network_of_file(path: str | Path) -> NetworkOptions:
-    """The network of a test or training option file. Raises UserError where it has no network_G, or a wrong one."""
+    """The network of a test or training option file. Raises UserError if network_G is missing or wrong."""
     content = read_option_file(Path(path))
     if "network_G" not in content:
         raise UserError(f"{path}: network_G: is required but missing")

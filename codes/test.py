@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore
-from codes.metrics.run import COMPLETE, OpenSet, finished_scores, is_missing, open_sets, run_method, write_report
+from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
 from codes.metrics.score_files import write_scores
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
@@ -36,9 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
-    parser.add_argument(
-        "--weights", metavar="PATH", help="weights of your own: an experiment's folder or a weight file"
-    )
+    parser.add_argument("--weights", metavar="PATH", help="your own weights: an experiment's folder or a weight file")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     arguments = parser.parse_args(argv)
@@ -62,20 +60,13 @@ def with_weights(options: TestOptions, weights: str) -> TestOptions:
     return options.model_copy(update={"methods": {**options.methods, name: Method(network_G=network, path=paths)}})
 
 
-def warn_of_rotated_kernels(sets: Sequence[OpenSet]) -> None:
-    """Warn of sets whose kernels seem to be made for convolution. A folder of kernels is examined once."""
-    folders = {}
-    for test_set, dataset in sets:
-        folders.setdefault(test_set.dataroot_KM, (test_set.name, dataset))
-    for name, dataset in folders.values():
-        warn_if_rotated(name, dataset, count=2)
-
-
 def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> int:
     """Run every method on every set; returns the exit status, which is 1 if an image failed."""
     sets = open_sets(options.datasets.values(), group)
     if group.is_main:
-        warn_of_rotated_kernels(sets)
+        first_use = {test_set.dataroot_KM: (test_set, dataset) for test_set, dataset in reversed(sets)}
+        for test_set, dataset in first_use.values():  # each folder of kernels is examined once
+            warn_if_rotated(test_set.name, dataset, count=2)
         (folder / COMPLETE).unlink(missing_ok=True)
     device = choose_device(options.gpu_ids, group.local_rank)
     scores: dict[str, list[ImageScore]] = {}

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# Beginnings of the names of the fonts; their bold and italic variants are used as well.
+# Fonts are found by the beginning of their names, so that bold and italic variants are included.
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral", "cmr10", "cmss10", "cmtt10")
 LETTERS = "etaoinshrdlcumwfgypbvkjxqzETAOINSHRDLC0123456789.,:;-"
 # Smallest and largest size of a font, in pixels.

@@ -21,8 +21,8 @@ RUNS = 3
 class Complexity:
     """Number of parameters, 10^9 operations of the convolutions (gflop), and seconds.
 
-    gflop and seconds are for one image of 256x256 pixels with a kernel of 25x25. A multiplication and an addition
-    count as two operations.
+    gflop and seconds are for one image of 256x256 pixels and a kernel of 25x25. A multiplication and an addition are
+    two operations.
     """
 
     parameters: int
@@ -83,7 +83,7 @@ def flop_by_part(network: nn.Module, image: Tensor, kernel: Tensor) -> dict[str,
 
 
 def _by_kind(flop: dict) -> tuple[float, float]:
-    """Operations of convolutions and of Fourier transforms."""
+    """Operations of the convolutions and of the Fourier transforms."""
     transforms = sum(count for operation, count in flop.items() if "_fft" in str(operation))
     return sum(flop.values()) - transforms, transforms
 

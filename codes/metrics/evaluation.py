@@ -20,7 +20,7 @@ class ImageScore:
     """One line of per_image.csv.
 
     PSNR in dB and SSIM, on all channels and on luma (_y); seconds and peak memory in MiB of the restoration.
-    memory is None where the system does not report it.
+    memory is None if the system does not report it.
     """
 
     set: str

@@ -31,10 +31,10 @@ def deblur(
 
     image: (H, W) or (H, W, C), RGB, uint8, uint16 or float from 0 to 1; C = 1, 3, or 2, 4 with an alpha channel, which
     is copied. kernel: (h, w), or (h, w, 3) for one for each channel, with a positive sum, not larger than the image.
-    weights: a preset with weights in Models/, a weight file whose network is that of its card or `preset`, or the
-    folder of a training. device: cpu, cuda or cuda:N; None: a GPU if there is one. orientation: `as-is` for a kernel
-    that is cross-correlated with the sharp image, `rotated` for one made for convolution, `auto` to find out. mask:
-    (H, W), 0 at pixels to leave out, or `auto` for clipped highlights. precision, tile, gigabytes, ensemble: see
+    weights: a preset with weights in Models/, a weight file, or the folder of a training. preset: the network of a
+    weight file without a card. device: cpu, cuda or cuda:N; None: a GPU if there is one. orientation: `as-is` for a
+    kernel that is cross-correlated with the sharp image, `rotated` for one made for convolution, `auto` to find out.
+    mask: (H, W), 0 at pixels to leave out, or `auto` for clipped highlights. precision, tile, gigabytes, ensemble: see
     `Restorer`.
 
     Returns an array of the image's shape and type, clamped to its range (a float image that goes beyond 1 is not
@@ -51,7 +51,7 @@ def deblur(
 def open_restorer(
     weights: str | Path, preset: str | None, device: str | None, masked: bool = False, **settings: object
 ) -> Restorer:
-    """The restorer with trained weights; warns if masks are asked for that were not part of the training."""
+    """The restorer with trained weights. Warns if `masked` is set but the training did not use masks."""
     trained = load_network(weights, preset)
     if masked and not trained.knows_masks:
         warn(f"{trained.path.name} was not trained with masks: compare the result with that without one")

@@ -32,7 +32,7 @@ class Metadata:
         return exif
 
     def fitting_profile(self, channels: int) -> bytes | None:
-        """The ICC profile if it is one for an image of so many channels (1 or 2: grey, 3 or 4: RGB)."""
+        """The ICC profile if it suits this number of channels (1 or 2: grey, 3 or 4: RGB)."""
         space = b"RGB " if channels > 2 else b"GRAY"
         return self.icc_profile if self.icc_profile and self.icc_profile[16:20] == space else None
 

@@ -47,8 +47,8 @@ def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, 
     """A weight file, the options of its network, and whether its training used masks.
 
     weights: a preset with weights in Models/, a weight file, or the folder of a training (experiments/<name>: its best
-    weights, else its last ones). The network is that of `preset`, of the card next to the file (<name>.yml, key
-    options.network_G), or of the training's options.yml.
+    weights, else its last ones). The network is described by `preset`, by the card next to the file (<name>.yml, key
+    options.network_G), or by the training's options.yml.
     Raises UserError for an unknown name and for a missing file or configuration.
     """
     path = _path_of(str(weights))
@@ -87,7 +87,7 @@ def _path_of(weights: str) -> Path:
 
 
 def _training_of(path: Path) -> tuple[Path | None, Mapping[str, Any]]:
-    """The file with the options of the training of a weight file, and these; (None, {}) if there is none."""
+    """The file with the options that a weight file was trained with, and its content; (None, {}) if there is none."""
     card, experiment = path.with_suffix(".yml"), path.parent.parent / "options.yml"
     if card.is_file():
         content = read_yaml(card)

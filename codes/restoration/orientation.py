@@ -1,9 +1,9 @@
 """Does a kernel explain the blur of an image, and as it is or rotated by 180 degrees?
 
-A kernel file does not say whether it was made for convolution or for cross-correlation. The image shows it: restored
-with the kernel the wrong way round, its power spectrum is the same but the phases are wrong, so edges come out as
-ripples. The right result has the sparser gradients. With a kernel that has nothing to do with the image neither way is
-sparser, and both ripple beyond [0, 1].
+A kernel file does not say whether it was made for convolution or for cross-correlation, but the image shows it. If it
+is restored with the kernel the wrong way round, its power spectrum is the same but the phases are wrong, and edges
+become ripples. The right result has the sparser gradients. With a kernel of another image neither result is sparser,
+and both leave the range [0, 1].
 
 The constants were fitted on held-out training images; the script is in commit 3127155.
 """
@@ -159,7 +159,7 @@ def _inner(size: tuple[int, int], kernel: tuple[int, int]) -> tuple[slice, slice
 
 
 def _unclipped(image: np.ndarray, kernel: tuple[int, int]) -> Tensor:
-    """1 where neither a clipped pixel nor the border is within the kernel's reach, if there is enough of that."""
+    """A mask (H, W), 0 within the kernel's reach of clipped pixels and of the border; all 1 if little would be left."""
     plain = minimum_filter((image.max(2) < CLIPPED).astype(np.float32), kernel)
     inner = np.zeros_like(plain)
     inner[_inner(plain.shape, kernel)] = 1

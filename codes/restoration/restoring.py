@@ -22,8 +22,8 @@ _NO_REASON = "this kernel does not seem to explain the blur; is it the one of th
 class Outcome(NamedTuple):
     """A restored image.
 
-    pixels: the result, (H, W, C) in the type of the input. stages: x0 and the image of every stage, likewise; empty
-    unless `every` was set. kernel: as it was used. notes: what was printed about image and kernel.
+    pixels: the result, (H, W, C) in the type of the input. stages: x0 and the image of every stage in the same form;
+    empty unless `every` was set. kernel: the kernel as it was used. notes: what was printed about image and kernel.
     """
 
     pixels: np.ndarray

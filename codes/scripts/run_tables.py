@@ -2,8 +2,8 @@
 
     python codes/scripts/run_tables.py
 
-A table is an option file options/test/table*.yml. An interrupted run continues where it stopped. Finished images
-are not restored again unless weights or data have changed, or with --anew.
+A table is an option file options/test/table*.yml. An interrupted run continues where it stopped. Finished images are
+restored again only if weights or data have changed, or with --anew.
 """
 
 import argparse
@@ -29,18 +29,13 @@ WEIGHTS_HINT = "a download from the authors, see Models/README.md"
 def lacking(options: TestOptions) -> str | None:
     """What is missing for a table and where to get it; None if the table can be run."""
     sets = options.datasets.values()
-    folders = [from_root(root) for s in sets for root in (s.dataroot_GT, s.dataroot_LQ, s.dataroot_KM)]
-    missing = [folder for folder in folders if not folder.is_dir()]
-    if missing:
-        return f"{_shown(missing[0])} is missing ({DATA_HINT})"
+    for root in (root for one in sets for root in (one.dataroot_GT, one.dataroot_LQ, one.dataroot_KM)):
+        if not from_root(root).is_dir():
+            return f"{root} is missing ({DATA_HINT})"
     weights = [method.path.pretrain_model_G for method in options.rows().values()]
     if all(path is not None and not from_root(path).is_file() for path in weights):
         return f"{weights[0]} is missing ({WEIGHTS_HINT})"
     return None
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key in each")
     parser.add_argument("--options", type=Path, default=TABLES, help="folder of the option files")
     parser.add_argument("--results", type=Path, help="default: results, with --quick results/quick")
-    parser.add_argument("--anew", action="store_true", help="restore finished images again, too")
+    parser.add_argument("--anew", action="store_true", help="also restore finished images again")
     parser.add_argument("--quick", action="store_true", help=f"on the first {QUICK_IMAGES} images of each set only")
     arguments = parser.parse_args(argv)
     results = arguments.results or ROOT / "results" / ("quick" if arguments.quick else "")
@@ -57,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     status = 0
     for path in sorted(arguments.options.glob("table*.yml")):
         try:
-            missing = lacking(load_options(TestOptions, path, arguments.set))
+            options = load_options(TestOptions, path, arguments.set)
+            missing = lacking(options)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 1
@@ -66,14 +62,12 @@ def main(argv: Sequence[str]) -> int:
             print(f"{path.stem}: left out, {missing}")
             continue
         print(f"{path.stem}:", flush=True)
-        call = ["-opt", str(path), "--results", str(results), *overrides]
-        call += [] if arguments.anew else ["--resume"]
+        call = ["-opt", str(path), "--results", str(results), *overrides, *([] if arguments.anew else ["--resume"])]
         status = max(status, run_command_line(test_script.main, call))
         if status == INTERRUPTED:
             return status
-        name = load_options(TestOptions, path, arguments.set).name
-        if (results / name / COMPLETE).is_file():
-            status = max(status, run_command_line(make_report.main, [name, "--results", str(results)]))
+        if (results / options.name / COMPLETE).is_file():
+            status = max(status, run_command_line(make_report.main, [options.name, "--results", str(results)]))
     return status
 
 

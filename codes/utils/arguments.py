@@ -31,7 +31,7 @@ def positive_number(text: str) -> float:
 
 
 def available_device(name: str) -> torch.device:
-    """The device called `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`. Raises UserError for another one."""
+    """The device called `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`. Raises UserError for others."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

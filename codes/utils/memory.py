@@ -39,7 +39,7 @@ def used(device: torch.device) -> int:
 
 @dataclass
 class Peak:
-    """Peak memory in MiB, and memory at the start of the block; None where it is not known (a CPU outside Linux)."""
+    """Peak memory in MiB, and memory at the start of the block; None if unknown (a CPU outside Linux)."""
 
     mib: float | None = None
     start: float | None = None

@@ -7,35 +7,8 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from codes.data.images import to_8bit, write_8bit
-from codes.data.kernels import normalised
 from codes.models.restorer import Restorer
-from codes.restoration.drawn import CANVAS, SCALE, kernel_drawn
-from codes.utils.errors import UserError
 from tests.conftest import chromium, small_network
-
-
-def drawing(strokes) -> np.ndarray:
-    """Black on a transparent canvas."""
-    canvas = np.zeros((CANVAS, CANVAS, 4), np.uint8)
-    for rows, columns in strokes:
-        canvas[rows, columns, 3] = 255
-    return canvas
-
-
-def test_a_drawing_becomes_a_centred_kernel():
-    wide = slice(20, 20 + 9 * SCALE)
-    kernel = normalised(kernel_drawn(drawing([(slice(100, 100 + SCALE), wide)])), "it")
-    middle = len(kernel) // 2
-    assert kernel.shape == (2 * middle + 1, 2 * middle + 1)
-    assert kernel[middle].sum() == pytest.approx(1, abs=0.1)
-    assert np.count_nonzero(kernel[middle] > 0.05) in (9, 10)
-    np.testing.assert_allclose(kernel.sum(0) @ np.arange(len(kernel)), middle, atol=0.15)
-    white = np.full((CANVAS, CANVAS, 4), 255, np.uint8)
-    white[100 : 100 + SCALE, wide, :3] = 0
-    np.testing.assert_array_equal(normalised(kernel_drawn(white), "it"), kernel)
-    for nothing in (None, drawing([])):
-        with pytest.raises(UserError, match="the drawing is empty"):
-            kernel_drawn(nothing)
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +89,6 @@ def test_mistakes_show_an_error(browser, photograph):
     upload(browser, photograph / "bad.npy")
     restore(browser)
     assert "bad.npy: not a readable .npy array" in error_of(browser)
-
-
-def test_a_drawn_kernel(browser, photograph):
-    upload(browser, photograph / "blurry.png")
-    browser.get_by_label("drawing", exact=True).check()
-    browser.get_by_role("button", name="Brush").click()
-    drag(browser, browser.locator("canvas").first, (-40, -20), (30, 20))
-    restore(browser)
-    browser.get_by_text("noise about").wait_for()
 
 
 def test_an_example(browser):

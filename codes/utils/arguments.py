@@ -1,7 +1,6 @@
 """Checks of command-line arguments that argparse has no type for."""
 
 import argparse
-import math
 
 import torch
 
@@ -25,7 +24,7 @@ def positive_number(text: str) -> float:
         number = float(text)
     except ValueError:
         number = 0.0
-    if not 0 < number < math.inf:
+    if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
     return number
 

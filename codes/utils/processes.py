@@ -31,55 +31,36 @@ class Processes:
         """This process's part of the items: every world_size-th one, beginning with number `rank`."""
         return items[self.rank :: self.world_size]
 
+    def all_of(self, value: T) -> list[T]:
+        """The values of all processes, in every process. Raises UserError if a process has ended."""
+        values = [value] * self.world_size
+        if self.world_size > 1:
+            try:
+                dist.all_gather_object(values, value)
+            except RuntimeError:  # a lost connection; the process that ended has printed why
+                raise UserError("another process of the group ended early; see its message") from None
+        return values
+
     def gather(self, items: list[T]) -> list[T]:
         """The items of all processes in the main process; [] in the others."""
-        if self.world_size == 1:
-            return items
-        gathered: list[list[T]] | None = [[] for _ in range(self.world_size)] if self.is_main else None
-        with _others_alive():
-            dist.gather_object(items, gathered)
-        return [item for part in gathered or () for item in part]
+        gathered = self.all_of(items)
+        return [item for part in gathered for item in part] if self.is_main else []
 
     def agree(self, value: object) -> bool:
         """True if `value` is the same in all processes."""
-        values = [value] * self.world_size
-        if self.world_size > 1:
-            with _others_alive():
-                dist.all_gather_object(values, value)
-        return all(other == value for other in values)
+        return all(other == value for other in self.all_of(value))
 
     def largest(self, value: int) -> int:
         """The largest `value` of all processes."""
-        if self.world_size == 1:
-            return value
-        largest = torch.tensor(value)
-        with _others_alive():
-            dist.all_reduce(largest, dist.ReduceOp.MAX)
-        return int(largest)
+        return max(self.all_of(value))
 
     def same(self, items: list[T]) -> list[T]:
         """The main process's items, in every process."""
-        if self.world_size > 1:
-            with _others_alive():
-                shared = [items]
-                dist.broadcast_object_list(shared)
-            return shared[0]
-        return items
+        return self.all_of(items)[0]
 
     def barrier(self) -> None:
         """Wait until all processes have reached this point."""
-        if self.world_size > 1:
-            with _others_alive():
-                dist.barrier()
-
-
-@contextmanager
-def _others_alive() -> Iterator[None]:
-    """Turn a lost connection into one line. The process that ended has printed why."""
-    try:
-        yield
-    except RuntimeError:
-        raise UserError("another process of the group ended early; see its message") from None
+        self.all_of(None)
 
 
 @contextmanager

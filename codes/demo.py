@@ -39,7 +39,6 @@ from codes.utils.files import ROOT
 
 HOST = "127.0.0.1"
 UPLOAD_LIMIT = "32mb"
-SOURCES = ("specification", "file")
 EXAMPLES = ROOT / "Datasets" / "Quickstart"
 IMAGES = [".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"]
 KERNELS = [".png", ".tif", ".tiff", ".npy", ".mat"]
@@ -81,11 +80,11 @@ def page(restorer: Restorer) -> gradio.Blocks:
     """The page, whose button restores with `restorer`."""
     ensure_quickstart(EXAMPLES)
     images = sorted((EXAMPLES / "Noise_01").glob("*.png"))
-    examples = [[str(path), "file", str(EXAMPLES / "Kernel" / path.name)] for path in images]
+    examples = [[str(path), str(EXAMPLES / "Kernel" / path.name)] for path in images]
 
-    def run(image: str | None, source: str, specification: str, file: str | None) -> tuple:
+    def run(image: str | None, specification: str, file: str | None) -> tuple:
         try:
-            return restored(restorer, image, kernel_from(source, specification, file))
+            return restored(restorer, image, kernel_from(specification, file))
         except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
@@ -94,34 +93,25 @@ def page(restorer: Restorer) -> gradio.Blocks:
         with gradio.Row():
             image = gradio.File(label="Blurry image", file_types=IMAGES)
             with gradio.Column():
-                source = gradio.Radio(SOURCES, value=SOURCES[0], label="Kernel from")
-                specification = gradio.Textbox("motion:15,30", label=SPECIFICATIONS)
-                file = gradio.File(label="Kernel file", file_types=KERNELS, visible=False)
+                specification = gradio.Textbox("motion:15,30", label=f"Kernel: {SPECIFICATIONS}")
+                file = gradio.File(label="Kernel file, used instead", file_types=KERNELS)
         button = gradio.Button("Restore", variant="primary")
         slider = gradio.ImageSlider(label="Before | after", format="png", interactive=False)
         with gradio.Row():
             shown = gradio.Image(label="Kernel", format="png", height=200, interactive=False)
             notes = gradio.Markdown()
-        gradio.Examples(examples, [image, source, file], label="Examples")
-        source.change(
-            lambda kind: [gradio.update(visible=kind == name) for name in SOURCES],
-            source,
-            [specification, file],
-            show_progress="hidden",
-        )
-        button.click(run, [image, source, specification, file], [slider, shown, notes], concurrency_limit=1)
+        gradio.Examples(examples, [image, file], label="Examples")
+        button.click(run, [image, specification, file], [slider, shown, notes], concurrency_limit=1)
     return blocks
 
 
-def kernel_from(source: str, specification: str, file: str | None) -> np.ndarray:
-    """The kernel (h, w) or (h, w, 3) of the page's fields. Raises UserError if they give none."""
-    if source == "specification":
-        if ":" not in specification:  # a name without a colon would be a file of this machine
-            raise UserError(f"kernel: write {SPECIFICATIONS}")
-        return kernel_of(specification)
-    if file is None:
-        raise UserError("kernel: choose a file first")
-    return read_kernel(file, per_channel=True)
+def kernel_from(specification: str, file: str | None) -> np.ndarray:
+    """The kernel (h, w) or (h, w, 3) of the page's fields: that of the file, if there is one."""
+    if file is not None:
+        return read_kernel(file, per_channel=True)
+    if ":" not in specification:  # a name without a colon would be a file of this machine
+        raise UserError(f"kernel: write {SPECIFICATIONS}")
+    return kernel_of(specification)
 
 
 def restored(

@@ -81,13 +81,9 @@ def motion(length: float, angle: float) -> np.ndarray:
     along = ((np.arange(steps) + 0.5) / steps - 0.5) * length
     kernel = _points(along[:, None] * direction, 2 * math.ceil(length / 2) + 3)
     kernel = np.where(kernel > 1e-9 * kernel.max(), kernel, 0)
-    return _trimmed(kernel / kernel.sum())
-
-
-def _trimmed(kernel: np.ndarray) -> np.ndarray:
-    """A square kernel of odd side without the empty rows and columns around it."""
+    kernel = kernel / kernel.sum()
     while len(kernel) > 1 and not (kernel[[0, -1]].any() or kernel[:, [0, -1]].any()):
-        kernel = kernel[1:-1, 1:-1]
+        kernel = kernel[1:-1, 1:-1]  # an empty border
     return kernel
 
 

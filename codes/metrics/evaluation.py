@@ -111,11 +111,9 @@ class Evaluator:
 
 
 def comparable(triple: Triple, restored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ground truth and restored image as uint8 of one shape (H, W, C).
+    """Ground truth and restored image as uint8 of one shape (H, W, C); if only one is grey, it is repeated.
 
-    An image whose ground truth is grey is scored in each of its channels against the grey truth; if the
-    blurry image was grey too, the restored one has one channel. A grey result is compared with a colour
-    truth in all channels. Raises UserError for values that are not finite.
+    Raises UserError for values that are not finite.
     """
     if not np.isfinite(restored).all():
         raise UserError("the restored image has values that are not finite")

@@ -5,7 +5,7 @@ methods get the true noise level, as in codes/test.py.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -118,52 +118,30 @@ def read_scenes(options: RobustnessOptions) -> list[Scene]:
 
 def trial(scene: Scene, point: Point) -> Trial:
     """The trial of a scene at one point."""
-    return _TRIALS[point.experiment](scene, point.value)
+    truth, clean, kernel = scene.sharp, scene.blurred, scene.kernel
+    noise, crop_border = BASE_NOISE, 0
+    match point.experiment:
+        case "noise":
+            noise = float(point.value)
+        case "kernel_shift":
+            angle = np.random.RandomState(scene.seed("direction")).uniform(0, 2 * np.pi)
+            kernel = shifted(kernel, float(point.value), angle)
+        case "kernel_scale":
+            kernel = rescaled(kernel, 1 + float(point.value) / 100)
+        case "kernel_noise":
+            kernel = noisy(kernel, float(point.value) / 100, scene.seed("kernel noise"))
+        case "border":  # a frame inside the scene, so that the true pixels beyond the frame are known
+            outside, scored = point.value.split("/")
+            top, left = (side // 2 for side in kernel.shape)
+            frame = (slice(top, truth.shape[0] - top), slice(left, truth.shape[1] - left))
+            truth = truth[frame]
+            clean = clean[frame] if outside == "scene" else blurred(truth / 255.0, kernel)
+            crop_border = max(top, left) if scored == "interior" else 0
+    blurry = with_noise(clean, noise / 100, scene.seed("noise", f"{noise:g}"))
+    return Trial(truth, blurry, kernel, noise / 100, crop_border)
 
 
-def _at_noise(scene: Scene, value: str) -> Trial:
-    return Trial(scene.sharp, _with_noise(scene, scene.blurred, float(value)), scene.kernel, float(value) / 100)
-
-
-def _with_wrong_kernel(wrong: Callable[[Scene, float], np.ndarray]) -> Callable[[Scene, str], Trial]:
-    def made(scene: Scene, value: str) -> Trial:
-        blurry = _with_noise(scene, scene.blurred, BASE_NOISE)
-        return Trial(scene.sharp, blurry, wrong(scene, float(value)), BASE_NOISE / 100)
-
-    return made
-
-
-def _at_border(scene: Scene, value: str) -> Trial:
-    """A frame inside the scene, so that the true pixels beyond the frame are known."""
-    outside, scored = value.split("/")
-    top, left = (side // 2 for side in scene.kernel.shape)
-    frame = (slice(top, scene.sharp.shape[0] - top), slice(left, scene.sharp.shape[1] - left))
-    truth = scene.sharp[frame]
-    clean = scene.blurred[frame] if outside == "scene" else blurred(truth / 255.0, scene.kernel)
-    crop_border = max(top, left) if scored == "interior" else 0
-    return Trial(truth, _with_noise(scene, clean, BASE_NOISE), scene.kernel, BASE_NOISE / 100, crop_border)
-
-
-def _with_noise(scene: Scene, clean: np.ndarray, percent: float) -> np.ndarray:
-    return with_noise(clean, percent / 100, scene.seed("noise", f"{percent:g}"))
-
-
-def _direction(scene: Scene) -> float:
-    return np.random.RandomState(scene.seed("direction")).uniform(0, 2 * np.pi)
-
-
-_TRIALS: Mapping[str, Callable[[Scene, str], Trial]] = {
-    "noise": _at_noise,
-    "kernel_shift": _with_wrong_kernel(lambda scene, pixels: shifted(scene.kernel, pixels, _direction(scene))),
-    "kernel_scale": _with_wrong_kernel(lambda scene, percent: rescaled(scene.kernel, 1 + percent / 100)),
-    "kernel_noise": _with_wrong_kernel(
-        lambda scene, percent: noisy(scene.kernel, percent / 100, scene.seed("kernel noise"))
-    ),
-    "border": _at_border,
-}
-
-
-# --- wrong kernels: they may be larger than the true one, and their centre stays on the same place of the image
+# --- wrong kernels. They may be larger than the true one; their centre stays at the same place of the image.
 
 
 def shifted(kernel: np.ndarray, pixels: float, angle: float) -> np.ndarray:

@@ -32,7 +32,6 @@ _Loader.add_implicit_resolver(
 
 def parse_yaml(text: str, where: str) -> Any:
     """The value of a YAML text. Raises UserError, naming `where`, if it is not plain YAML."""
-    loader = None
     try:
         loader = _Loader(text)
         loader.name = where
@@ -43,9 +42,6 @@ def parse_yaml(text: str, where: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         raise UserError(f"{where}:{line} {getattr(error, 'problem', None) or error}") from None
-    finally:
-        if loader:
-            loader.dispose()
 
 
 def read_yaml(path: str | Path) -> Any:

@@ -92,7 +92,7 @@ def test_mistakes_show_an_error(browser, photograph):
 
 def test_an_example(browser):
     browser.get_by_text("chelsea.png").first.click()
-    browser.get_by_text("Kernel file").wait_for()
+    browser.locator(".file-preview").nth(1).wait_for()  # the image and its kernel
     restore(browser)
     browser.get_by_text("noise about").wait_for()
 

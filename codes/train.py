@@ -56,19 +56,21 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     """Train to the end or to a signal, from the last checkpoint if there is one; returns the exit status."""
     recipe, folder = options.train, root / "experiments" / options.name
 
-    # Set-up: the network, new or as the last checkpoint left it; the data from there on; the reports.
+    # Set-up: device, network, data, and what an earlier part of this training has left.
     device = training_device(options, group)
-    state = read_state(options, folder)
+    state = last_state(options, folder)
     network = start_network(options, new=state is None)
     options = without_useless_masks(options, network, group)
-    trainer = Trainer(network.to(device), recipe, device, group)
-    resume(trainer, options, state, accept_changes)
     patches = training_patches(options, group)
-    if state and not accept_changes:
-        checkpoint.check_images(options.datasets.train.dataroot_GT, patches.identity, state["images"])
+    trainer = Trainer(network.to(device), recipe, device, group)
+    if state:
+        if not accept_changes:
+            checkpoint.check_unchanged(state, options, patches.identity)
+        trainer.load_state(state)
+    check_iteration(trainer, recipe.niter)
     loader = DataLoader(
         patches,
-        batch_sampler=Tickets.of(patches.options, trainer.iteration, recipe.niter, group.rank, group.world_size),
+        batch_sampler=Tickets(patches.options, trainer.iteration, recipe.niter, group.rank, group.world_size),
         num_workers=patches.options.n_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",
@@ -76,13 +78,13 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     )
     run = Run(options, root, trainer, patches.identity, state)
 
-    # Loop: step, report, validate, save.
+    # Loop: step, report, validate, save, until the last iteration or a signal.
     signal = 0
     with stop_requests() as stop:
         run.begin(stop)
         for batch, waited in timed(loader):
             figures = trainer.step(batch)
-            trainer.check_finite(batch, folder / f"not_finite_{trainer.iteration}_{group.rank}")
+            trainer.check_finite()
             run.report(figures, len(batch.sharp), waited)
             if run.due(recipe.val_freq):
                 run.validate(stop)
@@ -91,6 +93,8 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
                 run.save()
             if signal:
                 break
+
+    # End.
     return run.end(signal)
 
 
@@ -104,10 +108,10 @@ def training_device(options: TrainOptions, group: Processes) -> torch.device:
     return device
 
 
-def read_state(options: TrainOptions, folder: Path) -> dict[str, Any] | None:
+def last_state(options: TrainOptions, folder: Path) -> dict[str, Any] | None:
     """The last checkpoint of the experiment, or the one that the option file names; None to begin a new training.
 
-    `resume_state` counts until the experiment is beyond it, so that the same command continues.
+    `resume_state` is used until the experiment itself is further, so that the same command continues it.
     """
     own = checkpoint.load_last(folder / "training_state")
     if options.path.resume_state is None:
@@ -143,16 +147,8 @@ def without_useless_masks(options: TrainOptions, network: Network, group: Proces
     return options
 
 
-def resume(trainer: Trainer, options: TrainOptions, state: dict[str, Any] | None, accept_changes: bool) -> None:
-    """Continue from a checkpoint, if there is one.
-
-    Raises UserError for other options, a checkpoint beyond the last iteration, or processes that found different ones.
-    """
-    if state:
-        if not accept_changes:
-            checkpoint.check_options(options, state["options"])
-        trainer.load_state(state)
-    niter = options.train.niter
+def check_iteration(trainer: Trainer, niter: int) -> None:
+    """Raise UserError if training is beyond its last iteration, or if the processes found different checkpoints."""
     if trainer.iteration > niter:
         raise UserError(f"train.niter is {niter}, but iteration {trainer.iteration} is reached already")
     if not trainer.group.agree(trainer.iteration):
@@ -171,7 +167,7 @@ def training_patches(options: TrainOptions, group: Processes) -> TrainingPatches
 
 
 def timed(loader: DataLoader) -> Iterator[tuple[Sample, float]]:
-    """The loader's batches, each with the seconds that training waited for it."""
+    """The loader's batches, each with the seconds of waiting before it."""
     batches = iter(loader)
     while True:
         start = time.perf_counter()

@@ -13,7 +13,7 @@ from codes.metrics.complexity import Complexity, complexity, convolution_flop
 from codes.models.factory import build_network
 from codes.options import load_options
 from codes.scripts import publish, run_ablation
-from codes.training.ablation import OPTION_FILE, POSTER, AblationOptions, final_psnr, table_row
+from codes.training.ablation import OPTION_FILE, POSTER, AblationOptions, table_row
 from codes.training.trainer import Trainer
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv, write_csv
@@ -156,14 +156,6 @@ def test_the_figure_is_drawn(tmp_path: Path) -> None:
     write_csv(tmp_path / "ablation" / "ablation.csv", rows, list(rows[0]))
     figure.draw(tmp_path, tmp_path / "ablation.png")
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
-
-
-def test_a_training_that_is_not_finished_has_no_score(tmp_path: Path) -> None:
-    recipe = load_options(AblationOptions, OPTION_FILE).recipe("cg", 1, quick=False)
-    assert final_psnr(recipe, tmp_path) is None
-    rows = [{"iteration": recipe.train.niter, "set": name, "psnr": 30} for name in list(recipe.datasets.val)[:-1]]
-    write_csv(tmp_path / "validation.csv", rows, list(rows[0]))
-    assert final_psnr(recipe, tmp_path) is None
 
 
 def test_complexity() -> None:

@@ -10,12 +10,12 @@ import torch
 from codes.data.images import decode
 from codes.data.kernel_generator import camera_shake
 from codes.data.preparation import Sharp, synthesise
-from codes.figures import filters, shipped, shrinkage, stages, tradeoff, training
+from codes.figures import shipped, shrinkage, stages, tradeoff, training
 from codes.models.factory import build_preset
+from codes.restoration.networks import Trained
 from codes.scripts import make_figures
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv
-from codes.utils.yaml_files import read_yaml
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def small(tmp_path, monkeypatch, random):
     ]
     synthesise(tmp_path / "Datasets" / "Quickstart", sharp, iter)
     monkeypatch.setattr(shipped, "DATASETS", tmp_path / "Datasets")
-    monkeypatch.setattr(shipped, "network", lambda: network)
+    monkeypatch.setattr(make_figures, "load_network", lambda: Trained(network, tmp_path, False))
     monkeypatch.setattr(stages, "CROP", (8, 8, 20, 20))
     return network
 
@@ -77,26 +77,8 @@ def test_tradeoff_is_the_published_table(tmp_path):
 
 
 def test_training_curve(tmp_path):
-    training.draw(read_csv(shipped.MODEL.with_suffix(".csv")), tmp_path / "training.png")
+    training.draw(read_csv(ROOT / "Models" / "dsdnet_tiny.csv"), tmp_path / "training.png")
     assert np.ptp(decode(tmp_path / "training.png")) > 200
-
-
-def test_filters_are_symmetric_about_grey(random):
-    weights = random.standard_normal((3, 3, 7, 7)).astype(np.float32)
-    weights[1] *= 100
-    pictures = filters.about_grey(weights)
-    assert pictures.shape == (3, 7, 7, 3)
-    np.testing.assert_allclose(np.abs(pictures - 0.5).max((1, 2, 3)), 0.5)
-    np.testing.assert_allclose(pictures + filters.about_grey(-weights), 1)
-    np.testing.assert_array_equal(filters.about_grey(np.zeros((1, 1, 7, 7))), 0.5)
-
-
-def test_sheet_of_filters():
-    pictures = np.zeros((20, 7, 7, 3))
-    sheet = filters.sheet(pictures)
-    assert sheet.shape == (2 * 8 - 1, 16 * 8 - 1, 3)
-    assert (sheet == 0).sum() == pictures.size
-    assert filters.sheet(pictures[:8]).shape == (7, 8 * 8 - 1, 3)
 
 
 @pytest.mark.parametrize(("scale", "threshold"), [(1.0, 0.05), (0.4, 0.02)])
@@ -123,18 +105,3 @@ def test_responses_are_the_layers_inputs_and_outputs(small):
         expected = small.shrink_z[0](first)
     np.testing.assert_allclose(outputs[:, : 48 * 64], expected[0].flatten(1), atol=1e-6)
     assert not small.shrink_z[0]._forward_hooks
-
-
-def test_iterates_are_x0_and_every_stage(small):
-    triple = shipped.quickstart(1)[0]
-    images = stages.iterates(small, triple)
-    assert len(images) == 1 + small.n_iter
-    assert all(image.dtype == np.uint8 and image.shape == triple.blurry.shape for image in images)
-    assert len(stages.psnr_of_stages(small, shipped.quickstart(1))) == 1 + small.n_iter
-
-
-def test_the_shipped_network_is_the_cards():
-    card = read_yaml(shipped.MODEL.with_suffix(".yml"))
-    network = shipped.network()
-    assert network.n_iter == card["options"]["network_G"]["nb"]
-    assert sum(parameter.numel() for parameter in network.parameters()) == card["parameters"]

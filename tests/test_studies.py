@@ -41,8 +41,7 @@ def test_benchmark_of_restoring(tmp_path, option_file, monkeypatch):
 def test_benchmark_of_training(tmp_path, option_file, monkeypatch):
     """Rows of another setting stay."""
     monkeypatch.setattr(benchmark, "TRAINING_AT", "16x16:3")
-    monkeypatch.setattr(benchmark, "RUNS", 1)
-    fixed = ["--training", "--output", str(tmp_path)]
+    fixed = ["--training", "--runs", "1", "--output", str(tmp_path)]
     for which in (["-opt", str(option_file)], ["--batch", "2", "--cases", f"{option_file}:16x16:3"]):
         assert run_command_line(benchmark.main, [*fixed, *which]) == 0
     rows = read_csv(tmp_path / "training_speed.csv")
@@ -154,11 +153,6 @@ def test_identity(tmp_path):
     assert (row["set"], row["images"]) == (published["set"], published["images"])
     for key in ("mean_psnr", "least_psnr"):
         assert float(row[key]) == pytest.approx(float(published[key]), abs=0.05)
-
-
-@pytest.mark.xfail(reason="the network takes the grain of an image without blur for noise", strict=True)
-def test_the_network_alone_keeps_an_image_without_blur():
-    assert float(read_csv(harness.PUBLISHED / "identity.csv")[0]["least_psnr"]) > 40
 
 
 def test_large(tmp_path, photographs):

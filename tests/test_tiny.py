@@ -9,15 +9,13 @@ from torch import Tensor, nn
 import hubconf
 from codes.data.kernel_generator import camera_shake
 from codes.models.factory import build_preset
-from codes.models.paper.blur import Blur, transfer_function
+from codes.models.paper.blur import Blur
 from codes.models.paper.cgnet import System
-from codes.models.paper.filters import Filters
 from codes.models.paper.initialisation import PaperInitialisation
 from codes.models.tiny.denoiser import DenoisingUNet
 from codes.models.tiny.noise import estimate_noise
 from codes.models.tiny.shrinkage import SoftMaxout
-from codes.models.tiny.start import AdaptiveInitialisation, start_as_identity
-from codes.models.tiny.x_step import fading, weighted_power
+from codes.models.tiny.start import AdaptiveInitialisation
 from codes.utils.errors import UserError
 from tests.reference import LiteralDSDNet
 
@@ -73,14 +71,6 @@ def test_soft_maxout_starts_as_soft_thresholding() -> None:
         build_preset("tiny", max_nc=1)
 
 
-def test_identity_filters_return_the_image(sharp: Tensor) -> None:
-    filters = Filters(3, 5)
-    start_as_identity(filters)
-    with torch.no_grad():
-        torch.testing.assert_close(filters(sharp)[:, :3], sharp)
-    torch.testing.assert_close(filters.weight[3:].mean((-2, -1)), torch.zeros(2, 3), atol=1e-6, rtol=0)
-
-
 def test_tiny_starts_as_half_quadratic_splitting(sharp: Tensor, kernel: Tensor) -> None:
     """Before training, with a denoiser that changes nothing, the stages approach y = Hx, also at the border."""
     network = build_preset("tiny")
@@ -113,20 +103,6 @@ def test_the_step_is_the_optimum_far_from_borders() -> None:
     # The same kernel for each channel is the same blur.
     s.H = Blur(k[:, None].expand(-1, 3, -1, -1), (64, 64), border="zero")
     torch.testing.assert_close(solver.step(0, s, w, torch.zeros_like(x), G.adjoint(data * G(y))), step)
-
-
-def test_the_residual_fades_out_beyond_the_image() -> None:
-    weights = fading((5, 3), (4, 6), torch.zeros(1))
-    assert weights.shape == (8, 8)
-    torch.testing.assert_close(weights[:, 3], torch.tensor([1 / 3, 2 / 3, 1, 1, 1, 1, 2 / 3, 1 / 3]))
-    torch.testing.assert_close(weights[3], torch.tensor([0.5, 1, 1, 1, 1, 1, 1, 0.5]))
-
-
-def test_the_power_of_filters_is_that_of_their_transfer_functions() -> None:
-    bank, weights, size = torch.randn(4, 2, 3, 5), torch.rand(2, 4), (9, 12)
-    T = transfer_function(bank, size)
-    expected = torch.einsum("bi,ichw,idhw->bhwcd", weights.to(T.dtype), T.conj(), T)
-    torch.testing.assert_close(weighted_power(bank, weights, size), expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("size", "kernel_size"), [((1, 1), 1), ((3, 3), 1), ((1, 9), 2), ((4, 12), 3)])

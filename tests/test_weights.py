@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 import hubconf
 from codes.models.factory import load_pretrained
-from codes.models.paper.released_names import our_name
+from codes.models.paper.released_names import as_released
 from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights, read_weights, save_weights
 from codes.utils.errors import UserError
@@ -21,41 +21,14 @@ def net():
     return hubconf.dsdnet(**CONFIG)
 
 
-def released_name(key: str) -> str:
-    """The authors' name of one of our keys (the inverse of `our_name`)."""
-    parts = key.split(".")
-    match parts:
-        case ["F", t, *rest]:
-            return ".".join(["p", t, "conv", *rest])
-        case ["G", t, *rest]:
-            return ".".join(["d", t, "conv", *rest])
-        case ["shrink_v", t, *rest]:
-            return ".".join(["p", t, "m", *rest])
-        case ["shrink_z", t, *rest]:
-            return ".".join(["d", t, "m", *rest])
-        case ["solver", part, *rest]:
-            return ".".join([{"m_p": "hp", "m_d": "hd", "m_n": "hn", "unet": "i"}[part], *rest])
-    raise AssertionError(key)
-
-
 def released(net) -> dict[str, torch.Tensor]:
     """A state dictionary as the authors store it, repeated filters included."""
-    state = {released_name(key): tensor.clone() for key, tensor in net.state_dict().items()}
-    for t in range(CONFIG["n_iter"]):
-        state[f"i.{t}.conv_prior.weight"] = state[f"p.{t}.conv.weight"].clone()
-        state[f"i.{t}.conv_data.weight"] = state[f"d.{t}.conv.weight"].clone()
-    return state
+    return {key: tensor.clone() for key, tensor in as_released(net.state_dict()).items()}
 
 
 def assert_same(first, second):
     for key, tensor in first.state_dict().items():
         torch.testing.assert_close(second.state_dict()[key], tensor, msg=key)
-
-
-def test_every_key_has_its_released_name(net):
-    for key in net.state_dict():
-        assert our_name(released_name(key)) == key
-        assert our_name("module." + released_name(key)) == key
 
 
 @pytest.mark.parametrize("wrapping", ["bare", "module", "params"])

@@ -28,8 +28,6 @@ from codes.utils.errors import UserError
 MOST_DEAD = 0.01
 # Cache limit for decoded images, in bytes per process. Decoding takes longer than everything else in a sample.
 CACHE_BYTES = 2**30
-# The error about images that are too small names at most this many.
-NAMED = 20
 
 
 class Sample(NamedTuple):
@@ -69,11 +67,13 @@ class TrainingPatches(Dataset):
         self.paths = list_images(folder)
         largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
         sizes = {path: _size_of(path) for path in self.paths}
-        small = [f"{path.name} ({w}x{h})" for path, (w, h) in sizes.items() if min(w, h) < largest]
+        small = [
+            f"{path.name}, {width}x{height}" for path, (width, height) in sizes.items() if min(width, height) < largest
+        ]
         if small:
             raise UserError(
-                f"{folder}: {len(small)} of {len(sizes)} images are smaller than GT_size {largest}: "
-                f"{', '.join(small[:NAMED])}{', ...' if len(small) > NAMED else ''}; remove them, or lower GT_size"
+                f"{folder}: {len(small)} of {len(sizes)} images are smaller than GT_size {largest} (first: {small[0]}); remove "
+                "them, or lower GT_size"
             )
 
     def __len__(self) -> int:
@@ -176,26 +176,17 @@ def _size_of(path: Path) -> tuple[int, int]:
 class Tickets:
     """A batch sampler: the tickets of one process, batch by batch, from iteration `start` to `end`.
 
-    phases: (first iteration, patch size, batch size over all processes), growing. A process gets every world_size-th
-    sample of each batch, so the batches do not depend on the number of processes.
+    A process gets every world_size-th sample of each batch, so the batches do not depend on the number of processes.
+    Raises UserError if a batch cannot be split evenly among the processes.
     """
 
-    def __init__(
-        self, phases: Sequence[tuple[int, int, int]], start: int, end: int, rank: int = 0, world_size: int = 1
-    ):
-        self.phases, self.start, self.end, self.rank, self.world_size = phases, start, end, rank, world_size
-
-    @classmethod
-    def of(cls, options: TrainSet, start: int, end: int, rank: int, world_size: int) -> "Tickets":
-        """Raises UserError if a batch cannot be split evenly among the processes."""
-        phases = [(0, options.GT_size, options.batch_size)]
-        phases += [(phase.from_iter, phase.GT_size, phase.batch_size) for phase in options.progressive]
-        for _, _, batch in phases:
+    def __init__(self, options: TrainSet, start: int, end: int, rank: int = 0, world_size: int = 1):
+        self.start, self.end, self.rank, self.world_size = start, end, rank, world_size
+        self.phases = [(0, options.GT_size, options.batch_size)]
+        self.phases += [(phase.from_iter, phase.GT_size, phase.batch_size) for phase in options.progressive]
+        for _, _, batch in self.phases:
             if batch % world_size:
-                raise UserError(
-                    f"datasets.train: a batch of {batch} cannot be split evenly among {world_size} processes"
-                )
-        return cls(phases, start, end, rank, world_size)
+                raise UserError(f"datasets.train: {world_size} processes cannot share a batch of {batch} evenly")
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -258,10 +249,3 @@ def clipped(random: np.random.RandomState, blurry: Tensor) -> tuple[Tensor, Tens
 def collate(samples: Sequence[Sample]) -> Sample:
     """Stack samples to a batch. Either all of them have a mask, or none has one."""
     return Sample(*(None if parts[0] is None else torch.stack(parts) for parts in zip(*samples, strict=True)))
-
-
-def random_batch(count: int, patch: int, kernel: int) -> Sample:
-    """A batch of random values, to measure the time of a training step with."""
-    images, kernels = torch.rand(count, 3, patch, patch), torch.rand(count, kernel, kernel)
-    kernels /= kernels.sum((1, 2), keepdim=True)
-    return Sample(images, images, kernels, torch.zeros_like(images), torch.zeros(count))

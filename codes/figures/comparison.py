@@ -3,8 +3,7 @@
 The crops have red and green frames. Methods without results are left out.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -41,9 +40,7 @@ def draw(shown: Comparison, results: Path, target: Path) -> None:
     options = load_options(TestOptions, ROOT / "options" / "test" / f"{shown.run}.yml")
     roots = next(entry for entry in options.datasets.values() if entry.name == shown.set_name)
     methods = [name for name in options.rows() if name != "Blurry"]
-    folders = {name: results / shown.run / name / shown.set_name for name in methods}
-    shown = _available(shown, folders.values())
-    files = {name: folder / f"{shown.image}.png" for name, folder in folders.items()}
+    files = {name: results / shown.run / name / shown.set_name / f"{shown.image}.png" for name in methods}
     files = {name: path for name, path in files.items() if path.is_file()}
     truth_path = from_root(roots.dataroot_GT) / f"{shown.image}.png"
     if not files or not truth_path.is_file():
@@ -70,17 +67,6 @@ def draw(shown: Comparison, results: Path, target: Path) -> None:
             _draw_crop(grid[row + k, column], image, crop, colour)
         grid[row + 1, column].text(0.5, -0.04, label, transform=grid[row + 1, column].transAxes, **_CAPTION)
     save(page, target, dpi=130)
-
-
-def _available(shown: Comparison, folders: Iterable[Path]) -> Comparison:
-    """`shown`, or the first restored image if the run was too short for the image of `shown`."""
-    images = sorted({path for folder in folders for path in folder.glob("*.png")}, key=lambda path: path.name)
-    if not images or any(path.stem == shown.image for path in images):
-        return shown
-    height, width = read_image(images[0]).shape[:2]
-    rows, columns = height // 4, width // 4
-    crops = ((rows // 2, columns // 2, rows, columns), (2 * rows, 2 * columns, rows, columns))
-    return replace(shown, image=images[0].stem, crops=crops)
 
 
 def _draw_input(axis: plt.Axes, blurry: np.ndarray, kernel: np.ndarray, shown: Comparison) -> None:

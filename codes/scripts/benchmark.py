@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.data.training import random_batch
+from codes.data.training import Sample
 from codes.metrics.complexity import flop_by_part
 from codes.models.factory import build_network
 from codes.models.paper.dsdnet import DSDNet
@@ -58,8 +58,7 @@ PUBLISHED = ROOT / "results" / "published"
 CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35", "light:1024x768:19")
 TRAINING_CASES = ("small:96x96:35", "light:96x96:35")
 AT, TRAINING_AT = "481x321:19", "96x96:35"  # size and kernel of -opt FILE
-RUNS, LONG_RUNS = 5, 3
-LONG_ROUND = 60.0  # If one round of all versions takes more seconds than this, LONG_RUNS rounds are enough.
+RUNS = 5
 PEAK_SIDE = 2048  # side of the square matrices whose product gives the machine's peak
 PRECISIONS = ("float32", "bfloat16")
 CASE_COLUMNS = ("network", "size", "kernel")
@@ -116,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--training", action="store_true", help="time training steps instead of restorations")
     parser.add_argument("--batch", type=positive, default=4, help="patches of a training step, default 4")
     parser.add_argument("--threads", type=positive, help="default: torch's own, or 1 for training")
-    parser.add_argument("--runs", type=positive, help=f"timed runs; default {RUNS}, or {LONG_RUNS} if they are long")
+    parser.add_argument("--runs", type=positive, default=RUNS, help=f"timed runs, default {RUNS}")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, default cpu")
     parser.add_argument("--output", type=Path, default=PUBLISHED, help="folder; default: results/published")
     arguments = parser.parse_args(argv)
@@ -235,8 +234,8 @@ def measure_training(
 
 def versions_of_training(case: Case, network: nn.Module, count: int, device: torch.device) -> dict[str, Version]:
     """The literal step, and the trainer's own in float32, in bfloat16 and with checkpoint_stages."""
-    batch = random_batch(count, case.size[0], case.kernel)
-    sharp, blurry, kernel = (part.to(device) for part in (batch.sharp, batch.blurry, batch.kernel))
+    images, kernel = (part.expand(count, *part.shape[1:]).to(device) for part in case.inputs())
+    batch = Sample(images, images, kernel, torch.zeros_like(images), torch.zeros(count))
     stage_weights = [0.0] * (network.n_iter - 1) + [1.0]
     schedule = {"manual_seed": 0, "niter": 1, "lr_G": 1e-4, "lr_scheme": "MultiStepLR", "val_freq": 1}
 
@@ -250,7 +249,7 @@ def versions_of_training(case: Case, network: nn.Module, count: int, device: tor
 
     def literal_step() -> None:
         optimizer.zero_grad()
-        (literal(blurry, kernel) - sharp).abs().mean().backward()
+        (literal(images, kernel) - images).abs().mean().backward()
         optimizer.step()
 
     return {
@@ -261,14 +260,10 @@ def versions_of_training(case: Case, network: nn.Module, count: int, device: tor
     }
 
 
-def in_turn(
-    versions: Mapping[str, Version], runs: int | None, device: torch.device, description: str
-) -> dict[str, Timing]:
+def in_turn(versions: Mapping[str, Version], runs: int, device: torch.device, description: str) -> dict[str, Timing]:
     """Run all versions in turn: a round to warm up, `runs` rounds for time, and one for memory, which slows down."""
-    start = time.perf_counter()
     for version in versions.values():
         timed(version, device)
-    runs = runs or (RUNS if time.perf_counter() - start < LONG_ROUND else LONG_RUNS)
     measured: dict[str, list[tuple[float, float, object]]] = {name: [] for name in versions}
     for _ in tqdm(range(runs), desc=description, unit=" rounds"):
         for name, version in versions.items():

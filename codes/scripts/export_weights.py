@@ -12,10 +12,8 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -28,13 +26,12 @@ from codes.models.factory import build_network
 from codes.models.network import Network
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.paper.released_names import as_released
-from codes.models.paper.unet import UNet
 from codes.models.weights import load_weights, read_notes, save_weights
 from codes.options import dump_options, load_options
 from codes.training.monitor import CURVE_COLUMNS
 from codes.training.options import TrainOptions
 from codes.training.run import method_network
-from codes.training.validation import Scores, Validation
+from codes.training.validation import Validation
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root, read_csv, write_atomic, write_csv, write_text
 from codes.utils.processes import Processes
@@ -59,12 +56,15 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("--released: the authors' code knows only the paper's DSDNet, with none of its parts exchanged")
     network.half().float()  # scored as they are stored
     validation = Validation(options.datasets.val, None, Processes())
-    with alive_outputs(network) as alive:
-        scores = {"network": validation.run(network, torch.device("cpu")).scores}
+    scores = {"network": validation.run(network, torch.device("cpu")).scores}
     for name, method in options.baselines.items():
         scores[name] = validation.run(method_network(method), torch.device("cpu")).scores
-    images = {name: len(dataset) for name, (_, dataset) in validation.sets.items()}
-    card = describe(options, arguments, network, iteration, curve) | results(images, scores, alive)
+    card = describe(options, arguments, network, iteration, curve)
+    card["validation_images"] = {name: len(dataset) for name, (_, dataset) in validation.sets.items()}
+    card["validation"] = {
+        method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in of.items()}
+        for method, of in scores.items()
+    }
     card["options"] = parse_yaml(dump_options(options), arguments.opt)
 
     def out(suffix: str) -> Path:
@@ -102,29 +102,10 @@ def best_weights(options: TrainOptions, experiment: Path, option_file: str) -> t
     return network, int(iteration), curve
 
 
-@contextmanager
-def alive_outputs(network: Network) -> Iterator[list[list[float]]]:
-    """For each U-Net of the network, in the order of the stages: the share of non-zero outputs for each image.
-
-    The U-Net ends in a ReLU, which can die in training; the x-step then changes nothing.
-    """
-    nets = [module for module in network.modules() if isinstance(module, UNet)]
-    shares: list[list[float]] = [[] for _ in nets]
-    hooks = [
-        net.register_forward_hook(lambda _, __, output, of=of: of.append(float((output != 0).float().mean())))
-        for net, of in zip(nets, shares, strict=True)
-    ]
-    try:
-        yield shares
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def describe(
     options: TrainOptions, arguments: argparse.Namespace, network: Network, iteration: int, curve: Curve
 ) -> dict[str, Any]:
-    """The card's part on the training."""
+    """The card's entries on the training."""
     train_set, decay = options.datasets.train, options.train.ema_decay
     averaged = f"their exponential moving average with decay {decay}" if decay else "the weights themselves"
     hours = max(float(row["hours"]) for row in curve if int(row["iteration"]) == iteration)
@@ -142,28 +123,11 @@ def describe(
     }
 
 
-def results(
-    images: Mapping[str, int], scores: Mapping[str, Mapping[str, Scores]], alive: Sequence[Sequence[float]]
-) -> dict[str, Any]:
-    """The card's part on the validation: images, scores, and the share of non-zero outputs of each stage's U-Net."""
-    rows = {
-        method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in of.items()}
-        for method, of in scores.items()
-    }
-    shares = {"alive": [round(fmean(of), 3) for of in alive]} if alive else {}
-    return {"validation_images": dict(images), "validation": rows} | shares
-
-
 def machine() -> str:
-    """The model of this machine's GPU, or of its processors."""
+    """The model of this machine's GPU, or the number and kind of its processors."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    return f"{os.cpu_count()} cores of {model}"
+    return f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}"
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.figures import ablation, comparison, filters, robustness, shipped, shrinkage, stages, tradeoff
+from codes.figures import ablation, comparison, filters, robustness, shrinkage, stages, tradeoff
 from codes.figures.page import NothingToDrawError
+from codes.restoration.networks import load_network
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT
 
@@ -29,9 +30,9 @@ FIGURES: dict[str, Figure] = {
     "EV1": partial(comparison.draw, comparison.BSD100),
     "EV2": partial(comparison.draw, comparison.LAI),
     "tradeoff": tradeoff.draw,
-    "stages": lambda _, target: stages.draw(shipped.network(), target),
-    "shrinkage": lambda _, target: shrinkage.draw(shipped.network(), target),
-    "filters": lambda _, target: filters.draw(shipped.network(), target),
+    "stages": lambda _, target: stages.draw(load_network().network, target),
+    "shrinkage": lambda _, target: shrinkage.draw(load_network().network, target),
+    "filters": lambda _, target: filters.draw(load_network().network, target),
     "robustness": lambda results, target: robustness.draw(robustness.measured(results), target),
     "ablation": ablation.draw,
 }

@@ -49,10 +49,10 @@ def save(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: the checkpoint could not be written ({reason}); is the disk full?") from None
-    existing = _existing(folder)
-    following = existing.index(path) + 1
+    paths = existing(folder)
+    following = paths.index(path) + 1
     # Later ones belong to a run that was abandoned by resuming from an earlier checkpoint.
-    for other in (*existing[: max(following - KEPT, 0)], *existing[following:]):
+    for other in (*paths[: max(following - KEPT, 0)], *paths[following:]):
         other.unlink()
     return path
 
@@ -77,7 +77,7 @@ def load_last(folder: Path) -> dict[str, Any] | None:
 
     Raises UserError if there are checkpoints and all of them are damaged.
     """
-    paths = _existing(folder)
+    paths = existing(folder)
     for path in reversed(paths):
         try:
             return load(path)
@@ -88,41 +88,25 @@ def load_last(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def last_path(folder: Path) -> Path | None:
-    """The file of the last checkpoint of a folder, or None."""
-    return max(_existing(folder), default=None)
+def check_unchanged(state: Mapping[str, Any], options: TrainOptions, images: str) -> None:
+    """Raise UserError if the options, or the identity of the training images, are not those of a checkpoint.
 
-
-def check_options(options: TrainOptions, saved: str) -> None:
-    """Raise UserError if the options differ from those of the checkpoint in a way that matters."""
-    differing = differing_options(options, saved)
-    if differing:
-        raise UserError(
-            f"the option file changed since the checkpoint: {'; '.join(differing)}. Change it back, train under "
-            "another name, or continue with the new options by --accept-changes"
-        )
-
-
-def check_images(folder: str, now: str, saved: str) -> None:
-    """Raise UserError if the training images are not those of the checkpoint."""
-    if now != saved:
-        raise UserError(
-            f"datasets.train.dataroot_GT: the images of {folder} changed since the checkpoint: {saved} then, {now} "
-            "now. Bring them back, train under another name, or continue with the new images by --accept-changes"
-        )
-
-
-def differing_options(options: TrainOptions, saved: str) -> list[str]:
-    """The options that differ from dumped ones in a way that matters: `key was this, is that`.
-
-    Keys that did not exist when those were dumped count as not set.
+    Options that do not change what is trained may differ. Options that did not exist then count as not set.
     """
-    now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), _complete(saved)))
-    return [
+    now, then = (_flat(parse_yaml(text, "checkpoint")) for text in (dump_options(options), _complete(state["options"])))
+    differing = [
         f"{key} was {then.get(key, 'not set')}, is {now.get(key, 'not set')}"
         for key in dict.fromkeys([*then, *now])
         if then.get(key) != now.get(key) and not key.startswith(WITHOUT_EFFECT)
     ]
+    if state["images"] != images:
+        folder = options.datasets.train.dataroot_GT
+        differing.append(f"datasets.train.dataroot_GT: {folder} held {state['images']}, holds {images}")
+    if differing:
+        raise UserError(
+            f"changed since the checkpoint: {'; '.join(differing)}. Change it back, train under another name, or "
+            "continue with the change by --accept-changes"
+        )
 
 
 def _complete(saved: str) -> str:
@@ -133,7 +117,8 @@ def _complete(saved: str) -> str:
         return saved
 
 
-def _existing(folder: Path) -> list[Path]:
+def existing(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the last one at the end."""
     return sorted(folder.glob(f"[0-9]*{SUFFIX}")) if folder.is_dir() else []
 
 

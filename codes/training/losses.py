@@ -34,36 +34,24 @@ def difference(x: Tensor, batch: Sample) -> Tensor:
     return torch.where(batch.sharp >= 1, (x - 1).clamp(max=0), x - batch.sharp)
 
 
-class Loss:
-    """Weighted sum of the terms over all stages.
-
-    Called with the stages x_1 ... x_T and the batch; returns the loss, and its terms by name, detached.
-    """
-
-    def __init__(self, recipe: Recipe):
-        self.recipe = recipe
-        self.pixel = PIXEL_CRITERIA[recipe.pixel_criterion]
-
-    def __call__(self, stages: Sequence[Tensor], batch: Sample) -> tuple[Tensor, dict[str, Tensor]]:
-        recipe = self.recipe
-        weights = recipe.stage_weights or [1.0] * len(stages)
-        terms: dict[str, Tensor] = {}
-        for weight, x in zip(weights, stages, strict=True):
-            if weight:
-                self._add(terms, "", weight, difference(x.float(), batch))
-                if recipe.reblur_weight:
-                    # Near the border it differs from the input if the patch was blurred with real pixels beyond it.
-                    H = Blur(batch.kernel, x.shape[-2:], border="replicate")
-                    again = H(x.float()) + batch.noise - batch.blurry
-                    self._add(terms, "reblur_", weight * recipe.reblur_weight, again)
-        loss = sum(terms.values(), start=torch.zeros((), device=batch.sharp.device))
-        return loss, {name: term.detach() for name, term in terms.items()}
-
-    def _add(self, terms: dict[str, Tensor], prefix: str, weight: float, difference: Tensor) -> None:
-        recipe = self.recipe
-        if recipe.pixel_weight:
-            name = f"{prefix}{recipe.pixel_criterion}"
-            terms[name] = terms.get(name, 0) + weight * recipe.pixel_weight * self.pixel(difference)
-        if recipe.fft_weight:
-            name = f"{prefix}fft"
-            terms[name] = terms.get(name, 0) + weight * recipe.fft_weight * fourier_l1(difference)
+def training_loss(stages: Sequence[Tensor], batch: Sample, recipe: Recipe) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of all terms over the stages x_1 ... x_T, and the terms by name, detached."""
+    pixel = PIXEL_CRITERIA[recipe.pixel_criterion]
+    terms: dict[str, Tensor] = {}
+    for stage_weight, x in zip(recipe.stage_weights or [1.0] * len(stages), stages, strict=True):
+        if not stage_weight:
+            continue
+        differences = {"": (stage_weight, difference(x.float(), batch))}
+        if recipe.reblur_weight:
+            # Near the border this differs from the input if the patch was blurred with real pixels beyond it.
+            H = Blur(batch.kernel, x.shape[-2:], border="replicate")
+            differences["reblur_"] = stage_weight * recipe.reblur_weight, H(x.float()) + batch.noise - batch.blurry
+        for prefix, (weight, values) in differences.items():
+            if recipe.pixel_weight:
+                name = f"{prefix}{recipe.pixel_criterion}"
+                terms[name] = terms.get(name, 0) + weight * recipe.pixel_weight * pixel(values)
+            if recipe.fft_weight:
+                name = f"{prefix}fft"
+                terms[name] = terms.get(name, 0) + weight * recipe.fft_weight * fourier_l1(values)
+    loss = sum(terms.values(), start=torch.zeros((), device=batch.sharp.device))
+    return loss, {name: term.detach() for name, term in terms.items()}

@@ -1,10 +1,9 @@
 """Reports of a training: lines on the terminal and in train.log, tensorboard, validation.csv."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from codes.training.validation import Outcome, Scores
@@ -33,10 +32,9 @@ class Monitor:
         self.hours_before, self.started = hours, time.monotonic()
         self._forget()
         self._tensorboard, self._begin = tensorboard, -1 if begin is None else begin
-        self._lines: dict[str, SummaryWriter] = {}
-        self._writer = self._open(tensorboard) if tensorboard else None
-        if self._writer:
-            self._writer.add_text("options", "    " + options.replace("\n", "\n    "))
+        self._writers: dict[str, SummaryWriter] = {}
+        if tensorboard:
+            self._writer().add_text("options", "    " + options.replace("\n", "\n    "))
         rows = read_csv(self.curve) if self.curve.is_file() else []
         self._rows = [row for row in rows if int(row["iteration"]) <= self._begin]
         experiment.mkdir(parents=True, exist_ok=True)
@@ -72,10 +70,10 @@ class Monitor:
             parts.append(f"{100 * waiting:.0f} % of the time waiting for data")
         parts.append(f"{duration((self.niter - iteration) * seconds / self._steps)} left")
         self.say(f"{iteration:8d}/{self.niter}  " + "  ".join(parts))
-        if self._writer:
+        if self._tensorboard:
             figures |= {"skipped": skipped, "lr": learning_rate, "images_per_second": rate, "data_wait_share": waiting}
             for name, value in figures.items():
-                self._writer.add_scalar(f"train/{name}", value, iteration)
+                self._writer().add_scalar(f"train/{name}", value, iteration)
         self._forget()
 
     def validated(self, iteration: int, outcome: Outcome, baselines: Mapping[str, Outcome]) -> None:
@@ -91,55 +89,34 @@ class Monitor:
         write_csv(self.curve, self._rows, CURVE_COLUMNS)
         scores = "  ".join(f"{name} {score.psnr:.2f} dB / {score.ssim:.4f}" for name, score in outcome.scores.items())
         self.say(f"{iteration:8d} validation  {scores}")
-        if self._writer:
-            start = {row["set"]: Scores(float(row["psnr"]), float(row["ssim"])) for row in self._rows_of(0)}
-            lines = {"network": outcome.scores, "start": start} | {name: of.scores for name, of in baselines.items()}
+        if self._tensorboard:
+            lines = {"network": outcome.scores, "start": self.start()}
+            lines |= {name: of.scores for name, of in baselines.items()}
             for method, scores_of in lines.items():
                 for name in outcome.scores.keys() & scores_of.keys():
-                    self._line(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
-                    self._line(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
+                    self._writer(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
+                    self._writer(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
             for name, panel in outcome.panels.items():
-                self._writer.add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
+                self._writer().add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
         self._forget()
 
-    def verdict(self) -> str | None:
-        """One line on the best iteration, and whether it beats the start of a fine-tuning; None without scores."""
-        iterations = sorted({int(row["iteration"]) for row in self._rows})
-        if not iterations:
-            return None
-        sets = {row["set"] for row in self._rows_of(iterations[-1])}
-        means = {
-            i: fmean(float(row["psnr"]) for row in self._rows_of(i) if row["set"] in sets)
-            for i in iterations
-            if sets <= {row["set"] for row in self._rows_of(i)}
-        }
-        best = max(means, key=lambda i: (means[i], i))
-        mean = f"{means[best]:.2f} dB on average over the validation sets"
-        if 0 not in means:
-            return f"Best: iteration {best}, {mean}."
-        if not best:
-            return f"No iteration beats the start ({mean}): best.safetensors holds the start's weights."
-        return f"Best: iteration {best}, {mean}; {means[best] - means[0]:.2f} dB better than the start."
+    def start(self) -> dict[str, Scores]:
+        """The scores of each validation set before the first step of a fine-tuning; {} if they were not measured."""
+        rows = [row for row in self._rows if row["iteration"] == "0"]
+        return {row["set"]: Scores(float(row["psnr"]), float(row["ssim"])) for row in rows}
 
     def close(self) -> None:
         self._log.close()
-        for writer in (self._writer, *self._lines.values()):
-            if writer:
-                writer.close()
+        for writer in self._writers.values():
+            writer.close()
 
-    def _rows_of(self, iteration: int) -> Sequence[Mapping[str, str]]:
-        return [row for row in self._rows if int(row["iteration"]) == iteration]
+    def _writer(self, line: str = "") -> "SummaryWriter":
+        """The tensorboard writer of a method's line. Lines with the same tag are drawn into one chart."""
+        if line not in self._writers:
+            from torch.utils.tensorboard import SummaryWriter  # takes a second, and not everyone uses it
 
-    def _open(self, folder: Path) -> "SummaryWriter":
-        from torch.utils.tensorboard import SummaryWriter  # takes a second, and not everyone uses it
-
-        return SummaryWriter(str(folder), purge_step=self._begin + 1)
-
-    def _line(self, method: str) -> "SummaryWriter":
-        """The writer of a method's line: tensorboard draws lines with the same tag into one chart."""
-        if method not in self._lines:
-            self._lines[method] = self._open(self._tensorboard / method)
-        return self._lines[method]
+            self._writers[line] = SummaryWriter(str(self._tensorboard / line), purge_step=self._begin + 1)
+        return self._writers[line]
 
     def _forget(self) -> None:
         """Begin new means, without the time of a validation."""

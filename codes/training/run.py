@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from torch import nn
 
 from codes.models.factory import build_network, load_pretrained
-from codes.models.weights import save_weights
+from codes.models.weights import read_notes, save_weights
 from codes.options import Method, dump_options
 from codes.training import checkpoint
 from codes.training.monitor import Monitor
@@ -109,13 +110,27 @@ class Run:
         if self.monitor:
             iteration = self.trainer.iteration
             if signal:
-                path = checkpoint.last_path(self.folder / "training_state") or "the beginning"
+                paths = checkpoint.existing(self.folder / "training_state")
+                path = paths[-1] if paths else "the beginning"
                 self.monitor.say(f"Stopped at iteration {iteration}; the same command continues from {path}")
             else:
-                verdict = self.monitor.verdict()
-                self.monitor.say(f"Trained {iteration} iterations: {self.folder}{'. ' + verdict if verdict else ''}")
+                self.monitor.say(f"Trained {iteration} iterations: {self.folder}{self._verdict()}")
             self.monitor.close()
         return 128 + signal if signal else 0
+
+    def _verdict(self) -> str:
+        """Which iteration is best, and whether it beats the start of a fine-tuning; nothing without validation sets."""
+        sets = self.options.datasets.val
+        if not sets:
+            return ""
+        best = read_notes(self.folder / "models" / "best.safetensors")["iteration"]
+        mean = f"{self.best:.2f} dB on average over the validation sets"
+        if best == "0":
+            return f". No iteration beats the start ({mean}): best.safetensors holds the start's weights."
+        start = self.monitor.start()
+        gain = self.best - fmean(start[name].psnr for name in sets) if start.keys() >= sets.keys() else None
+        better = "" if gain is None else f"; {gain:.2f} dB better than the start"
+        return f". Best: iteration {best}, {mean}{better}."
 
     def _description(self) -> str:
         """One line on what is about to be trained."""

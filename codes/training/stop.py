@@ -1,8 +1,7 @@
-"""Ctrl-C and SIGTERM during training: noted, so that it stops between two steps and saves a checkpoint."""
+"""Ctrl-C and SIGTERM stop a training between two steps, so that it can save a checkpoint."""
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +18,8 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Within the block, SIGINT and SIGTERM are noted instead of ending the process."""
+    """Within the block, SIGINT and SIGTERM are recorded in the StopRequest instead of ending the process."""
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
-        yield request
-        return
 
     def note(number: int, _: object) -> None:
         request.signal = number
@@ -37,5 +33,5 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 def leave_group(_: int) -> None:
-    """For data workers: signals to the process group, such as Ctrl-C, are then left to the main process."""
+    """Start a data worker in a process group of its own, so that Ctrl-C reaches the main process only."""
     os.setpgrp()

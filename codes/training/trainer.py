@@ -1,8 +1,7 @@
-"""One training step, and the state that it changes."""
+"""A training step, and the state that it changes."""
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +10,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from codes.data.degradation import seed_of
-from codes.data.images import to_8bit, write_8bit
-from codes.data.kernels import write_kernel
 from codes.data.training import Sample
 from codes.models.gaps import filled
 from codes.models.network import Network
 from codes.models.paper.blur import Blur
 from codes.training.ema import Average
-from codes.training.losses import Loss
+from codes.training.losses import training_loss
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, factor
 from codes.utils.errors import UserError
-from codes.utils.files import write_csv
 from codes.utils.processes import Processes
 
 
@@ -43,7 +39,6 @@ class Trainer:
         self.average = Average(network, recipe.ema_decay)
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe)
-        self.loss = Loss(recipe)
         self.iteration, self.skipped, self.skipped_in_a_row = 0, 0, 0
         self._forward: nn.Module = network
         if group.world_size > 1:
@@ -65,7 +60,7 @@ class Trainer:
         torch.manual_seed(seed_of("step", self.iteration, self.group.rank, seed=self.recipe.manual_seed))
         batch = Sample(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
         self.optimizer.zero_grad(set_to_none=True)
-        loss, terms = self.loss(self._stages(batch), batch)
+        loss, terms = training_loss(self._stages(batch), batch, self.recipe)
         loss.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         figures = torch.stack([loss.detach(), norm, *terms.values()]).float()
@@ -99,13 +94,12 @@ class Trainer:
             result = self._forward(blurry, batch.kernel, **arguments)
         return result if network.gives_stages else [result]
 
-    def check_finite(self, batch: Sample, folder: Path) -> None:
-        """Raise UserError after too many steps in a row that were not finite; the batch is saved to `folder`."""
+    def check_finite(self) -> None:
+        """Raise UserError after too many steps in a row whose loss or gradient was not finite."""
         if self.skipped_in_a_row >= self.recipe.max_nonfinite:
-            save_batch(batch, folder)
             raise UserError(
-                f"the loss was not finite for {self.skipped_in_a_row} steps in a row (up to iteration "
-                f"{self.iteration}); the last batch is saved in {folder}"
+                f"the loss was not finite for {self.skipped_in_a_row} steps in a row, up to iteration "
+                f"{self.iteration}; continue from the last checkpoint with a lower train.lr_G and --accept-changes"
             )
 
     def check_weights(self) -> None:
@@ -115,10 +109,6 @@ class Trainer:
                 f"the weights are no longer finite at iteration {self.iteration}; continue from the last checkpoint "
                 "with a lower train.lr_G or train.grad_clip and --accept-changes"
             )
-
-    @property
-    def _groups(self) -> list[dict[str, Any]]:
-        return self.optimizer.param_groups
 
     def state(self) -> dict[str, Any]:
         """The content of a checkpoint. The position in the data follows from `iteration`."""
@@ -137,7 +127,8 @@ class Trainer:
 
         Raises UserError if the state belongs to another network.
         """
-        fresh = [{key: group[key] for key in ("betas", "weight_decay", "initial_lr")} for group in self._groups]
+        kept = ("betas", "weight_decay", "initial_lr")
+        fresh = [{key: group[key] for key in kept} for group in self.optimizer.param_groups]
         try:
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
@@ -146,7 +137,7 @@ class Trainer:
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from None
         self.scheduler.base_lrs = [settings["initial_lr"] for settings in fresh]
-        for group, settings in zip(self._groups, fresh, strict=True):
+        for group, settings in zip(self.optimizer.param_groups, fresh, strict=True):
             group.update(settings, lr=settings["initial_lr"] * factor(state["iteration"], self.recipe))
         self.iteration = state["iteration"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
@@ -182,15 +173,3 @@ def compiled(network: nn.Module) -> nn.Module:
     for name in ("__call__", "adjoint"):
         setattr(Blur, name, torch.compiler.disable(getattr(Blur, name)))
     return torch.compile(network)
-
-
-def save_batch(batch: Sample, folder: Path) -> None:
-    """Write a batch's images, kernels and noise levels for inspection."""
-    rows = []
-    for i, sigma in enumerate(batch.sigma.tolist()):
-        for kind in ("sharp", "blurry"):
-            image = getattr(batch, kind)[i].permute(1, 2, 0).cpu().numpy()
-            write_8bit(folder / f"{i}_{kind}.png", to_8bit(image))
-        write_kernel(folder / f"{i}_kernel.png", batch.kernel[i].double().cpu().numpy())
-        rows.append({"patch": i, "sigma": sigma})
-    write_csv(folder / "noise.csv", rows, ("patch", "sigma"))

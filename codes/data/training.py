@@ -66,14 +66,12 @@ class TrainingPatches(Dataset):
         self._cache_left = CACHE_BYTES // max(1, options.n_workers)
         self.paths = list_images(folder)
         largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
-        sizes = {path: _size_of(path) for path in self.paths}
-        small = [
-            f"{path.name}, {width}x{height}" for path, (width, height) in sizes.items() if min(width, height) < largest
-        ]
+        sizes = {path.name: _size_of(path) for path in self.paths}
+        small = [f"{name}, {width}x{height}" for name, (width, height) in sizes.items() if min(width, height) < largest]
         if small:
             raise UserError(
-                f"{folder}: {len(small)} of {len(sizes)} images are smaller than GT_size {largest} (first: {small[0]}); remove "
-                "them, or lower GT_size"
+                f"{folder}: {len(small)} of {len(sizes)} images are smaller than GT_size {largest} "
+                f"(first: {small[0]}); remove them, or lower GT_size"
             )
 
     def __len__(self) -> int:

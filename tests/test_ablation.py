@@ -18,6 +18,7 @@ from codes.training.trainer import Trainer
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv, write_csv
 from tests import training_recipe
+from tests.conftest import one_error
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +93,7 @@ def test_an_interrupted_experiment_continues(folder: Path, monkeypatch, capsys: 
 
     capsys.readouterr()
     assert ablate(folder, "--set", "train.lr_G=0.5") == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "train.lr_G was 0.001, is 0.5" in error
+    assert "train.lr_G was 0.001, is 0.5" in one_error(capsys)
 
     assert ablate(folder, "--quick", "--only", "cg") == 0
     assert [row["iterations"] for row in read_csv(folder / "small_quick" / "ablation.csv")] == ["1"]
@@ -116,9 +115,7 @@ def test_mistakes_in_the_option_file_are_one_line(
     content = yaml.safe_load((folder / "ablation.yml").read_text()) | change
     (tmp_path / "ablation.yml").write_text(yaml.safe_dump(content))
     assert ablate(tmp_path) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert message in error
+    assert message in one_error(capsys)
     assert not (tmp_path / "small").exists()
 
 

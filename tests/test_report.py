@@ -19,7 +19,7 @@ from codes.report.run import read_run
 from codes.scripts import make_report
 from codes.utils.errors import run_command_line
 from codes.utils.files import read_csv, write_csv
-from tests.conftest import chromium
+from tests.conftest import chromium, one_error
 
 SETS = ("CBSD_n01", "CBSD_n05")
 WIENER = {"which_model_G": "Wiener", "balance": {0.01: 0.0068, 0.05: 0.32}}
@@ -165,9 +165,7 @@ def test_previews_keep_to_their_limit(run, tmp_path):
 def test_a_run_that_is_not_finished_is_one_line(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "trial", ignore=shutil.ignore_patterns("report.html", "summary.csv"))
     assert run_command_line(make_report.main, ["trial", "--results", str(tmp_path)]) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "no finished run" in error
+    assert "no finished run" in one_error(capsys)
     assert not (tmp_path / "trial" / "report.html").exists()
 
 

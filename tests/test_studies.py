@@ -14,6 +14,7 @@ from codes.scripts import benchmark, check_parity
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv, write_csv
 from studies import harness, identity, large, masks, orientation, precision, tiling
+from tests.conftest import one_error
 
 
 @pytest.fixture
@@ -67,9 +68,7 @@ def test_benchmark_of_training(tmp_path, option_file, monkeypatch):
 )
 def test_mistakes_in_the_benchmark_are_one_line(arguments, message, capsys):
     assert run_command_line(benchmark.main, arguments) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert message in error
+    assert message in one_error(capsys)
 
 
 def test_operations_by_part():

@@ -24,6 +24,7 @@ from codes.training import checkpoint
 from codes.utils.errors import run_command_line
 from codes.utils.yaml_files import read_yaml
 from tests import training_recipe
+from tests.conftest import one_error
 from tests.released import ReleasedDSDNet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,13 +61,6 @@ def export(root: Path, data: Path, *arguments: str, **overrides) -> int:
     return run_command_line(
         export_weights.main, ["-opt", str(option_file), "--root", str(root), "--out", out, *arguments]
     )
-
-
-def one_line(capsys: pytest.CaptureFixture) -> str:
-    """What was printed to stderr, which is a single line."""
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
 
 
 def curve(experiment: Path) -> list[list[str]]:
@@ -232,7 +226,8 @@ def test_masks_only_for_a_network_that_uses_them(data: Path, tmp_path: Path, cap
     short = {"datasets__train__masks": 0.5, "train__niter": 2, **UNSCORED}
     options = tmp_path / "experiments" / "test" / "options.yml"
     assert learn(tmp_path, data, **short, network_G__solver="fft") == 0
-    error = one_line(capsys)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
     assert "does not use masks, so none are drawn" in error
     assert read_yaml(options)["datasets"]["train"]["masks"] == 0
     assert learn(tmp_path, data, **short, name="other") == 0
@@ -298,7 +293,7 @@ def test_mistake_in_a_data_worker_is_one_line(data: Path, tmp_path: Path, capsys
     for image in (copy / "GT").iterdir():
         image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])  # the header is complete
     assert learn(tmp_path, copy, **UNSCORED) == 1
-    error = one_line(capsys)
+    error = one_error(capsys)
     assert error.startswith(f"error: {copy}")
     assert "not a readable image" in error
 
@@ -434,7 +429,7 @@ def test_export_of_an_incomplete_training_is_one_line(
 ) -> None:
     change(shutil.copytree(uninterrupted, tmp_path / "experiments" / "test"))
     assert export(tmp_path, data, **overrides) == 1
-    error = one_line(capsys)
+    error = one_error(capsys)
     assert re.search(message, error)
     assert not list(tmp_path.glob("weights*"))
 

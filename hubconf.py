@@ -90,7 +90,7 @@ def dsdnet_tiny(pretrained: bool = False, weights: Weights = None) -> nn.Module:
 
 
 def dsdnet_small(pretrained: bool = False, weights: Weights = None) -> nn.Module:
-    """The paper's network in a small size: 4 stages of 8 + 8 filters; `pretrained`: with the weights in Models/."""
+    """The paper's network in a small size: 3 stages of 12 + 12 filters; `pretrained`: with the weights in Models/."""
     return _with_weights(_build_preset("small"), _shipped("dsdnet_small") if pretrained else weights)
 
 

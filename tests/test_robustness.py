@@ -155,7 +155,7 @@ def test_measuring_resuming_and_publishing(project, monkeypatch):
 
 
 def test_quick_leaves_the_complete_measurement_alone(project):
-    assert call(project, "--quick", "--images", "1") == 0
+    assert call(project, "--quick", "--set", "images=1") == 0
     folder = project / "results" / "quick" / "robustness"
     assert [path.name for path in (project / "results").iterdir()] == ["quick"]
     assert (folder / "robustness.png").is_file()

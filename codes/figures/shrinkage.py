@@ -9,7 +9,6 @@ are the first, the middle and the last one of each bank.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,27 +26,16 @@ CHANNELS = 3  # shown of each bank
 BINS, LEAST = 50, 100  # bins of the input's range, and pixels that a bin needs to be drawn
 
 
-class Band(NamedTuple):
-    """Median and 10 to 90 percent of the outputs at some inputs; all (bins,)."""
-
-    inputs: np.ndarray
-    low: np.ndarray
-    median: np.ndarray
-    high: np.ndarray
-
-
-class SoftThreshold(NamedTuple):
+def soft_threshold(a: np.ndarray, scale: float, threshold: float) -> np.ndarray:
     """scale * sign(a) * max(|a| - threshold, 0)."""
-
-    scale: float
-    threshold: float
-
-    def __call__(self, a: np.ndarray) -> np.ndarray:
-        return self.scale * np.sign(a) * np.maximum(np.abs(a) - self.threshold, 0)
+    return scale * np.sign(a) * np.maximum(np.abs(a) - threshold, 0)
 
 
-def band(inputs: np.ndarray, outputs: np.ndarray) -> Band:
-    """The band of outputs over inputs, both (pixels,), in bins of equal width."""
+def band(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Outputs over inputs, both (pixels,), in bins of equal width, as (4, bins).
+
+    The rows are the mean input, and the 10 percent quantile, the median and the 90 percent quantile of the outputs.
+    """
     edges = np.linspace(*np.quantile(inputs, (0.005, 0.995)), BINS + 1)
     number = np.digitize(inputs, edges)
     rows = []
@@ -55,21 +43,21 @@ def band(inputs: np.ndarray, outputs: np.ndarray) -> Band:
         inside = number == n
         if inside.sum() >= LEAST:
             rows.append((inputs[inside].mean(), *np.quantile(outputs[inside], (0.1, 0.5, 0.9))))
-    return Band(*np.array(rows).T)
+    return np.array(rows).T
 
 
-def fitted(curve: Band) -> SoftThreshold:
-    """The soft threshold that fits the median best (least squares)."""
+def fitted(inputs: np.ndarray, outputs: np.ndarray) -> tuple[float, float]:
+    """Scale and threshold of the soft threshold that fits outputs at some inputs best (least squares)."""
 
-    def scaled(threshold: float) -> SoftThreshold:
-        shape = SoftThreshold(1.0, threshold)(curve.inputs)
-        return SoftThreshold(float(shape @ curve.median / max(shape @ shape, 1e-12)), threshold)
+    def scale_of(threshold: float) -> float:
+        shape = soft_threshold(inputs, 1.0, threshold)
+        return float(shape @ outputs / max(shape @ shape, 1e-12))
 
     def error(threshold: float) -> float:
-        return float(np.square(scaled(threshold)(curve.inputs) - curve.median).sum())
+        return float(np.square(soft_threshold(inputs, scale_of(threshold), threshold) - outputs).sum())
 
-    largest = np.abs(curve.inputs).max()
-    return scaled(minimize_scalar(error, bounds=(0, largest / 2), method="bounded").x)
+    best = minimize_scalar(error, bounds=(0, np.abs(inputs).max() / 2), method="bounded").x
+    return scale_of(best), best
 
 
 @torch.inference_mode()
@@ -111,17 +99,17 @@ def draw(net: DSDNet, target: Path) -> None:
         save(page, target)
 
 
-def _draw_channel(axes: plt.Axes, curve: Band) -> None:
-    soft = fitted(curve)
+def _draw_channel(axes: plt.Axes, curve: np.ndarray) -> None:
+    inputs, low, median, high = curve
+    scale, threshold = fitted(inputs, median)
+    soft = soft_threshold(inputs, scale, threshold)
     axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":", label="output = input")
-    axes.fill_between(curve.inputs, curve.low, curve.high, color=SEQUENCE[0], alpha=0.25, linewidth=0, label="10-90 %")
-    axes.plot(curve.inputs, curve.median, color=SEQUENCE[0], label="median of the learned function's outputs")
-    axes.plot(curve.inputs, soft(curve.inputs), "--", color=SEQUENCE[1], label="soft threshold fitted to it")
-    bottom, top = curve.low.min(), curve.high.max()
-    margin = 0.05 * (top - bottom)
-    axes.set_ylim(bottom - margin, top + margin)
-    axes.text(
-        0.97, 0.05, f"s = {soft.scale:.2f}\nt = {soft.threshold:.3f}", transform=axes.transAxes, ha="right", fontsize=7
-    )
+    axes.fill_between(inputs, low, high, color=SEQUENCE[0], alpha=0.25, linewidth=0, label="10-90 %")
+    axes.plot(inputs, median, color=SEQUENCE[0], label="median of the learned function's outputs")
+    axes.plot(inputs, soft, "--", color=SEQUENCE[1], label="soft threshold fitted to it")
+    margin = 0.05 * np.ptp((low, high))
+    axes.set_ylim(low.min() - margin, high.max() + margin)
+    text = f"s = {scale:.2f}\nt = {threshold:.3f}"
+    axes.text(0.97, 0.05, text, transform=axes.transAxes, ha="right", fontsize=7)
     axes.tick_params(labelsize=7)
     axes.locator_params(nbins=3)

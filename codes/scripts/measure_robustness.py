@@ -24,7 +24,6 @@ from codes.metrics.run import COMPLETE, is_missing
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
 from codes.options import Method, dump_options, load_options
-from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
 from codes.utils.processes import Processes
@@ -40,14 +39,11 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-opt", type=Path, default=OPTIONS, metavar="FILE", help="default: options/robustness.yml")
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key")
-    parser.add_argument("--images", type=positive, help="number of images, default: the option file's")
     parser.add_argument("--quick", action="store_true", help="two images, few values")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
     parser.add_argument("--target", type=Path, default=ROOT / "fig", help="folder of the figure, default: fig")
     arguments = parser.parse_args(argv)
-    overrides = [*(QUICK if arguments.quick else ()), *arguments.set]
-    overrides += [f"images={arguments.images}"] if arguments.images else []
-    options = load_options(RobustnessOptions, arguments.opt, overrides)
+    options = load_options(RobustnessOptions, arguments.opt, [*(QUICK if arguments.quick else ()), *arguments.set])
     folder = arguments.results / ("quick" if arguments.quick else "") / options.name
     rows = measure(options, folder)
     target = folder if arguments.quick else arguments.target

@@ -4,7 +4,7 @@
 
 Takes the best averaged weights of experiments/<name>, scores them, rounded to float16, on all images of the
 validation sets together with the option file's baselines, and writes <out>.safetensors, <out>.yml (the card: option
-file, data, iterations, seed, hours, machine, scores), and the curve as <out>.csv and <out>.png. --released also writes
+file, data, iterations, seed, hours, machine, scores, share of non-zero outputs of each U-Net), and the curve as <out>.csv and <out>.png. --released also writes
 <out>.pth, which the authors' own code can load.
 """
 
@@ -12,8 +12,10 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -26,6 +28,7 @@ from codes.models.factory import build_network
 from codes.models.network import Network
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.paper.released_names import as_released
+from codes.models.paper.unet import UNet
 from codes.models.weights import load_weights, read_notes, save_weights
 from codes.options import dump_options, load_options
 from codes.training.monitor import CURVE_COLUMNS
@@ -56,7 +59,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("--released: the authors' code knows only the paper's DSDNet, with none of its parts exchanged")
     network.half().float()  # scored as they are stored
     validation = Validation(options.datasets.val, None, Processes())
-    scores = {"network": validation.run(network, torch.device("cpu")).scores}
+    with alive_outputs(network) as alive:
+        scores = {"network": validation.run(network, torch.device("cpu")).scores}
     for name, method in options.baselines.items():
         scores[name] = validation.run(method_network(method), torch.device("cpu")).scores
     card = describe(options, arguments, network, iteration, curve)
@@ -65,6 +69,8 @@ def main(argv: Sequence[str]) -> int:
         method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in of.items()}
         for method, of in scores.items()
     }
+    if alive:
+        card["alive"] = [round(fmean(shares), 3) for shares in alive]
     card["options"] = parse_yaml(dump_options(options), arguments.opt)
 
     def out(suffix: str) -> Path:
@@ -100,6 +106,27 @@ def best_weights(options: TrainOptions, experiment: Path, option_file: str) -> t
     network = build_network(options.network_G)
     load_weights(network, best)
     return network, int(iteration), curve
+
+
+@contextmanager
+def alive_outputs(network: Network) -> Iterator[list[list[float]]]:
+    """Record the share of non-zero outputs of each U-Net, in the order of the stages, for every image restored.
+
+    A U-Net ends in a ReLU, which can die in training; then its stage changes nothing.
+    """
+    unets = [module for module in network.modules() if isinstance(module, UNet)]
+    alive: list[list[float]] = [[] for _ in unets]
+    hooks = [
+        unet.register_forward_hook(
+            lambda _module, _inputs, output, shares=shares: shares.append((output != 0).float().mean().item())
+        )
+        for unet, shares in zip(unets, alive, strict=True)
+    ]
+    try:
+        yield alive
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def describe(

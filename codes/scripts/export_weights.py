@@ -4,8 +4,8 @@
 
 Takes the best averaged weights of experiments/<name>, scores them, rounded to float16, on all images of the
 validation sets together with the option file's baselines, and writes <out>.safetensors, <out>.yml (the card: option
-file, data, iterations, seed, hours, machine, scores, share of non-zero outputs of each U-Net), and the curve as <out>.csv and <out>.png. --released also writes
-<out>.pth, which the authors' own code can load.
+file, data, iterations, seed, hours, machine, scores, share of non-zero outputs of each U-Net), and the curve as
+<out>.csv and <out>.png. --released also writes <out>.pth, which the authors' own code can load.
 """
 
 import argparse

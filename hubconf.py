@@ -27,6 +27,7 @@ import codes.models.all_networks as _networks  # noqa: F401  registers networks 
 from codes.models.factory import build_preset as _build_preset
 from codes.models.registry import NETWORKS as _NETWORKS
 from codes.models.weights import load_weights as _load_weights
+from codes.utils.errors import UserError as _UserError
 from codes.utils.files import ROOT as _ROOT
 
 dependencies = ["torch", "numpy", "scipy", "pydantic", "safetensors", "skimage"]
@@ -35,7 +36,10 @@ Weights = str | PathLike | Mapping[str, Tensor] | None
 
 
 def _shipped(name: str) -> PathLike:
-    return _ROOT / "Models" / f"{name}.safetensors"
+    path = _ROOT / "Models" / f"{name}.safetensors"
+    if not path.is_file():
+        raise _UserError(f"{name}: no weights come with this repository; train them and name the file as `weights`")
+    return path
 
 
 def _with_weights(network: nn.Module, weights: Weights) -> nn.Module:
@@ -90,7 +94,10 @@ def dsdnet_tiny(pretrained: bool = False, weights: Weights = None) -> nn.Module:
 
 
 def dsdnet_small(pretrained: bool = False, weights: Weights = None) -> nn.Module:
-    """The paper's network in a small size: 3 stages of 12 + 12 filters; `pretrained`: with the weights in Models/."""
+    """The paper's network in a small size: 3 stages of 12 + 12 filters; `pretrained`: with the weights in Models/.
+
+    Raises UserError while its weights are not there.
+    """
     return _with_weights(_build_preset("small"), _shipped("dsdnet_small") if pretrained else weights)
 
 

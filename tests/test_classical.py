@@ -63,6 +63,19 @@ def test_every_kernel_shape_and_batch(method, kernel_size):
     torch.testing.assert_close(restored[1:], network(y[1:], k[1:], sigma=torch.tensor([0.01])), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["Blurry", "x0", "Wiener", "Richardson-Lucy", "Hyper-Laplacian"])
+def test_a_kernel_for_each_channel(method):
+    """Each channel is restored with its own kernel, as if it were alone."""
+    network, sigma = build_network(METHODS[method].network_G), torch.tensor([0.01])
+    y, k = torch.rand(2, 3, 33, 40), torch.rand(2, 3, 7, 5) + 0.1
+    k /= k.sum((-2, -1), keepdim=True)
+    restored = network(y, k, sigma=sigma)
+    assert restored.shape == y.shape
+    for c in range(3):
+        alone = network(y[:, c : c + 1], k[:, c], sigma=sigma)
+        torch.testing.assert_close(restored[:, c : c + 1], alone, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("method", ["x0", "Wiener", "Richardson-Lucy", "Hyper-Laplacian"])
 def test_the_border_does_not_ring(example, method):
     """The error near the border is of the order of the error inside."""

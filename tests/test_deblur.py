@@ -21,6 +21,7 @@ from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import read_kernel, write_kernel
 from codes.data.preparation import quickstart
 from codes.metrics.quality import psnr
+from codes.models.network import Network
 from codes.models.weights import save_weights
 from codes.restoration.call import deblur
 from codes.restoration.image_files import read_photo
@@ -369,6 +370,8 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     (folder / "options.yml").write_text("network_G: {which_model_G: Denoiser}\n")
     with pytest.raises(UserError, match="holds a Denoiser, which does not deblur"):
         load_network(last)
+    # A network that trains with the true noise level is not a denoiser.
+    monkeypatch.setattr(Network, "told_sigma", True)
     (folder / "options.yml").write_text(f"network_G: {SMALL}\ndatasets: {{train: {{masks: 0.1}}}}\n")
     assert load_network(folder).path == last
     assert load_network(folder).knows_masks

@@ -159,6 +159,12 @@ def test_hub_has_a_function_for_every_preset(preset):
     assert f"{options['nf_p']} + {options['nf_d']} filters" in entry.__doc__
 
 
+def test_hub_says_that_weights_are_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(hubconf, "_ROOT", tmp_path)
+    with pytest.raises(UserError, match="dsdnet_small: no weights come with this repository"):
+        hubconf.dsdnet_small(pretrained=True)
+
+
 def test_the_papers_network_is_built_unless_parts_are_exchanged():
     plain = hubconf.dsdnet(nf_p=2, nf_d=2, n_iter=1, nf_n=64, solver="cgnet", shrinkage="maxout")
     assert type(plain) is DSDNet

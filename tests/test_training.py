@@ -447,6 +447,18 @@ def test_average_is_the_exponential_one(decay: float) -> None:
     assert not average.network.training
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_average_has_the_trained_buffers(decay: float) -> None:
+    """Running statistics are averages already; the start's would make the averaged network useless."""
+    network = torch.nn.BatchNorm2d(3)
+    average = Average(network, decay)
+    network(5 + torch.randn(8, 3, 4, 4))
+    average.update(1)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(average.network, name), getattr(network, name))
+    assert average.network.running_mean is not network.running_mean
+
+
 def test_step_that_is_not_finite_is_skipped(data: Path) -> None:
     trainer, batch = trainer_of(data, train__max_nonfinite=2), batch_of(data)
     bad = batch._replace(blurry=batch.blurry * float("nan"))

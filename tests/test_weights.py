@@ -205,6 +205,19 @@ def test_other_networks_keep_their_key_names(tmp_path):
     load_weights(other, tmp_path / "other.safetensors")
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_networks_with_integers(tmp_path, suffix):
+    """BatchNorm counts batches in an int64 tensor; float16 could not hold the number."""
+    net, other = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    net.num_batches_tracked.fill_(70_001)
+    if suffix == "pth":
+        torch.save(net.state_dict(), tmp_path / "net.pth")
+    else:
+        save_weights(net, tmp_path / "net.safetensors", torch.float16)
+    load_weights(other, tmp_path / f"net.{suffix}")
+    assert other.num_batches_tracked == 70_001
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match="no such weight file"):
         read_weights(tmp_path / "none.pth")

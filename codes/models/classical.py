@@ -1,13 +1,12 @@
 """Classical methods as networks without weights, so that tables can compare them.
 
-`net(blurry, kernel, sigma=None)`: (B, C, H, W), (B, h, w) -> (B, C, H, W). Their parameters are tables
+`net(blurry, kernel, sigma=None)`: (B, C, H, W), (B, h, w) or (B, C, h, w) -> (B, C, H, W). Their parameters are tables
 {standard deviation of the noise: value} in the option file, tuned on training images.
 """
 
 import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from skimage import restoration
 from torch import Tensor, nn
 
 from codes.models.network import Network
-from codes.models.paper.blur import odd_sized, transfer_function
+from codes.models.paper.blur import by_channel, odd_sized, transfer_function
 from codes.models.paper.initialisation import INITIALISATIONS, crop, extend, gradient_power
 from codes.models.registry import NetworkOptions, register_network
 from codes.models.tiny.noise import estimate_noise
@@ -143,7 +142,7 @@ class HyperLaplacian(ClassicalMethod):
         kernel = odd_sized(kernel)
         x = extend(blurry, kernel)
         size = x.shape[-2:]
-        K = transfer_function(kernel[:, None], size)
+        K = transfer_function(by_channel(kernel), size)
         data_part = K.conj() * torch.fft.rfft2(x) * weight
         data_power = K.abs().square() * weight
         prior_power = gradient_power(size, x.device, x.dtype)
@@ -171,11 +170,11 @@ def shrink(v: Tensor, weight: float, p: float, iterations: int = 4) -> Tensor:
 
 def _each_channel(restore, image: Tensor, kernel: Tensor) -> Tensor:
     """Apply a numpy method to each channel. The method gets the kernel rotated, as that of a convolution."""
-    pixels = image.cpu().numpy()
-    psfs = kernel.flip(-2, -1).cpu().numpy()
+    psfs = by_channel(kernel).flip(-2, -1).expand(*image.shape[:2], -1, -1).flatten(0, 1).cpu().numpy()
+    channels = image.flatten(0, 1).cpu().numpy()
     with ThreadPoolExecutor() as pool:  # Threads help: the transforms of scipy release the lock.
-        restored = [list(pool.map(partial(restore, psf=psf), one)) for one, psf in zip(pixels, psfs, strict=True)]
-    return torch.from_numpy(np.array(restored)).to(image)
+        restored = list(pool.map(restore, channels, psfs))
+    return torch.from_numpy(np.array(restored)).to(image).unflatten(0, image.shape[:2])
 
 
 def at_noise_level(table: Mapping[float, float], sigma: float) -> float:

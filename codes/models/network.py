@@ -27,6 +27,8 @@ class Network(nn.Module):
     told_sigma = False
     # False for the classical methods.
     needs_weights = True
+    # False for a denoiser, which is trained here but does not use the kernel: deblur.py refuses it.
+    deblurs = True
     # Weight files may use the key names of the authors' release.
     reads_released_names = False
     # A denoiser in the network, which `path.pretrain_denoiser` can load.

@@ -13,7 +13,7 @@ from codes.models.paper.released_names import our_name, translate
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
-_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -98,11 +98,17 @@ def differences(
 
 
 def _checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The weights under our key names, and {our key: key in the file}. Raises UserError for what is no weight."""
+    """The weights under our key names, and {our key: key in the file}.
+
+    Raises UserError for anything but tensors of floats. Integers are accepted where the network has integers itself,
+    such as BatchNorm's number of batches.
+    """
+    own = network.state_dict()
     for key, tensor in weights.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise UserError(f"{where} holds no weights (a dictionary of tensors, bare or under 'params')")
-        if tensor.dtype not in _DTYPES or tensor.layout != torch.strided or tensor.is_meta:
+        kinds = _FLOATS if key not in own else (*_FLOATS, own[key].dtype)
+        if tensor.dtype not in kinds or tensor.layout != torch.strided or tensor.is_meta:
             kind = f"a {tensor.dtype} tensor of layout {tensor.layout}"
             raise UserError(f"{where}: {_short(key, 60)} is {kind}; floats are needed")
     if not getattr(network, "reads_released_names", False):
@@ -118,9 +124,13 @@ def save_weights(
 ) -> None:
     """Write the network's weights as safetensors, stored in `dtype` (float16 halves the file), with `notes`.
 
-    Raises UserError, and writes nothing, if a weight is not finite in `dtype`.
+    Integers, such as BatchNorm's number of batches, are stored as they are. Raises UserError, and writes nothing, if a
+    weight is not finite in `dtype`.
     """
-    state = {key: tensor.detach().to("cpu", dtype).contiguous() for key, tensor in network.state_dict().items()}
+    state = {
+        key: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for key, tensor in network.state_dict().items()
+    }
     for key, tensor in state.items():
         if not tensor.isfinite().all():
             raise UserError(f"{path}: not written, {key} is not finite as {dtype}")

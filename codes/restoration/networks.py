@@ -37,7 +37,7 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
     """
     path, options, knows_masks = find_weights(weights, preset)
     network = build_network(options)
-    if network.told_sigma:
+    if not network.deblurs:
         raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
     load_weights(network, path)
     return Trained(network, path, knows_masks)

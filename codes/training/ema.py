@@ -9,8 +9,9 @@ from torch import nn
 class Average:
     """A copy of the network whose weights are an average of the trained ones.
 
-    At first the decay is smaller than `decay`, so that the random start is soon forgotten. With a decay of 0 the
-    copy equals the network, and is updated only when it is asked for.
+    Buffers, such as the running statistics of BatchNorm, are copied: they are averages already. At first the decay is
+    smaller than `decay`, so that the random start is soon forgotten. With a decay of 0 the copy equals the network,
+    and is updated only when it is asked for.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -33,3 +34,5 @@ class Average:
     def _follow(self, decay: float) -> None:
         own, new = list(self._network.parameters()), [p.detach() for p in self._trained.parameters()]
         torch._foreach_lerp_(own, new, 1 - decay)
+        for buffer, trained in zip(self._network.buffers(), self._trained.buffers(), strict=True):
+            buffer.copy_(trained)

@@ -18,6 +18,16 @@ Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
 
 
+def by_channel(kernel: Tensor) -> Tensor:
+    """A kernel (B, h, w) as (B, 1, h, w), the same for all channels; one of (B, C, h, w) stays as it is.
+
+    Raises ValueError for another shape and for an empty kernel.
+    """
+    if kernel.dim() not in (3, 4) or kernel.numel() == 0:
+        raise ValueError(f"a kernel is (B, h, w) or (B, C, h, w), not {tuple(kernel.shape)}")
+    return kernel if kernel.dim() == 4 else kernel[:, None]
+
+
 def odd_sized(kernel: Tensor) -> Tensor:
     """Extend a kernel (..., h, w) to odd height and width without changing H.
 
@@ -157,9 +167,7 @@ class Blur:
             raise ValueError(f"unknown border '{border}': one of {', '.join(BORDERS)}")
         if method not in ("fft", "taps"):
             raise ValueError(f"unknown method '{method}': fft or taps")
-        if kernel.dim() not in (3, 4) or kernel.numel() == 0:
-            raise ValueError(f"a kernel is (B, h, w) or (B, C, h, w), not {tuple(kernel.shape)}")
-        self.kernel = kernel if kernel.dim() == 4 else kernel[:, None]
+        self.kernel = by_channel(kernel)
         self.size = (int(size[0]), int(size[1]))
         self.kernel_size = (int(kernel.shape[-2]), int(kernel.shape[-1]))
         if border == "circular" and any(k > s for k, s in zip(self.kernel_size, self.size, strict=True)):

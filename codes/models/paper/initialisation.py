@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from codes.models.paper.blur import Blur, inner, pad, transfer_function
+from codes.models.paper.blur import Blur, by_channel, inner, pad, transfer_function
 from codes.models.paper.layout import laid_out_as
 from codes.utils.registry import Registry
 
@@ -79,5 +79,5 @@ class PaperInitialisation(nn.Module):
     def forward(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
         extended = extend(blurry, kernel)
-        K = transfer_function(kernel if kernel.dim() == 4 else kernel[:, None], extended.shape[-2:])
+        K = transfer_function(by_channel(kernel), extended.shape[-2:])
         return laid_out_as(blurry, crop(inverse_filter(extended, K, self.weight), kernel))

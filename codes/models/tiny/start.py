@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from codes.models.paper.blur import inner, pad_to_fast_size, transfer_function
+from codes.models.paper.blur import by_channel, inner, pad_to_fast_size, transfer_function
 from codes.models.paper.filters import MARGIN, Filters
 from codes.models.paper.initialisation import INITIALISATIONS, edge_taper, inverse_filter
 from codes.models.paper.layout import laid_out_as
@@ -27,7 +27,7 @@ class AdaptiveInitialisation(nn.Module):
         weight = self.weight_at_1_percent * (sigma / 0.01) ** self.exponent
         padded = pad_to_fast_size(blurry, kernel.shape[-2:])
         size = padded.shape[-2:]
-        K = transfer_function(kernel if kernel.dim() == 4 else kernel[:, None], size)
+        K = transfer_function(by_channel(kernel), size)
         tapered = edge_taper(padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size))
         x0 = inverse_filter(tapered, K, weight[:, None, None, None])
         return laid_out_as(blurry, inner(x0, blurry.shape[-2:], kernel.shape[-2:]))

@@ -23,11 +23,9 @@ AnyNetwork = Annotated[
     Field(discriminator="which_model_G"),
 ]
 
-# A name that becomes part of a path below results/ or experiments/.
-PlainName = Annotated[str, Field(pattern=r"^\w[\w.+ ()-]*$")]
-# The id of a table's row, which names its folder. What the table shows is the row's label.
-ROW_ID = r"^\w[\w.+-]*$"
-RowId = Annotated[str, Field(pattern=ROW_ID)]
+# A name that becomes part of a path below results/ or experiments/: of a run, a training, a data set, a table's row.
+NAME = r"^\w[\w.+-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _gpu_numbers(value: Any) -> Any:
@@ -54,7 +52,7 @@ class TestSet(Options):
 
     __test__ = False
 
-    name: PlainName = Field(description="The name of the set in the results. A suffix _n03 states 3 percent noise.")
+    name: Name = Field(description="The name of the set in the results. A suffix _n03 states 3 percent noise.")
     mode: Literal["LQGTDB"] = Field(
         "LQGTDB", description="MMSR's name for triples of a blurry image, a sharp image and a kernel."
     )
@@ -104,8 +102,8 @@ class TestOptions(Options):
 
     __test__ = False
 
-    name: PlainName = Field(description="The name of the run: results are written to results/<name>/.")
-    suffix: PlainName | None = Field(None, description="Appended to the names of the restored images.")
+    name: Name = Field(description="The name of the run: results are written to results/<name>/.")
+    suffix: Name | None = Field(None, description="Appended to the names of the restored images.")
     model: Literal["db"] = Field("db", description="MMSR's name for deblurring; no other value is accepted.")
     distortion: Literal["sr"] = Field("sr", description="An MMSR key that says nothing here; always sr.")
     scale: Literal[1] = Field(1, description="An MMSR key for super-resolution; always 1.")
@@ -126,7 +124,7 @@ class TestOptions(Options):
         None, description="The network: `which_model_G` or `preset`, and the network's own keys."
     )
     path: TestPaths = Field(TestPaths(), description="Where the weights of network_G are.")
-    methods: dict[RowId, Method] | None = Field(
+    methods: dict[Name, Method] | None = Field(
         None,
         description="The rows of a table of several methods, instead of network_G and path: "
         "names from options/datasets.yml, or blocks of keys.",

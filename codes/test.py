@@ -24,7 +24,7 @@ from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, 
 from codes.metrics.score_files import write_scores
 from codes.models.factory import build_network, load_pretrained
 from codes.models.restorer import Restorer, choose_device
-from codes.options import ROW_ID, Method, TestOptions, TestPaths, load_options
+from codes.options import NAME, Method, TestOptions, TestPaths, load_options
 from codes.restoration.networks import find_weights
 from codes.restoration.orientation import warn_if_rotated
 from codes.utils.errors import UserError, run_command_line
@@ -55,7 +55,7 @@ def with_weights(options: TestOptions, weights: str) -> TestOptions:
         return options.model_copy(update={"network_G": network, "path": paths})
     # experiments/own and experiments/own/models/best.safetensors are both called own.
     name = path.parents[1].name if path.parent.name == "models" else path.stem
-    if not re.fullmatch(ROW_ID, name):
+    if not re.fullmatch(NAME, name):
         raise UserError(f"--weights {weights}: a row of the table cannot be called '{name}'; rename the folder or file")
     return options.model_copy(update={"methods": {**options.methods, name: Method(network_G=network, path=paths)}})
 

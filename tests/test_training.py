@@ -404,7 +404,9 @@ def test_lr_scale() -> None:
         ({"train__restarts": [9], "train__restart_weights": [1.0]}, r"below niter \(9\)"),
         ({"datasets__train__kernel_size": 10}, "odd"),
         ({"datasets__train__noise": [0.05, 0.01]}, "the smaller"),
-        ({"train__lr": 1e-3}, "Extra inputs"),
+        ({"train__lr": 1e-3}, "did you mean 'lr_G'"),
+        ({"name": ".."}, "name"),
+        ({"datasets__val": {"../n03": None}}, "pattern"),
         ({"baselines": {"network": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),
         ({"baselines": {"start": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),
     ],
@@ -420,6 +422,10 @@ def test_contradicting_options(data: Path, override: dict, message: str) -> None
         ({"train__stage_weights": [1.0]}, "2 numbers are needed"),
         ({"train__stage_weights": [1.0, 0.0]}, "the last one not 0"),
         ({"network_G": {"which_model_G": "Blurry"}}, "nothing to train"),
+        (
+            {"network_G": {"which_model_G": "Denoiser"}, "train__checkpoint_stages": True},
+            "Denoiser cannot compute its stages again",
+        ),
     ],
 )
 def test_options_that_do_not_fit_the_network(data: Path, override: dict, message: str) -> None:
@@ -519,7 +525,11 @@ def test_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
             checkpoint.load(path)
     assert checkpoint.load_last(tmp_path)["iteration"] == 2
     assert "00000004.state" in capsys.readouterr().err
-    torch.save({"iteration": 2}, tmp_path / "00000002.state")
+    torch.save(some_state(2) | {"hours": 1}, tmp_path / "00000002.state")
+    assert checkpoint.load_last(tmp_path)["hours"] == 1
+    without_hours = some_state(2)
+    del without_hours["hours"]
+    torch.save(without_hours, tmp_path / "00000002.state")
     with pytest.raises(UserError, match="no readable checkpoint"):
         checkpoint.load_last(tmp_path)
 

@@ -21,7 +21,7 @@ from codes.data.images import to_8bit
 from codes.data.triples import TripleDataset
 from codes.metrics.quality import Quality, quality
 from codes.models.restorer import Restorer
-from codes.options import GpuIds, Method, Options, PlainName, RowId
+from codes.options import GpuIds, Method, Name, Options
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
 
@@ -36,7 +36,7 @@ BORDERS = tuple(f"{outside}/{scored}" for outside, scored in product(("replicate
 class RobustnessOptions(Options):
     """An option file of codes/scripts/measure_robustness.py."""
 
-    name: PlainName
+    name: Name
     gpu_ids: GpuIds = "auto"
     images: PositiveInt = Field(description="Number of images, the first ones in the order of their names.")
     dataroot_GT: str = Field(description="Folder of the sharp images.")
@@ -51,7 +51,7 @@ class RobustnessOptions(Options):
     kernel_noise: list[NonNegativeFloat] = Field(
         description="Standard deviations of the kernel's noise, percent of its maximum."
     )
-    methods: dict[RowId, Method]
+    methods: dict[Name, Method]
 
     def points(self) -> list["Point"]:
         """Every experiment at every value, always with the exact kernel at BASE_NOISE."""

@@ -33,8 +33,8 @@ class Network(nn.Module):
     reads_released_names = False
     # A denoiser in the network, which `path.pretrain_denoiser` can load.
     denoiser: nn.Module | None = None
-    # In training, keep only the input of each stage and compute the stage again for its gradient.
-    checkpoint_stages = False
+    # In training, keep only the input of each stage and compute the stage again for its gradient. None: it cannot.
+    checkpoint_stages: bool | None = None
     # What the network's blur sees beyond the image: replicate, circular or zero.
     padding_mode: str = "replicate"
     # Memory that forward needs, in bytes per pixel of an RGB image beyond the input and result. Large images are cut

@@ -7,14 +7,13 @@ same patches.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
 
 from pydantic import Field, NonNegativeInt
 from tabulate import tabulate
 
 from codes.metrics.complexity import Complexity
 from codes.metrics.tables import PAPER, set_and_noise
-from codes.options import Options, PlainName, load_options
+from codes.options import Name, Options, load_options
 from codes.training.options import TrainOptions
 from codes.utils.errors import UserError, nearest
 from codes.utils.files import ROOT, from_root, read_csv
@@ -43,10 +42,10 @@ class Quick(Options):
 class AblationOptions(Options):
     """An experiment whose variants are trained with the same images, iterations and seeds."""
 
-    name: PlainName
+    name: Name
     base: str = Field(description="The training option file that the variants override.")
     seeds: list[NonNegativeInt] = Field(min_length=1, description="Values of train.manual_seed.")
-    variants: dict[Annotated[str, Field(pattern=r"^[\w.+-]+$")], Variant] = Field(min_length=1)
+    variants: dict[Name, Variant] = Field(min_length=1)
     quick: Quick
 
     def recipe(self, variant: str, seed: int, quick: bool, more: Sequence[str] = ()) -> TrainOptions:

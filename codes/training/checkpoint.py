@@ -30,10 +30,12 @@ WITHOUT_EFFECT = (
     "train.val_freq",
     "train.val_images",
     "train.max_nonfinite",
+    "train.channels_last",  # of earlier versions
 )
 SUFFIX = ".state"
-# Keys that every checkpoint has; it may have more.
-KEYS = {"iteration", "network", "average", "optimizer", "scheduler", "options", "images"}
+# Keys that every checkpoint has: those of Trainer.state and of Run.save.
+KEYS = {"iteration", "skipped", "skipped_in_a_row", "network", "average", "optimizer", "scheduler"}
+KEYS |= {"options", "images", "best", "validated_on", "hours"}
 
 
 def save(folder: Path, iteration: int, state: Mapping[str, Any]) -> Path:

@@ -1,12 +1,12 @@
 """The schema of a training file: MMSR's keys, and those that MMSR lacks."""
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from codes.data.patch_options import TrainSet
-from codes.options import AnyNetwork, GpuIds, Method, TestSet
+from codes.options import AnyNetwork, GpuIds, Method, Name, TestSet
 from codes.utils.schema import Options
 
 # Without warmup_iter, the learning rate grows during this fraction of all iterations.
@@ -17,7 +17,7 @@ OWN_LINES = ("network", "start")
 
 class TrainDatasets(Options):
     train: TrainSet = Field(description="The sharp images to train on.")
-    val: dict[str, TestSet] = Field({}, description="The validation sets by name; each is scored separately.")
+    val: dict[Name, TestSet] = Field({}, description="The validation sets by name; each is scored separately.")
 
 
 class Recipe(Options):
@@ -80,7 +80,6 @@ class Recipe(Options):
         "the weights themselves are.",
     )
     amp: bool = Field(False, description="Compute in bfloat16 where PyTorch's autocast does.")
-    channels_last: bool = Field(True, description="Keep images in the channels-last memory layout.")
     checkpoint_stages: bool = Field(
         False, description="Save memory: each stage is computed again for its gradient instead of being kept."
     )
@@ -134,9 +133,7 @@ class TrainPaths(Options):
 class TrainOptions(Options):
     """A training option file."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] = Field(
-        description="Name of the training; its results are in experiments/<name>."
-    )
+    name: Name = Field(description="Name of the training; its results are in experiments/<name>.")
     model: Literal["db"] = Field("db", description="MMSR's name of the task, deblurring.")
     distortion: Literal["sr"] = Field("sr", description="A key of MMSR without effect.")
     scale: Literal[1] = Field(1, description="A key of MMSR without effect.")

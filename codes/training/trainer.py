@@ -31,9 +31,9 @@ class Trainer:
 
     def __init__(self, network: Network, recipe: Recipe, device: torch.device, group: Processes):
         check_recipe(network, recipe)
-        if recipe.channels_last:
-            network = in_channels_last(network)
-        network.checkpoint_stages = recipe.checkpoint_stages
+        network = in_channels_last(network)
+        if recipe.checkpoint_stages:
+            network.checkpoint_stages = True
         self.recipe, self.device, self.group = recipe, device, group
         self.network = network.train()
         self.average = Average(network, recipe.ema_decay)
@@ -83,9 +83,7 @@ class Trainer:
 
     def _stages(self, batch: Sample) -> list[Tensor]:
         """The images of all stages, x_1 ... x_T; one image if the network does not give stages."""
-        network, blurry = self.network, batch.blurry
-        if self.recipe.channels_last:
-            blurry = blurry.contiguous(memory_format=torch.channels_last)
+        network, blurry = self.network, batch.blurry.contiguous(memory_format=torch.channels_last)
         sigma = batch.sigma if network.told_sigma else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
             # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py.
@@ -144,9 +142,12 @@ class Trainer:
 
 
 def check_recipe(network: Network, recipe: Recipe) -> None:
-    """Raise UserError for a network without weights, or for stage weights that do not fit its stages."""
+    """Raise UserError for a network without weights, or for options that do not fit its stages."""
+    name = type(network).__name__
     if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise UserError(f"network_G: {type(network).__name__} has nothing to train")
+        raise UserError(f"network_G: {name} has nothing to train")
+    if recipe.checkpoint_stages and network.checkpoint_stages is None:
+        raise UserError(f"train.checkpoint_stages: {name} cannot compute its stages again; set it to false")
     stages = network.n_iter if network.gives_stages else 1
     weights = recipe.stage_weights
     if weights is not None and (len(weights) != stages or not weights[-1]):

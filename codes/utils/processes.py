@@ -35,10 +35,8 @@ class Processes:
         """The values of all processes, in every process. Raises UserError if a process has ended."""
         values = [value] * self.world_size
         if self.world_size > 1:
-            try:
+            with _others_alive():
                 dist.all_gather_object(values, value)
-            except RuntimeError:  # a lost connection; the process that ended has printed why
-                raise UserError("another process of the group ended early; see its message") from None
         return values
 
     def gather(self, items: list[T]) -> list[T]:
@@ -52,7 +50,13 @@ class Processes:
 
     def largest(self, value: int) -> int:
         """The largest `value` of all processes."""
-        return max(self.all_of(value))
+        if self.world_size == 1:
+            return value
+        # One small tensor: this runs after every training step.
+        largest = torch.tensor(value)
+        with _others_alive():
+            dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
 
     def same(self, items: list[T]) -> list[T]:
         """The main process's items, in every process."""
@@ -61,6 +65,15 @@ class Processes:
     def barrier(self) -> None:
         """Wait until all processes have reached this point."""
         self.all_of(None)
+
+
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    """Raise UserError if a process of the group has ended, which breaks the connection to it."""
+    try:
+        yield
+    except RuntimeError:  # the process that ended has printed why
+        raise UserError("another process of the group ended early; see its message") from None
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class DSDNet(Network):
     initialisation = PaperInitialisation
     shrinkage_v = shrinkage_z = Maxout
     x_step = CGNet
+    checkpoint_stages = False
 
     def __init__(
         self,

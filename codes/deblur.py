@@ -132,7 +132,7 @@ def restore_file(
     if mask not in (None, "auto"):
         mask = read_mask(mask, photo.pixels.shape[:2])
     outcome = restore(
-        restorer, photo.pixels, kernel, arguments.kernel_orientation, mask, every=arguments.trace, where=str(source)
+        restorer, photo.pixels, kernel, arguments.kernel_orientation, mask, stages=arguments.trace, where=str(source)
     )
     photos = {stage_path(target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
     if arguments.compare:

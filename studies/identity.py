@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
             scores[path.stem] = psnr(to_8bit(image), to_8bit(harness.restored(network, image, delta(1))))
         least = min(scores, key=scores.get)
         row = {"set": name, "images": len(scores), "mean_psnr": f"{fmean(scores.values()):.2f}"}
-        rows.append(row | {"least_psnr": f"{scores[least]:.2f}", "least_of": least})
+        rows.append(row | {"worst_psnr": f"{scores[least]:.2f}", "worst_image": least})
     harness.publish(arguments.output, "identity", rows)
     return 0
 

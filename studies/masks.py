@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
                     "images": len(scores),
                     "psnr": f"{fmean(score.psnr for score in scores):.2f}",
                     "ssim": f"{fmean(score.ssim for score in scores):.3f}",
-                    "trained_with_masks": "yes" if trained.knows_masks else "no",
+                    "trained_with_masks": "yes" if trained.trained_with_masks else "no",
                 }
             )
     harness.publish(arguments.output, "masks", rows)

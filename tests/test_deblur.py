@@ -360,7 +360,7 @@ def test_a_real_command_line_on_an_ascii_terminal(project, weights, command):
 def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monkeypatch):
     trained = load_network()
     assert trained.path == ROOT / "Models" / "dsdnet_tiny.safetensors"
-    assert trained.knows_masks
+    assert trained.trained_with_masks
     folder = tmp_path / "experiments" / "own"
     (folder / "models").mkdir(parents=True)
     last, best = (folder / "models" / f"{name}.safetensors" for name in ("last", "best"))
@@ -371,15 +371,15 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     with pytest.raises(UserError, match="holds a Denoiser, which does not deblur"):
         load_network(last)
     # A network that trains with the true noise level is not a denoiser.
-    monkeypatch.setattr(Network, "told_sigma", True)
+    monkeypatch.setattr(Network, "uses_true_sigma", True)
     (folder / "options.yml").write_text(f"network_G: {SMALL}\ndatasets: {{train: {{masks: 0.1}}}}\n")
     assert load_network(folder).path == last
-    assert load_network(folder).knows_masks
+    assert load_network(folder).trained_with_masks
     best.write_bytes(weights.read_bytes())
     monkeypatch.setattr("codes.restoration.networks.ROOT", tmp_path)
     assert load_network("experiments/own").path == best
     best.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
-    assert not load_network(folder).knows_masks
+    assert not load_network(folder).trained_with_masks
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from playwright.sync_api import sync_playwright
 from codes import test as test_script
 from codes.data import preparation
 from codes.data.kernel_generator import camera_shake
-from codes.report.page import build
-from codes.report.run import read_run
+from codes.report.page import build, read_report
 from codes.scripts import make_report
 from codes.utils.errors import run_command_line
 from codes.utils.files import read_csv, write_csv
@@ -153,7 +152,7 @@ def test_previews_keep_to_their_limit(run, tmp_path):
     """They get smaller, and at last there are none for some of the images, which the page says."""
     found, page = [], tmp_path / "report.html"
     for limit in (60_000, 20_000, 12_000):
-        page.write_text(build(read_run(run), limit), encoding="utf-8")
+        page.write_text(build(read_report(run), limit), encoding="utf-8")
         pictures = [image["pictures"] for image in content_of(page)["images"]]
         assert sum(len(uri) for of_image in pictures for uri in of_image if uri) <= limit
         found.append(sum(any(of_image) for of_image in pictures))

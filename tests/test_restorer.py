@@ -43,7 +43,7 @@ def photograph() -> tuple[np.ndarray, np.ndarray]:
 
 def stages(network: Network, image: np.ndarray, kernel: np.ndarray, mask=None, **keys) -> list[np.ndarray]:
     """x0 and the image of every stage."""
-    return Restorer(network, **keys).restore(image, kernel, mask=mask, every=True).stages
+    return Restorer(network, **keys).restore(image, kernel, mask=mask, stages=True).stages
 
 
 class Toy(Network):
@@ -158,9 +158,9 @@ def test_tiles_are_chosen_by_the_memory(photograph, monkeypatch):
     needed = network.bytes_per_pixel + restorer._HELD_BYTES
     monkeypatch.setattr(restorer, "budget", lambda *_: needed * 400 * 400)
     large = np.full((400, 400, 3), 0.5, np.float32)
-    for every, whole in ((False, True), (True, False)):
+    for stages, whole in ((False, True), (True, False)):
         sizes.clear()
-        Restorer(network, tile="auto").restore(large, BOX, every=every)
+        Restorer(network, tile="auto").restore(large, BOX, stages=stages)
         assert (sizes == [(400, 400)]) == whole
 
 

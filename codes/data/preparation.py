@@ -28,7 +28,7 @@ HOLD_OUT_EVERY = 20
 VALIDATION_KERNEL_SIZES = (13, 19, 27, 35, 17, 23, 51, 31, 15, 75)
 
 # Iterates over a sequence and shows the progress: `tqdm`, or `iter` to show nothing.
-Progress = Callable[[Sequence], Iterable]
+ShowProgress = Callable[[Sequence], Iterable]
 
 
 @dataclass
@@ -119,7 +119,7 @@ def _with_kernels(paths: Sequence[Path], kernels: Sequence[np.ndarray]) -> list[
 # --- the files of each set ------------------------------------------------------------------------
 
 
-def synthesise(folder: Path, sharp: Sequence[Sharp], progress: Progress, name: str | None = None) -> None:
+def synthesise(folder: Path, sharp: Sequence[Sharp], progress: ShowProgress, name: str | None = None) -> None:
     """Write a set: ground truths, kernels, and blurry images of each noise level.
 
     The folders are `GT`, `Kernel` and `Noise_0N`; for CBSD100 `Noise_0N/{GT,BL,Kernel}`, as the authors have it.
@@ -168,7 +168,7 @@ def ready_made_files(folder: Path) -> list[Copy]:
     return [(path, path.relative_to(folder)) for path in _data_files(folder)] if finished else []
 
 
-def copy_files(folder: Path, files: Sequence[Copy], progress: Progress) -> None:
+def copy_files(folder: Path, files: Sequence[Copy], progress: ShowProgress) -> None:
     """Copy files into a folder. Raises UserError if one is missing."""
     for origin, target in progress(files):
         if not origin.is_file():

@@ -90,9 +90,9 @@ class TrainingPatches(Dataset):
         options = self.options
         random = np.random.RandomState(seed_of("sample", number, seed=self.seed))
         image, kernel = self._scene(random, number, size)
-        grey = drawn(random, options.grey)
-        equal_noise = grey and not drawn(random, options.grey_independent)
-        masked = drawn(random, options.masks)
+        grey = chance(random, options.grey)
+        equal_noise = grey and not chance(random, options.grey_independent)
+        masked = chance(random, options.masks)
         if masked:
             image = with_highlights(random, image)
         x, inner = self._window(random, image, kernel, size, grey)
@@ -115,7 +115,7 @@ class TrainingPatches(Dataset):
         options = self.options
         image = self._image(self._image_of(number))
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
-        if drawn(random, options.text):
+        if chance(random, options.text):
             image = text_page(random, *(min(length, max(LONGEST, size)) for length in image.shape[:2]))
         return self._turned(random, image, kernel)
 
@@ -198,7 +198,7 @@ class Tickets:
                 number += batch
 
 
-def drawn(random: np.random.RandomState, share: float) -> bool:
+def chance(random: np.random.RandomState, share: float) -> bool:
     """True with probability `share`. A share of 0 draws no random number."""
     return share > 0 and random.uniform() < share
 

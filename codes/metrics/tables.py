@@ -216,7 +216,7 @@ def headline(rows: Sequence[Mapping[str, str]]) -> str:
             own = [row for row in rows if (row["source"], row["method"]) == (source, method)]
             if own:
                 psnr = {(row["set"], row["column"]): f"{float(row['psnr']):.2f}" for row in own}
-                noisy = (" / ".join(psnr.get((name, of), "-") for of in "135") for name in ("BSD100", "Levin"))
+                noisy = (" / ".join(psnr.get((name, level), "-") for level in "135") for name in ("BSD100", "Levin"))
                 label = own[0]["label"] + (" (paper)" if source == "published" else "")
                 lines.append([label, *noisy, psnr.get(("Lai", "overall"), "-")])
     heads = ["PSNR (dB)", "BSD100, noise 1 / 3 / 5 %", "Levin, noise 1 / 3 / 5 %", "Lai, overall"]
@@ -250,8 +250,8 @@ def _caption(table: Table) -> str:
     first, noise = table.columns[0]
     timed = f"{first} at {noise} % noise" if noise.isdigit() else first
     notes = [
-        f"PSNR (dB) / SSIM. Images: {table.images}. s / image: median, {timed}. "
-        "MiB: peak memory; on a CPU that of the process."
+        f"PSNR (dB) / SSIM. Images: {table.images}. s / image is the median time for {timed}. "
+        "MiB is the peak memory, on a CPU that of the process."
     ]
     if any(line.published for line in table.lines):
         notes.append("Rows marked (paper) are published figures, not measured here.")

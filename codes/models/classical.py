@@ -29,7 +29,7 @@ class ClassicalMethod(Network):
     """Base class of the methods without weights. They use the true noise level if it is known, else an estimate."""
 
     in_nc = None
-    takes_sigma = told_sigma = True
+    takes_sigma = uses_true_sigma = True
     needs_weights = False
 
 

@@ -24,7 +24,7 @@ class Network(nn.Module):
     # forward accepts stages=True and then returns the list x_1 ... x_T.
     gives_stages = False
     # In training and testing the network gets the true noise level (denoisers, classical methods).
-    told_sigma = False
+    uses_true_sigma = False
     # False for the classical methods.
     needs_weights = True
     # False for a denoiser, which is trained here but does not use the kernel: deblur.py refuses it.

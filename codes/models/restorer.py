@@ -40,7 +40,7 @@ class Restored(NamedTuple):
     """A restored image, and the seconds and the peak memory (MiB) of the restoration.
 
     image: float32 (H, W, C), not clamped. memory: None if the system does not report it. stages: x0 and the image of
-    every stage; empty unless `every` was set.
+    every stage; empty unless `stages=True`.
     """
 
     image: np.ndarray
@@ -54,14 +54,14 @@ class _Task:
     """An image to restore, as a batch on the CPU.
 
     blurry: (B, C, H, W). kernel: (B, h, w) or (B, C, h, w) with odd sides; B may be 1. mask: (1, 1, H, W) or None.
-    sigma: (B,), standard deviation of the noise, or None. every: keep the images of all stages.
+    sigma: (B,), standard deviation of the noise, or None. stages: keep the images of all stages.
     """
 
     blurry: Tensor
     kernel: Tensor
     mask: Tensor | None
     sigma: Tensor | None
-    every: bool
+    stages: bool
 
     @property
     def pixels(self) -> float:
@@ -117,15 +117,15 @@ class Restorer:
         noise_sigma: float | None = None,
         *,
         mask: np.ndarray | None = None,
-        every: bool = False,
+        stages: bool = False,
     ) -> Restored:
         """Restore one image.
 
         blurry: (H, W, C) in [0, 1]. For a network of three channels a grey image (C = 1) is repeated, and the mean of
         the restored channels is returned; a network of one channel gets each channel as an image of its own.
         kernel: (h, w) or (h, w, 3), sum 1 (of each channel), applied as a cross-correlation. noise_sigma: standard
-        deviation of the noise, used by networks with `told_sigma`. mask: (H, W), 1 at valid pixels, 0 at pixels to
-        leave out. every: also return x0 and the image of every stage.
+        deviation of the noise, used by networks with `uses_true_sigma`. mask: (H, W), 1 at valid pixels, 0 at pixels to
+        leave out. stages: also return x0 and the image of every stage.
         Raises UserError if there is not enough memory, tiles are too small for the kernel, or the network does not
         use masks.
         """
@@ -133,9 +133,9 @@ class Restorer:
             raise UserError(f"mask: this {type(self.network).__name__} does not use masks")
         y, k = as_batch(self.network, blurry, kernel)
         m = None if mask is None else torch.from_numpy(mask).float()[None, None]
-        known = noise_sigma is not None and self.network.told_sigma
+        known = noise_sigma is not None and self.network.uses_true_sigma
         sigma = torch.full((len(y),), noise_sigma, dtype=torch.float64) if known else None
-        task = _Task(y, odd_sized(k), m, sigma, every)
+        task = _Task(y, odd_sized(k), m, sigma, stages)
         self._synchronise()
         try:
             with peak_memory(self.device) as peak, Progress(unit="tiles", show=self.progress) as progress:
@@ -146,9 +146,9 @@ class Restorer:
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and not _says_memory(error):
                 raise
-            raise UserError("memory is not enough; use smaller tiles (--tile), a smaller image, or free some") from None
-        stages = [as_image(x, blurry.shape[2]) for x in images]
-        return Restored(stages[-1], seconds, peak.mib, stages if every else [])
+            raise UserError("memory is not enough; use smaller tiles, a smaller image, or free some") from None
+        restored = [as_image(x, blurry.shape[2]) for x in images]
+        return Restored(restored[-1], seconds, peak.mib, restored if stages else [])
 
     def _synchronise(self) -> None:
         """Wait for the GPU."""
@@ -206,9 +206,9 @@ class Restorer:
         y, k, mask, sigma, x0, filled_image = (None if t is None else t.to(self.device) for t in tensors)
         y = y.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            if x0 is None and (task.every or filled_image is not None):
+            if x0 is None and (task.stages or filled_image is not None):
                 x0 = network.initial(y if filled_image is None else filled_image, k)
-            if task.every:
+            if task.stages:
                 return [x0, *network.images(y, k, mask=mask, sigma=sigma, x0=x0)]
             return [network(y, k, **network.accepted(mask=mask, sigma=sigma, x0=x0))]
 
@@ -222,7 +222,7 @@ class Restorer:
         whole = max(math.ceil(max(height, width) / MULTIPLE) * MULTIPLE, least)
         if self.tile == "off":
             return whole, True
-        held = task.pixels * (_HELD_BYTES + (_STAGE_BYTES * self.stages if task.every else 0))
+        held = task.pixels * (_HELD_BYTES + (_STAGE_BYTES * self.stages if task.stages else 0))
         free = budget(torch.device("cpu"), self.gigabytes) - held
         x0_fits = X0_BYTES * task.pixels <= free
         if self.tile != "auto":

@@ -53,6 +53,6 @@ def open_restorer(
 ) -> Restorer:
     """The restorer with trained weights. Warns if `masked` is set but the training did not use masks."""
     trained = load_network(weights, preset)
-    if masked and not trained.knows_masks:
+    if masked and not trained.trained_with_masks:
         warn(f"{trained.path.name} was not trained with masks: compare the result with that without one")
     return Restorer(trained.network, available_device("auto" if device is None else device), **settings)

@@ -27,7 +27,7 @@ class Trained:
 
     network: Network
     path: Path
-    knows_masks: bool
+    trained_with_masks: bool
 
 
 def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Trained:
@@ -35,12 +35,12 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
 
     Raises UserError for a denoiser, and as `find_weights` and `load_weights` do.
     """
-    path, options, knows_masks = find_weights(weights, preset)
+    path, options, trained_with_masks = find_weights(weights, preset)
     network = build_network(options)
     if not network.deblurs:
         raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
     load_weights(network, path)
-    return Trained(network, path, knows_masks)
+    return Trained(network, path, trained_with_masks)
 
 
 def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, NetworkOptions, bool]:
@@ -56,17 +56,17 @@ def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, 
     train = options
     for key in ("datasets", "train"):
         train = train.get(key) if isinstance(train, Mapping) else None
-    knows_masks = isinstance(train, Mapping) and bool(train.get("masks"))
+    trained_with_masks = isinstance(train, Mapping) and bool(train.get("masks"))
     if preset is None and where is None and str(weights) in PRESETS:
         preset = str(weights)
     if preset is not None:
-        return path, network_options({"preset": preset}, "--preset"), knows_masks
+        return path, network_options({"preset": preset}, "--preset"), trained_with_masks
     if where is None:
         raise UserError(
             f"{path}: which network is it? There is no card {path.stem}.yml next to it; name one with --preset "
             f"({', '.join(PRESETS)})"
         )
-    return path, network_options(options.get("network_G"), str(where)), knows_masks
+    return path, network_options(options.get("network_G"), str(where)), trained_with_masks
 
 
 def _path_of(weights: str) -> Path:

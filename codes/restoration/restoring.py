@@ -16,14 +16,14 @@ from codes.utils.errors import UserError, warn
 
 Orientation = Literal["auto", "as-is", "rotated"]
 ORIENTATIONS = get_args(Orientation)
-_NO_REASON = "this kernel does not seem to explain the blur; is it the one of this image?"
+_NO_REASON = "this kernel does not seem to explain the blur; does it belong to this image?"
 
 
 class Outcome(NamedTuple):
     """A restored image.
 
     pixels: the result, (H, W, C) in the type of the input. stages: x0 and the image of every stage in the same form;
-    empty unless `every` was set. kernel: the kernel as it was used. notes: what was printed about image and kernel.
+    empty unless `stages=True`. kernel: the kernel as it was used. notes: what was printed about image and kernel.
     """
 
     pixels: np.ndarray
@@ -38,13 +38,13 @@ def restore(
     kernel: np.ndarray,
     orientation: Orientation = "auto",
     mask: np.ndarray | Literal["auto"] | None = None,
-    every: bool = False,
+    stages: bool = False,
     where: str = "the image",
 ) -> Outcome:
     """Restore an image and print on stderr how its kernel was used. A kernel of one pixel leaves it unchanged.
 
     pixels, orientation, mask: see `codes.restoration.call.deblur`. kernel: (h, w) or (h, w, 3), odd sides, sum 1.
-    every: keep the images of all stages. Raises UserError, naming `where`, for arguments that cannot be used, for a
+    stages: keep the images of all stages. Raises UserError, naming `where`, for arguments that cannot be used, for a
     result that is not finite, and as `Restorer.restore` does.
     """
     if orientation not in ORIENTATIONS:
@@ -59,7 +59,7 @@ def restore(
     if mask is None and is_delta(kernel):
         notes = _printed(["this kernel is a single pixel, which blurs nothing; the image stays as it is"], where)
         same = pixels if pixels.ndim == 3 else pixels[..., None]
-        return Outcome(same, [same] * (restorer.stages + 1) if every else [], kernel, notes)
+        return Outcome(same, [same] * (restorer.stages + 1) if stages else [], kernel, notes)
     check_fits(kernel, blurry, where)
     valid = clipped_highlights(blurry) if isinstance(mask, str) else mask
     valid = None if valid is None else checked_mask(valid, blurry.shape[:2])
@@ -73,13 +73,13 @@ def restore(
         orientation = "rotated" if verdict.rotated else "as-is"
     kernel = rotated(kernel) if orientation == "rotated" else kernel
     try:
-        restored = restorer.restore(blurry, kernel, mask=valid, every=every)
+        restored = restorer.restore(blurry, kernel, mask=valid, stages=stages)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    stages = [pixels_of(values._replace(colours=image), pixels.dtype) for image in restored.stages or [restored.image]]
-    if not np.isfinite(restored.image).all() or not np.isfinite(stages[-1]).all():
+    images = [pixels_of(values._replace(colours=image), pixels.dtype) for image in restored.stages or [restored.image]]
+    if not np.isfinite(restored.image).all() or not np.isfinite(images[-1]).all():
         raise UserError(f"{where}: the restored image holds values that are not finite")
-    return Outcome(stages[-1], stages if every else [], kernel, notes)
+    return Outcome(images[-1], images if stages else [], kernel, notes)
 
 
 def is_delta(kernel: np.ndarray) -> bool:

@@ -66,8 +66,8 @@ def main(argv: Sequence[str]) -> int:
     card = describe(options, arguments, network, iteration, curve)
     card["validation_images"] = {name: len(dataset) for name, (_, dataset) in validation.sets.items()}
     card["validation"] = {
-        method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in of.items()}
-        for method, of in scores.items()
+        method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in by_set.items()}
+        for method, by_set in scores.items()
     }
     if alive:
         card["alive"] = [round(fmean(shares), 3) for shares in alive]

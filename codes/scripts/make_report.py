@@ -13,8 +13,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.report.page import build
-from codes.report.run import read_run
+from codes.report.page import build, read_report
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, write_text
 
@@ -24,9 +23,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", help="name of a run below results/")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="default: results")
     arguments = parser.parse_args(argv)
-    for run in [read_run(arguments.results.absolute() / name) for name in arguments.names]:
-        target = run.folder / "report.html"
-        write_text(target, build(run))
+    for report in [read_report(arguments.results.absolute() / name) for name in arguments.names]:
+        target = report.folder / "report.html"
+        write_text(target, build(report))
         print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -3,7 +3,7 @@
     python codes/scripts/run_tables.py
 
 A table is an option file options/test/table*.yml. An interrupted run continues where it stopped. Finished images are
-restored again only if weights or data have changed, or with --anew.
+restored again only if weights or data have changed, or with --force.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="a.b.c=value", help="override a key in each")
     parser.add_argument("--options", type=Path, default=TABLES, help="folder of the option files")
     parser.add_argument("--results", type=Path, help="default: results, with --quick results/quick")
-    parser.add_argument("--anew", action="store_true", help="also restore finished images again")
+    parser.add_argument("--force", action="store_true", help="also restore finished images again")
     parser.add_argument("--quick", action="store_true", help=f"on the first {QUICK_IMAGES} images of each set only")
     arguments = parser.parse_args(argv)
     results = arguments.results or ROOT / "results" / ("quick" if arguments.quick else "")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"{path.stem}: left out, {missing}")
             continue
         print(f"{path.stem}:", flush=True)
-        call = ["-opt", str(path), "--results", str(results), *overrides, *([] if arguments.anew else ["--resume"])]
+        call = ["-opt", str(path), "--results", str(results), *overrides, *([] if arguments.force else ["--resume"])]
         status = max(status, run_command_line(test_script.main, call))
         if status == INTERRUPTED:
             return status

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codes.training.validation import Outcome, Scores
+from codes.training.validation import Scores, ValidationResult
 from codes.utils.files import read_csv, write_csv
 
 if TYPE_CHECKING:
@@ -76,27 +76,27 @@ class Monitor:
                 self._writer().add_scalar(f"train/{name}", value, iteration)
         self._forget()
 
-    def validated(self, iteration: int, outcome: Outcome, baselines: Mapping[str, Outcome]) -> None:
+    def validated(self, iteration: int, result: ValidationResult, baselines: Mapping[str, ValidationResult]) -> None:
         """Report the scores and panels, in tensorboard together with the scores of the start and the baselines.
 
         Does nothing without validation sets.
         """
-        if not outcome.scores:
+        if not result.scores:
             return
-        for name, score in outcome.scores.items():
+        for name, score in result.scores.items():
             values = (iteration, name, f"{score.psnr:.4f}", f"{score.ssim:.6f}", f"{self.hours():.4f}")
             self._rows.append(dict(zip(CURVE_COLUMNS, map(str, values), strict=True)))
         write_csv(self.curve, self._rows, CURVE_COLUMNS)
-        scores = "  ".join(f"{name} {score.psnr:.2f} dB / {score.ssim:.4f}" for name, score in outcome.scores.items())
+        scores = "  ".join(f"{name} {score.psnr:.2f} dB / {score.ssim:.4f}" for name, score in result.scores.items())
         self.say(f"{iteration:8d} validation  {scores}")
         if self._tensorboard:
-            lines = {"network": outcome.scores, "start": self.start()}
-            lines |= {name: of.scores for name, of in baselines.items()}
+            lines = {"network": result.scores, "start": self.start()}
+            lines |= {name: baseline.scores for name, baseline in baselines.items()}
             for method, scores_of in lines.items():
-                for name in outcome.scores.keys() & scores_of.keys():
+                for name in result.scores.keys() & scores_of.keys():
                     self._writer(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
                     self._writer(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
-            for name, panel in outcome.panels.items():
+            for name, panel in result.panels.items():
                 self._writer().add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
         self._forget()
 

@@ -84,7 +84,7 @@ class Trainer:
     def _stages(self, batch: Sample) -> list[Tensor]:
         """The images of all stages, x_1 ... x_T; one image if the network does not give stages."""
         network, blurry = self.network, batch.blurry.contiguous(memory_format=torch.channels_last)
-        sigma = batch.sigma if network.told_sigma else None
+        sigma = batch.sigma if network.uses_true_sigma else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
             # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py.
             x0 = None if batch.mask is None else network.initial(filled(batch.blurry, batch.mask), batch.kernel)

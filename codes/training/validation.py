@@ -27,7 +27,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ValidationResult:
     """The result of a validation; only the main process has it, the others have empty dictionaries.
 
     scores: by set. panels: for each set its first image, (H, 3W, 3) uint8: blurry with its kernel, restored, truth.
@@ -60,7 +60,7 @@ class Validation:
         device: torch.device,
         folder: Path | None = None,
         stopped: Callable[[], bool] = lambda: False,
-    ) -> Outcome:
+    ) -> ValidationResult:
         """Score `network` on every set, with the work split among the processes; the main one gets the result.
 
         folder: the restored images are written to <folder>/<set>/ if it is given. stopped: asked before every
@@ -85,4 +85,4 @@ class Validation:
         scored = sorted(self.group.gather(scored))
         by_set = {name: [row[2:] for row in scored if row[0] == name] for name in self.sets}
         scores = {name: Scores(*map(fmean, zip(*rows, strict=True))) for name, rows in by_set.items() if rows}
-        return Outcome(scores, dict(self.group.gather(panels)))
+        return ValidationResult(scores, dict(self.group.gather(panels)))

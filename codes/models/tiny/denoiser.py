@@ -102,7 +102,7 @@ class DenoiserOptions(NetworkOptions):
 class Denoiser(Network):
     """DenoisingUNet as a Network, for training with kernels of one pixel; it does not use the kernel."""
 
-    takes_sigma = told_sigma = gives_stages = True
+    takes_sigma = uses_true_sigma = gives_stages = True
     deblurs = False
 
     def __init__(self, in_nc: int = 3, n_iter: int = 1):

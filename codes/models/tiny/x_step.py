@@ -27,7 +27,7 @@ class NewtonPrior(WeightedSolver):
     the noise of the blurry image and a_t, b_t are learned. They start as in that paper: sigma_t falls geometrically
     to sigma, and w_t is a constant times (sigma / sigma_t)^2.
 
-    Near its border a blurry image also shows what lies beyond the border. H' and P are therefore applied to the
+    Near its border a blurry image also shows what is beyond the border. H' and P are therefore applied to the
     data's residual in one go, and nothing is cut off between them. Beyond the image that residual fades out.
     """
 
@@ -60,18 +60,18 @@ class NewtonPrior(WeightedSolver):
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`; the system has its sigma."""
         level = (s.sigma.clamp(min=LEAST_SIGMA) / self.usual_sigma).log()
-        sigma_t, w = ((of[t, 0] + of[t, 1] * level).exp() for of in (self.of_denoiser, self.of_prior))
+        sigma_t, w = ((c[t, 0] + c[t, 1] * level).exp() for c in (self.of_denoiser, self.of_prior))
         m = self.weights(t, s)
-        of_prior = m.image * s.F.adjoint(w[:, None, None, None] * m.prior.square() * (s.prior_target - s.Fx))
-        of_data = data_residual(s, m.data.square())
-        with torch.autocast(of_data.device.type, enabled=False):
-            x = s.x + laid_out_as(s.x, self.step(t, s, w, of_prior, of_data))
+        r_prior = m.image * s.F.adjoint(w[:, None, None, None] * m.prior.square() * (s.prior_target - s.Fx))
+        r_data = data_residual(s, m.data.square())
+        with torch.autocast(r_data.device.type, enabled=False):
+            x = s.x + laid_out_as(s.x, self.step(t, s, w, r_prior, r_data))
         return self.denoiser(x, sigma_t)
 
-    def step(self, t: int, s: System, w: Tensor, of_prior: Tensor, of_data: Tensor) -> Tensor:
-        """P (of_prior + H' of_data), both (B, C, H, W), for w (B,)."""
+    def step(self, t: int, s: System, w: Tensor, r_prior: Tensor, r_data: Tensor) -> Tensor:
+        """P (r_prior + H' r_data), both (B, C, H, W), for w (B,)."""
         kernel, image_size = s.H.kernel, s.H.size
-        faded = pad(of_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, of_data)
+        faded = pad(r_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, r_data)
         # `faded` includes the reach of the kernel once; the inverse reaches about as far again.
         size = tuple(
             fast_length(length + side - 1 + self.margin)
@@ -79,12 +79,12 @@ class NewtonPrior(WeightedSolver):
         )
         K = transfer_function(kernel, size)[..., None]
         r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]
-        r = r + torch.fft.rfft2(pad(of_prior, s.H.kernel_size, "zero"), s=size)[..., None]
+        r = r + torch.fft.rfft2(pad(r_prior, s.H.kernel_size, "zero"), s=size)[..., None]
         # C equations for each frequency: (B, H', W'//2+1, C, C) and (B, H', W'//2+1, C, 1).
         K = K.movedim(1, -2)
         system = w[:, None, None, None, None] * weighted_power(s.F.weight, self.log_prior[t : t + 1].exp(), size)
         system = system + K.conj() * K.mT * weighted_power(s.G.weight, self.log_data[t : t + 1].exp(), size)
-        system = system + self.pull * torch.eye(of_data.shape[1], device=r.device, dtype=r.real.dtype)
+        system = system + self.pull * torch.eye(r_data.shape[1], device=r.device, dtype=r.real.dtype)
         solution = torch.linalg.solve(system, r.movedim(1, -2))[..., 0].movedim(-1, 1)
         return inner(torch.fft.irfft2(solution, s=size), image_size, s.H.kernel_size)
 

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import list_images, read_image, to_8bit, write_8bit

@@ -31,7 +31,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 from tqdm import tqdm
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import with_inset

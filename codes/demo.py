@@ -20,7 +20,8 @@ try:
 except ImportError:
     sys.exit("error: the page needs Gradio: pip install -r requirements-demo.txt")
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import read_kernel

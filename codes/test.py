@@ -17,7 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore
 from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report

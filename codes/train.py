@@ -22,7 +22,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 from torch.utils.data import DataLoader
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate

@@ -13,7 +13,8 @@ from statistics import fmean
 
 from tqdm import tqdm
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import list_images, read_image, to_8bit
 from codes.data.kernel_generator import delta

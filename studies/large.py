@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernels import write_kernel

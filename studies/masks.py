@@ -15,7 +15,8 @@ from statistics import fmean
 import numpy as np
 from tqdm import tqdm
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.degradation import seed_of
 from codes.data.images import to_8bit

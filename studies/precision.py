@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.metrics.score_files import read_scores
 from codes.utils.errors import UserError, run_command_line

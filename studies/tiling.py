@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.models.factory import build_preset
 from codes.models.network import Network

@@ -364,3 +364,10 @@ def test_a_published_row_is_measured_again(shared, tmp_path):
         same = expected[row["set"], row["image"]]
         assert float(row["psnr"]) == pytest.approx(float(same["psnr"]), abs=0.01)
         assert float(row["ssim"]) == pytest.approx(float(same["ssim"]), abs=1e-3)
+
+
+def test_importing_a_command_leaves_the_path_alone():
+    """`from codes.train import train` in a user's script keeps the folder of that script importable."""
+    code = "import sys; sys.path[0] = 'mine'; import codes.train, codes.test, codes.deblur; assert sys.path[0] == 'mine'"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment).returncode == 0

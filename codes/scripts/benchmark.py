@@ -33,7 +33,8 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from tqdm import tqdm
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.training import Sample
 from codes.metrics.complexity import flop_by_part

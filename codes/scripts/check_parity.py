@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import codes.models.all_networks  # noqa: F401  registers the networks
 from codes.data.images import read_image, to_8bit

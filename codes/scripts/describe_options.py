@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from tabulate import tabulate
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.models.registry import NETWORKS
 from codes.options import TestOptions

@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.images import list_images
 from codes.figures import training

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.figures import ablation, comparison, filters, robustness, shrinkage, stages, tradeoff
 from codes.figures.page import NothingToDrawError

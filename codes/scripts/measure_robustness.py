@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.figures import robustness as figure
 from codes.metrics.robustness import COLUMNS, Point, RobustnessOptions, Scene, read_scenes, row, score, trial

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data import preparation as prep
 from codes.utils.errors import UserError, run_command_line

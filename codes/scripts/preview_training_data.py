@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.images import to_8bit, write_8bit
 from codes.data.preparation import ensure_quickstart

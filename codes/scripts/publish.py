@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.metrics.run import COMPLETE
 from codes.metrics.tables import headline

@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import with_inset
-from codes.data.preparation import ensure_quickstart
+from codes.data.preparation import QUICKSTART, ensure_quickstart
 from codes.models.registry import PRESETS
 from codes.models.restorer import PRECISIONS, Restorer
 from codes.restoration.call import open_restorer
@@ -50,16 +50,13 @@ from codes.restoration.pixels import values_of
 from codes.restoration.restoring import ORIENTATIONS, restore
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, in_one_line, run_command_line
-from codes.utils.files import ROOT
 from codes.utils.progress import Progress
-
-EXAMPLES = ROOT / "Datasets" / "Quickstart"
 
 
 def main(argv: Sequence[str]) -> int:
     start, arguments = time.perf_counter(), parse(argv)
-    if any(Path(os.path.abspath(path)).is_relative_to(EXAMPLES) for path in (arguments.input, arguments.kernel)):
-        ensure_quickstart(EXAMPLES)
+    if any(Path(os.path.abspath(path)).is_relative_to(QUICKSTART) for path in (arguments.input, arguments.kernel)):
+        ensure_quickstart(QUICKSTART)
     folder = arguments.input.is_dir()
     targets = output_paths(arguments.input, arguments.output)
     kernel = kernel_of(arguments.kernel)

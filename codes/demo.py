@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import read_kernel
-from codes.data.preparation import ensure_quickstart
+from codes.data.preparation import QUICKSTART, ensure_quickstart
 from codes.models.restorer import Restorer
 from codes.models.tiny.noise import estimate_noise
 from codes.restoration.call import open_restorer
@@ -36,11 +36,9 @@ from codes.restoration.pixels import values_of
 from codes.restoration.restoring import restore
 from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT
 
 HOST = "127.0.0.1"
 UPLOAD_LIMIT = "32mb"
-EXAMPLES = ROOT / "Datasets" / "Quickstart"
 IMAGES = [".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"]
 KERNELS = [".png", ".tif", ".tiff", ".npy", ".mat"]
 
@@ -67,7 +65,7 @@ def serve(blocks: gradio.Blocks, port: int | None) -> str:
             share=False,
             quiet=True,
             max_file_size=UPLOAD_LIMIT,
-            allowed_paths=[str(EXAMPLES)],
+            allowed_paths=[str(QUICKSTART)],
             prevent_thread_lock=True,
             ssr_mode=False,
             footer_links=[],
@@ -79,9 +77,9 @@ def serve(blocks: gradio.Blocks, port: int | None) -> str:
 
 def page(restorer: Restorer) -> gradio.Blocks:
     """The page, whose button restores with `restorer`."""
-    ensure_quickstart(EXAMPLES)
-    images = sorted((EXAMPLES / "Noise_01").glob("*.png"))
-    examples = [[str(path), str(EXAMPLES / "Kernel" / path.name)] for path in images]
+    ensure_quickstart(QUICKSTART)
+    images = sorted((QUICKSTART / "Noise_01").glob("*.png"))
+    examples = [[str(path), str(QUICKSTART / "Kernel" / path.name)] for path in images]
 
     def run(image: str | None, specification: str, file: str | None) -> tuple:
         try:

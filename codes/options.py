@@ -14,8 +14,7 @@ import codes.models.all_networks  # noqa: F401  registers the networks whose opt
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.models.restorer import Precision
 from codes.utils.errors import UserError, nearest
-from codes.utils.option_files import apply_override, insert_named, read_option_file
-from codes.utils.schema import Options
+from codes.utils.option_files import Options, apply_override, insert_named, read_option_file
 from codes.utils.yaml_files import to_yaml
 
 AnyNetwork = Annotated[

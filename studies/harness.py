@@ -19,9 +19,8 @@ from codes.models.network import Network
 from codes.models.paper.blur import Blur
 from codes.models.restorer import Restorer
 from codes.utils.errors import UserError
-from codes.utils.files import ROOT, write_csv
+from codes.utils.files import PUBLISHED, ROOT, write_csv
 
-PUBLISHED = ROOT / "results" / "published"
 DATA = ROOT / "Datasets"
 NOISE = 0.003  # standard deviation of the noise of `blurred_mosaic`
 PIECE = 256, 320  # rows and columns of each piece of a mosaic

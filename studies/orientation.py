@@ -18,11 +18,12 @@ from tqdm import tqdm
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from codes.data.kernels import rotated
 from codes.data.triples import Triple
 from codes.metrics.run import open_set
 from codes.metrics.tables import set_and_noise
 from codes.options import TestOptions, load_options
-from codes.restoration.orientation import judge, rotated
+from codes.restoration.orientation import judge
 from codes.utils.errors import run_command_line, warn
 from codes.utils.files import ROOT, from_root
 from studies import harness

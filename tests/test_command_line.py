@@ -20,7 +20,7 @@ from codes.models.factory import build_preset
 from codes.models.weights import save_weights
 from codes.scripts import prepare_datasets, publish, run_tables
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import read_csv
+from codes.utils.files import PUBLISHED, read_csv
 from tests.conftest import ROOT, one_error
 
 SMALL = {"preset": "light", "nf_p": 4, "nf_d": 4, "nb": 1, "nf_n": 8}
@@ -355,7 +355,7 @@ def test_a_published_row_is_measured_again(shared, tmp_path):
     folders = {"GT": "GT", "LQ": "Noise_03", "KM": "Kernel"}
     sets = [f"datasets.Set5_n03.dataroot_{key}={tmp_path}/Datasets/Set5/{name}" for key, name in folders.items()]
     assert run("-opt", tmp_path / "options.yml", "--results", tmp_path, *overrides(*sets, "max_images=1")) == 0
-    published = ROOT / "results" / "published" / "table2"
+    published = PUBLISHED / "table2"
     methods = [folder.name for folder in published.iterdir() if folder.is_dir()]
     assert methods
     for method in methods:

@@ -18,7 +18,7 @@ from codes import deblur as deblur_script
 from codes.data.degradation import blurred
 from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
-from codes.data.kernels import read_kernel, write_kernel
+from codes.data.kernels import read_kernel, rotated, write_kernel
 from codes.data.preparation import quickstart
 from codes.metrics.quality import psnr
 from codes.models.network import Network
@@ -26,7 +26,6 @@ from codes.models.weights import save_weights
 from codes.restoration.call import deblur
 from codes.restoration.image_files import read_photo
 from codes.restoration.networks import load_network
-from codes.restoration.orientation import rotated
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.progress import Progress
 from tests.conftest import ROOT, files_in, one_error, permissions_count, small_network
@@ -335,7 +334,7 @@ def test_impossible_options(project, weights, capsys, monkeypatch, arguments, me
 
 
 def test_the_examples_are_made_where_they_are_missing(project, weights, monkeypatch):
-    monkeypatch.setattr(deblur_script, "EXAMPLES", project / "Quickstart")
+    monkeypatch.setattr(deblur_script, "QUICKSTART", project / "Quickstart")
     kernel = project / "Quickstart" / "Kernel" / "coffee.png"
     assert call(project, weights, kernel=str(kernel)) == 0
     assert kernel.is_file()

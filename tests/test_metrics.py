@@ -12,7 +12,7 @@ from codes.metrics.evaluation import ImageScore
 from codes.metrics.quality import luma, quality
 from codes.metrics.tables import arrange, summarise, to_latex, to_markdown, to_rows
 from codes.utils.errors import UserError
-from codes.utils.files import ROOT, read_csv
+from codes.utils.files import PUBLISHED, ROOT, read_csv
 from codes.utils.memory import peak_memory
 
 
@@ -142,7 +142,7 @@ def test_published_numbers_are_those_of_the_paper(shared):
     paths = list((shared / "paper").glob("*.csv"))
     assert paths
     for path in paths:
-        assert read_csv(ROOT / "results" / "published" / "paper" / path.name) == read_csv(path)
+        assert read_csv(PUBLISHED / "paper" / path.name) == read_csv(path)
 
 
 def test_peak_memory_is_that_of_the_block_alone():

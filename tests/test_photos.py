@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 from codes.data.degradation import blurred, with_noise
 from codes.data.images import write_8bit
 from codes.data.kernel_generator import camera_shake, motion
-from codes.data.kernels import read_kernel, write_kernel
+from codes.data.kernels import read_kernel, rotated, write_kernel
 from codes.data.preparation import quickstart
 from codes.data.triples import TripleDataset
 from codes.models.gaps import clipped_highlights
@@ -20,7 +20,7 @@ from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, read_mask, without_gaps
 from codes.restoration.metadata import Metadata
-from codes.restoration.orientation import SURE, judge, rotated, warn_if_rotated
+from codes.restoration.orientation import SURE, judge, warn_if_rotated
 from codes.restoration.pixels import pixels_of, values_of
 from codes.utils.errors import UserError
 

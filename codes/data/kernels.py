@@ -17,8 +17,13 @@ from codes.models.paper.blur import odd_sized
 from codes.utils.errors import UserError
 
 KERNEL_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".mat")
-# Longest side of a kernel; a file that claims more is no kernel.
+# Longest side of a kernel; a file that claims more is not a kernel.
 LARGEST = 4095
+
+
+def rotated(kernel: np.ndarray) -> np.ndarray:
+    """A kernel (h, w) or (h, w, 3), rotated by 180 degrees."""
+    return np.ascontiguousarray(kernel[::-1, ::-1])
 
 
 def read_kernel(path: str | Path, per_channel: bool = False) -> np.ndarray:

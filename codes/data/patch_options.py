@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from codes.utils.schema import Options
+from codes.utils.option_files import Options
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

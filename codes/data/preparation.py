@@ -20,7 +20,10 @@ from codes.data.images import IMAGE_SUFFIXES, decode, list_images, read_image, t
 from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import KERNEL_SUFFIXES, read_kernels, write_kernel
 from codes.utils.errors import UserError
+from codes.utils.files import ROOT
 
+# The folder of the embedded set.
+QUICKSTART = ROOT / "Datasets" / "Quickstart"
 # Noise of the test sets, percent of the full range.
 NOISE_LEVELS = (1, 3, 5)
 # Every 20th of the 400 training images, in the order of their names, is held out for validation.

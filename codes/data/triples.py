@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from codes.data.images import list_images, read_image
-from codes.data.kernels import KERNEL_SUFFIXES, check_fits, read_kernel
+from codes.data.kernels import KERNEL_SUFFIXES, check_fits, read_kernel, rotated
 from codes.utils.errors import UserError, warn
 
 
@@ -76,6 +76,6 @@ class TripleDataset:
             )
         kernel = read_kernel(kernel_path)
         if self.rotated:
-            kernel = kernel[::-1, ::-1].copy()
+            kernel = rotated(kernel)
         check_fits(kernel, blurry, kernel_path)
         return Triple(self.name(index), truth, blurry, kernel)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from codes.figures.page import PUBLISHED, SEQUENCE, STYLE, NothingToDrawError, save
+from codes.figures.page import SEQUENCE, STYLE, NothingToDrawError, save
 from codes.training.ablation import DIFFERENCE, POSTER, Row, set_columns
-from codes.utils.files import read_csv
+from codes.utils.files import PUBLISHED, read_csv
 
 TITLES = ("trained here: mean of the validation sets", "authors' poster: Set5, 1 % noise")
 

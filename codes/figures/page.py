@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 
 from codes.metrics.run import COMPLETE
 from codes.utils.errors import UserError, warn
-from codes.utils.files import ROOT, write_atomic
-
-PUBLISHED = ROOT / "results" / "published"
+from codes.utils.files import PUBLISHED, write_atomic
 
 # matplotlib's settings for plots. Pictures are drawn with its defaults.
 STYLE = {

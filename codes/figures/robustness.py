@@ -5,9 +5,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from codes.figures.page import PUBLISHED, STYLE, NothingToDrawError, colours, finished_or_published, save
+from codes.figures.page import STYLE, NothingToDrawError, colours, finished_or_published, save
 from codes.metrics.robustness import BASE_NOISE, BORDERS
-from codes.utils.files import read_csv
+from codes.utils.files import PUBLISHED, read_csv
 
 # Rows of robustness.csv: method, label, experiment, value, psnr, ssim, images.
 Rows = Sequence[Mapping[str, str]]

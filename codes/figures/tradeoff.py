@@ -14,13 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from codes.figures.page import GREY, STYLE, NothingToDrawError, colours, finished_or_published, save
-from codes.metrics.tables import PAPER
+from codes.metrics.tables import PAPER, published_sizes
 from codes.utils.files import read_csv
 
 RUN, SET, NOISE = "table2", "CBSD_n01", "1"
 PAPER_SET = "BSD100"
 BLURRY = "Blurry"  # id of the row with the scores of the input
-SIZES = {"DSDNet-Light": "Light", "DSDNet": "Full"}  # the paper's methods of known size: names in sizes.csv
 
 # Two labels overlap if they are closer than this: in dB, and in the logarithm of seconds.
 LABEL_HEIGHT, LABEL_WIDTH = 0.5, 1.5
@@ -53,13 +52,12 @@ def measured(results: Path) -> list[Point]:
 
 def published() -> list[Point]:
     """The paper's networks of known size."""
-    sizes = {row["network"]: float(row["parameters"].removesuffix("M")) for row in read_csv(PAPER / "sizes.csv")}
+    sizes = {name: round(1e6 * float(size.removesuffix("M"))) for name, size in published_sizes().items()}
     points = []
     for row in read_csv(PAPER / "table2.csv"):
         name = row["method"]
-        if (row["set"], row["noise"]) == (PAPER_SET, NOISE) and name in SIZES:
-            size = round(1e6 * sizes[SIZES[name]])
-            points.append(Point(name, f"{name} (paper)", float(row["psnr"]), None, size, 100))
+        if (row["set"], row["noise"]) == (PAPER_SET, NOISE) and name in sizes:
+            points.append(Point(name, f"{name} (paper)", float(row["psnr"]), None, sizes[name], 100))
     return points
 
 

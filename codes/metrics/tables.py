@@ -10,9 +10,9 @@ from tabulate import tabulate
 
 from codes.metrics.evaluation import DIGITS, ImageScore
 from codes.metrics.quality import Quality
-from codes.utils.files import ROOT, read_csv
+from codes.utils.files import PUBLISHED, read_csv
 
-PAPER = ROOT / "results" / "published" / "paper"
+PAPER = PUBLISHED / "paper"
 # `method` is a row's id, `label` what is shown.
 SUMMARY_COLUMNS = ("method", "label", "set", "class", "images", *DIGITS, "parameters")
 ROW_COLUMNS = ("method", "label", "source", "set", "column", "psnr", "ssim", "parameters", "seconds", "memory")
@@ -149,18 +149,22 @@ def _measured(rows: Sequence[Mapping[str, object]]) -> Line:
     )
 
 
+def published_sizes() -> dict[str, str]:
+    """The number of parameters of the paper's networks, such as 58.35M, by their names in the paper's tables."""
+    names = {"Full": "DSDNet", "Light": "DSDNet-Light"}
+    return {names.get(row["network"], row["network"]): row["parameters"] for row in read_csv(PAPER / "sizes.csv")}
+
+
 def _published(columns: Sequence[Column]) -> Iterable[Line]:
     """The paper's lines that have a cell in one of the columns."""
-    sizes = {row["network"]: row["parameters"] for row in read_csv(PAPER / "sizes.csv")}
-    names = {"DSDNet": "Full", "DSDNet-Light": "Light", "DSDNet+P": "DSDNet+P", "DSDNet+E": "DSDNet+E"}
+    sizes = published_sizes()
     cells = [(row["method"], (row["set"], row["noise"]), row, "") for row in read_csv(PAPER / "table2.csv")]
     for row in read_csv(PAPER / "lai.csv"):
         cells += [(row["method"], ("Lai", name), row, f"{name}_") for name in (*LAI_CLASSES, "overall")]
     lines: dict[str, Line] = {}
     for method, column, row, prefix in cells:
         if column in columns:
-            size = sizes.get(names.get(method, ""), "")
-            line = lines.setdefault(method, Line(method, method, published=True, parameters=size))
+            line = lines.setdefault(method, Line(method, method, published=True, parameters=sizes.get(method, "")))
             line.cells[column] = Cell(row[f"{prefix}psnr"], row[f"{prefix}ssim"])
     return lines.values()
 

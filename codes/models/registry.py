@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ConfigDict, create_model
 
 from codes.models.network import Network
+from codes.utils.option_files import Options
 from codes.utils.registry import Registry
-from codes.utils.schema import Options
 
 
 class NetworkOptions(Options):

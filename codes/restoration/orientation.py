@@ -18,14 +18,16 @@ import torch
 from scipy.ndimage import minimum_filter
 from torch import Tensor
 
+from codes.data.kernels import rotated
 from codes.data.triples import TripleDataset
 from codes.models.classical import HyperLaplacian
 from codes.utils.errors import UserError, warn
 
 # Side in pixels of the part of an image that is examined: the one with the most edges.
 LARGEST_SIDE = 1024
-# From this value on, a pixel counts as clipped.
-CLIPPED = 254 / 255
+# Pixels from this value on are left out. This is half a grey level below CLIPPED of models/gaps.py, because the
+# constants below were fitted with it.
+NEARLY_CLIPPED = 254 / 255
 # A kernel is symmetric if it differs from its rotation by less than this, relative to its norm.
 SYMMETRIC = 0.02
 # Data weight of the hyper-Laplacian restoration, by noise level.
@@ -109,11 +111,6 @@ def explains(evidence: Evidence) -> bool:
     return score + of_overshoot * math.log(evidence.overshoot + 1e-5) + constant > 0
 
 
-def rotated(kernel: np.ndarray) -> np.ndarray:
-    """A kernel (h, w) or (h, w, 3), rotated by 180 degrees."""
-    return np.ascontiguousarray(kernel[::-1, ::-1])
-
-
 def is_symmetric(kernel: np.ndarray) -> bool:
     """True if a kernel is the same both ways."""
     return bool(np.linalg.norm(kernel - rotated(kernel)) <= SYMMETRIC * np.linalg.norm(kernel))
@@ -160,7 +157,7 @@ def _inner(size: tuple[int, int], kernel: tuple[int, int]) -> tuple[slice, slice
 
 def _unclipped(image: np.ndarray, kernel: tuple[int, int]) -> Tensor:
     """A mask (H, W), 0 within the kernel's reach of clipped pixels and of the border; all 1 if little would be left."""
-    plain = minimum_filter((image.max(2) < CLIPPED).astype(np.float32), kernel)
+    plain = minimum_filter((image.max(2) < NEARLY_CLIPPED).astype(np.float32), kernel)
     inner = np.zeros_like(plain)
     inner[_inner(plain.shape, kernel)] = 1
     plain = plain * inner

@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from tqdm import tqdm
 
-from codes.data.kernels import check_fits
+from codes.data.kernels import check_fits, rotated
 from codes.models.gaps import clipped_highlights
 from codes.models.restorer import Restorer
 from codes.restoration.masks import checked_mask, without_gaps
-from codes.restoration.orientation import SURE, Verdict, judge, rotated
+from codes.restoration.orientation import SURE, Verdict, judge
 from codes.restoration.pixels import Values, as_float, pixels_of, values_of
 from codes.utils.errors import UserError, warn
 

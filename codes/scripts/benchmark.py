@@ -50,12 +50,11 @@ from codes.training.schedule import build_optimizer
 from codes.training.trainer import Trainer
 from codes.utils.arguments import available_device, positive
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, read_csv, write_csv
+from codes.utils.files import PUBLISHED, ROOT, read_csv, write_csv
 from codes.utils.memory import peak_memory
 from codes.utils.processes import Processes
 from tests.reference import LiteralDSDNet
 
-PUBLISHED = ROOT / "results" / "published"
 CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35", "light:1024x768:19")
 TRAINING_CASES = ("small:96x96:35", "light:96x96:35")
 AT, TRAINING_AT = "481x321:19", "96x96:35"  # size and kernel of -opt FILE

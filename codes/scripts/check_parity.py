@@ -27,10 +27,10 @@ from codes.metrics.quality import quality
 from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, write_csv
+from codes.utils.files import PUBLISHED, ROOT, write_csv
 from tests.reference import LiteralDSDNet
 
-OUTPUT = ROOT / "results" / "published" / "parity.csv"
+OUTPUT = PUBLISHED / "parity.csv"
 COLUMNS = ("fixture", "quantity", "error", "bar", "date", "torch", "numpy", "python")
 
 

@@ -21,9 +21,9 @@ if __name__ == "__main__":
 
 from codes.data import preparation as prep
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, read_csv, write_csv
+from codes.utils.files import PUBLISHED, ROOT, read_csv, write_csv
 
-PUBLISHED_MANIFEST = ROOT / "results" / "published" / "dataset_manifest.csv"
+PUBLISHED_MANIFEST = PUBLISHED / "dataset_manifest.csv"
 
 ORIGINS = {
     "BSDS500": "the Berkeley Segmentation Data Set BSDS500 (Arbelaez et al. 2011, UC Berkeley vision group)",

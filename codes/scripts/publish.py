@@ -23,9 +23,8 @@ from codes.metrics.tables import headline
 from codes.options import TestOptions, load_options
 from codes.training.ablation import OPTION_FILE, AblationOptions
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT, read_csv, write_text
+from codes.utils.files import PUBLISHED, ROOT, read_csv, write_text
 
-PUBLISHED = ROOT / "results" / "published"
 PAGES = (ROOT / "README.md", ROOT / "REPRODUCTION.md", *sorted((ROOT / "docs").glob("*.md")))
 KEPT = ("per_image.csv", "summary.csv", "table.md", "table.tex", "table.csv", COMPLETE)
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from codes.data.patch_options import TrainSet
 from codes.options import AnyNetwork, GpuIds, Method, Name, TestSet
-from codes.utils.schema import Options
+from codes.utils.option_files import Options
 
 # Without warmup_iter, the learning rate grows during this fraction of all iterations.
 WARMUP = 1 / 30

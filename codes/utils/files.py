@@ -9,6 +9,8 @@ from pathlib import Path
 
 # The project's root. Relative paths in option files start here.
 ROOT = Path(__file__).resolve().parents[2]
+# The tables that the docs show. Only the commands in docs/maintaining.md write there.
+PUBLISHED = ROOT / "results" / "published"
 
 
 def from_root(path: str | Path) -> Path:

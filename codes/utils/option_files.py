@@ -1,9 +1,13 @@
-"""The content of option files before it is validated: a file's base, names from the catalogue, --set."""
+"""The base of all option groups, and the content of option files before it is validated: `base`, names, --set."""
 
 from collections import Counter
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from codes.utils.errors import UserError, nearest
 from codes.utils.files import ROOT
@@ -22,11 +26,33 @@ _NAMED = {
 }
 
 
+class Options(BaseModel):
+    """Base of all option groups: unknown keys are rejected, nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def keys(cls) -> Iterable[str]:
+        """The keys that an option file may have for this group."""
+        return {field.alias or name for name, field in cls.model_fields.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            valid = cls.keys()
+            for key in content:
+                if key not in valid:
+                    hint = {"key": str(key), "hint": nearest(str(key), valid)}
+                    raise PydanticCustomError("unknown_key", "unknown key; {hint}", hint)
+        return content
+
+
 def read_option_file(path: Path, extends: bool = True, below: tuple[Path, ...] = ()) -> dict:
     """The content of an option file, merged over that of the file that its key `base` names.
 
     `base` is relative to the file's folder. With extends=False it is an ordinary key. below: the files that
-    led to this one by their `base`. Raises UserError for a file that is no mapping or extends itself.
+    led to this one by their `base`. Raises UserError for a file that is not a mapping or extends itself.
     """
     content = read_yaml(path)
     if not isinstance(content, dict):

@@ -23,11 +23,12 @@ if __name__ == "__main__":
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore
 from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
 from codes.metrics.score_files import write_scores
-from codes.models.factory import build_network, load_pretrained
-from codes.models.restorer import Restorer, choose_device
+from codes.models.factory import open_network
+from codes.models.restorer import Restorer
 from codes.options import NAME, Method, TestOptions, TestPaths, load_options
 from codes.restoration.networks import find_weights
 from codes.restoration.orientation import warn_if_rotated
+from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT
 from codes.utils.processes import Processes, processes
@@ -76,8 +77,7 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
     for name, method in options.rows().items():
         if options.methods and is_missing(name, method, group):
             continue
-        network = build_network(method.network_G)
-        load_pretrained(network, method.path.pretrain_model_G, method.path.strict_load)
+        network = open_network(method.network_G, method.path.pretrain_model_G, method.path.strict_load)
         own_folder = folder / name if options.methods else folder
         restorer = Restorer(network, device, options.precision)
         evaluator = Evaluator(name, restorer, own_folder, options.suffix, options.crop_border or 0)

@@ -29,13 +29,14 @@ from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate
 from codes.models.factory import build_network, load_denoiser, load_pretrained
 from codes.models.network import Network
-from codes.models.restorer import choose_device
+from codes.models.small import START_VALUES
 from codes.options import load_options
 from codes.training import checkpoint
 from codes.training.options import TrainOptions
 from codes.training.run import Run
 from codes.training.stop import leave_group, stop_requests
 from codes.training.trainer import Trainer
+from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, run_command_line, warn
 from codes.utils.files import ROOT, from_root
 from codes.utils.processes import Processes, processes
@@ -129,8 +130,6 @@ def start_network(options: TrainOptions, new: bool) -> Network:
     if new and paths.pretrain_model_G is not None:
         load_pretrained(network, paths.pretrain_model_G, paths.strict_load)
     elif new and options.train.start_values is not None:
-        from codes.models.paper.start_values import START_VALUES
-
         START_VALUES[options.train.start_values](network)
     if new and paths.pretrain_denoiser is not None:
         load_denoiser(network, paths.pretrain_denoiser)

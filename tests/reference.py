@@ -9,9 +9,9 @@ import torch.nn.functional as nnf
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
+from codes.models.noise import estimate_noise
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.tiny.dsdnet_tiny import DSDNetTiny
-from codes.models.tiny.noise import estimate_noise
 
 
 def blur(x: Tensor, kernel: Tensor, border: str) -> Tensor:

@@ -14,7 +14,7 @@ from codes.models.paper.cgnet import SOLVERS, System
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.paper.filters import Filters
 from codes.models.paper.shrinkage import SHRINKAGES
-from codes.models.tiny.shrinkage import SoftMaxout
+from codes.models.soft_maxout import SoftMaxout
 from codes.utils.errors import UserError
 
 SIZE = (6, 7)

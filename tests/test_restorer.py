@@ -15,9 +15,10 @@ from codes.models import restorer, tiling
 from codes.models.factory import build_preset
 from codes.models.gaps import filled
 from codes.models.network import Network
-from codes.models.restorer import Restorer, choose_device
+from codes.models.restorer import Restorer
 from codes.models.weights import load_weights
 from codes.utils import memory
+from codes.utils.devices import choose_device
 from codes.utils.errors import UserError
 from codes.utils.files import ROOT
 from tests.conftest import small_network

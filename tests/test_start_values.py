@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from codes.models.paper.dsdnet import DSDNet
-from codes.models.paper.start_values import START_VALUES, UNET_OUTPUT
+from codes.models.small import START_VALUES, UNET_OUTPUT
 from codes.utils.errors import UserError
 
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 import hubconf
 from codes.data.kernel_generator import camera_shake
 from codes.models.factory import build_preset
+from codes.models.noise import estimate_noise
 from codes.models.paper.blur import Blur
 from codes.models.paper.cgnet import System
 from codes.models.paper.initialisation import PaperInitialisation
+from codes.models.soft_maxout import SoftMaxout
 from codes.models.tiny.denoiser import DenoisingUNet
-from codes.models.tiny.noise import estimate_noise
-from codes.models.tiny.shrinkage import SoftMaxout
 from codes.models.tiny.start import AdaptiveInitialisation
 from codes.utils.errors import UserError
 from tests.reference import LiteralDSDNet

@@ -20,7 +20,7 @@ from codes.models.paper.initialisation import INITIALISATIONS, edge_taper
 from codes.models.paper.shrinkage import SHRINKAGES
 from codes.models.paper.unet import UNet
 from codes.models.registry import register_variant
-from codes.models.tiny.shrinkage import SoftMaxout
+from codes.models.soft_maxout import SoftMaxout
 
 
 class ExchangedOptions(DSDNetOptions):
@@ -184,7 +184,8 @@ class Denoised(Solver):
         self.takes_mask = self.solver.takes_mask
         self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
         for unet in self.unet:
-            unet.start_at_zero()
+            unet.u0.m[3] = nn.Identity()  # no last ReLU: the output is 0 at first and may get either sign
+            unet.start_constant(0.0)
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""

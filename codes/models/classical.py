@@ -16,10 +16,10 @@ from skimage import restoration
 from torch import Tensor, nn
 
 from codes.models.network import Network
+from codes.models.noise import estimate_noise
 from codes.models.paper.blur import by_channel, odd_sized, transfer_function
 from codes.models.paper.initialisation import INITIALISATIONS, crop, extend, gradient_power
 from codes.models.registry import NetworkOptions, register_network
-from codes.models.tiny.noise import estimate_noise
 
 Positive = Annotated[float, Field(gt=0)]
 NoiseTable = Annotated[dict[Positive, Positive], Field(min_length=1)]

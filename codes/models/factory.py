@@ -41,6 +41,16 @@ def load_denoiser(network: Network, path: str) -> None:
     network.denoiser.load_state_dict(alone.unet.state_dict())
 
 
+def open_network(options: NetworkOptions, path: str | None, strict: bool = True) -> Network:
+    """The network that `network_G` describes, in eval mode, with the weights of `path.pretrain_model_G`.
+
+    strict: `path.strict_load`. Raises UserError as `build_network` and `load_pretrained` do.
+    """
+    network = build_network(options)
+    load_pretrained(network, path, strict)
+    return network
+
+
 def load_pretrained(network: Network, path: str | None, strict: bool = True) -> None:
     """Load `path.pretrain_model_G`. Raises UserError if it is missing, or given for a method without weights."""
     name = type(network).__name__

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from codes.models.gaps import filled
 from codes.models.network import Network
+from codes.models.noise import estimate_noise
 from codes.models.paper.blur import Blur, odd_sized
 from codes.models.tiling import MULTIPLE, Tile, blended, overlap_of, plan, smallest_side
-from codes.models.tiny.noise import estimate_noise
-from codes.utils.errors import UserError, warn
+from codes.utils.errors import UserError
 from codes.utils.memory import budget, peak_memory, used
 from codes.utils.progress import Progress
 
@@ -263,24 +263,6 @@ def check_settings(device: torch.device, precision: object, tile: object, gigaby
         raise UserError(f"tile {tile!r}: possible are auto, off and a whole number of pixels")
     if gigabytes is not None and not (isinstance(gigabytes, Real) and 0 < gigabytes < math.inf):
         raise UserError(f"memory {gigabytes!r}: a number of gigabytes above 0, or None, is needed")
-
-
-def choose_device(gpu_ids: list[int] | Literal["auto"], local_rank: int = 0) -> torch.device:
-    """Choose the device of process `local_rank` for the option `gpu_ids`.
-
-    `auto`: all available GPUs, one for each process in turn, else the CPU, without a warning. []: the CPU. A list of
-    numbers: these GPUs in turn. If a listed GPU is missing, there is one warning and the CPU is used.
-    """
-    if gpu_ids == "auto":
-        gpu_ids = list(range(torch.cuda.device_count()))
-    if not gpu_ids:
-        return torch.device("cpu")
-    gpu = gpu_ids[local_rank % len(gpu_ids)]
-    if gpu < torch.cuda.device_count():
-        return torch.device("cuda", gpu)
-    if local_rank == 0 or gpu_ids[0] < torch.cuda.device_count():
-        warn(f"gpu_ids: this machine has no GPU {gpu}; running on the CPU")
-    return torch.device("cpu")
 
 
 def as_batch(network: Network, image: np.ndarray, kernel: np.ndarray) -> tuple[Tensor, Tensor]:

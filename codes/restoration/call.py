@@ -9,7 +9,7 @@ from codes.data.kernels import normalised
 from codes.models.restorer import Precision, Restorer
 from codes.restoration.networks import SHIPPED, load_network
 from codes.restoration.restoring import Orientation, restore
-from codes.utils.arguments import available_device
+from codes.utils.devices import available_device
 from codes.utils.errors import warn
 
 

@@ -48,7 +48,8 @@ from codes.options import network_of_file, network_options
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer
 from codes.training.trainer import Trainer
-from codes.utils.arguments import available_device, positive
+from codes.utils.arguments import positive
+from codes.utils.devices import available_device
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, read_csv, write_csv
 from codes.utils.memory import peak_memory

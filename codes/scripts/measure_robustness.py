@@ -23,8 +23,9 @@ from codes.figures import robustness as figure
 from codes.metrics.robustness import COLUMNS, Point, RobustnessOptions, Scene, read_scenes, row, score, trial
 from codes.metrics.run import COMPLETE, is_missing
 from codes.models.factory import build_network, load_pretrained
-from codes.models.restorer import Restorer, choose_device
+from codes.models.restorer import Restorer
 from codes.options import Method, dump_options, load_options
+from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root, read_csv, write_csv, write_text
 from codes.utils.processes import Processes

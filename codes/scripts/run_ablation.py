@@ -23,11 +23,11 @@ if __name__ == "__main__":
 
 from codes.metrics.complexity import Complexity, complexity
 from codes.models.factory import build_network
-from codes.models.restorer import choose_device
 from codes.options import dump_options, load_options
 from codes.train import train
 from codes.training.ablation import OPTION_FILE, AblationOptions, final_psnr, markdown_table, table_row
 from codes.training.options import TrainOptions
+from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, nearest, run_command_line
 from codes.utils.files import ROOT, write_csv, write_text
 from codes.utils.processes import processes

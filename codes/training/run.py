@@ -5,9 +5,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from torch import nn
-
-from codes.models.factory import build_network, load_pretrained
+from codes.models.factory import open_network
+from codes.models.network import Network
 from codes.models.weights import read_notes, save_weights
 from codes.options import Method, dump_options
 from codes.training import checkpoint
@@ -152,8 +151,6 @@ def validated_on(options: TrainOptions) -> str:
     return f"{sets} {options.train.val_images}"
 
 
-def method_network(method: Method) -> nn.Module:
+def method_network(method: Method) -> Network:
     """A method of `baselines` with its weights."""
-    network = build_network(method.network_G)
-    load_pretrained(network, method.path.pretrain_model_G, method.path.strict_load)
-    return network
+    return open_network(method.network_G, method.path.pretrain_model_G, method.path.strict_load)

@@ -198,5 +198,3 @@ register_preset("feather", "DSDNet", nf_p=24, nf_d=24, nb=2)
 register_preset("light", "DSDNet", nf_p=24, nf_d=24, nb=3)
 register_preset("heavy", "DSDNet", nf_p=49, nf_d=49, nb=3)
 register_preset("full", "DSDNet", nf_p=49, nf_d=49, nb=4)
-# Not in the paper: small enough to be trained on a CPU.
-register_preset("small", "DSDNet", nf_p=12, nf_d=12, nb=3)

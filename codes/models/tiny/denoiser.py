@@ -14,9 +14,9 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from codes.models.network import Network
+from codes.models.noise import estimate_noise
 from codes.models.paper.layout import autocasted, laid_out_as
 from codes.models.registry import NetworkOptions, register_network
-from codes.models.tiny.noise import estimate_noise
 
 # Number of channels at 1/2, 1/4 and 1/8 of the resolution.
 WIDTHS = (48, 96, 192)

@@ -2,7 +2,7 @@
 
 It is not the paper's network. It differs from DSDNet in these parts:
   x-step      one step of Newton's method in the Fourier domain, then a denoiser (x_step.py, denoiser.py)
-  noise       its standard deviation is estimated from the blurry image, or given by the caller (noise.py)
+  noise       its standard deviation is estimated from the blurry image, or given by the caller (../noise.py)
   x0          the inverse filter's weight grows with the noise (start.py)
   shrinkage   the same Maxout layers, started as the identity (v) or at zero (z) (shrinkage.py)
   filters     the first ones start as the identity (start.py)
@@ -16,10 +16,10 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from codes.models.noise import estimate_noise
 from codes.models.paper.dsdnet import DSDNet, DSDNetOptions, Given, State
 from codes.models.registry import register_network, register_preset
 from codes.models.tiny.denoiser import DenoisingUNet
-from codes.models.tiny.noise import estimate_noise
 from codes.models.tiny.shrinkage import IdentityMaxout, OutlierMaxout
 from codes.models.tiny.start import AdaptiveInitialisation, start_as_identity
 from codes.models.tiny.x_step import NewtonPrior

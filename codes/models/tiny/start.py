@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from codes.models.noise import LEAST_SIGMA, estimate_noise
 from codes.models.paper.blur import by_channel, inner, pad_to_fast_size, transfer_function
 from codes.models.paper.filters import MARGIN, Filters
 from codes.models.paper.initialisation import INITIALISATIONS, edge_taper, inverse_filter
 from codes.models.paper.layout import laid_out_as
-from codes.models.tiny.noise import LEAST_SIGMA, estimate_noise
 
 
 @INITIALISATIONS.register("adaptive")

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from codes.models.noise import LEAST_SIGMA
 from codes.models.paper.blur import centre, fast_length, inner, pad, transfer_function
 from codes.models.paper.cgnet import System, WeightedSolver
 from codes.models.paper.layout import laid_out_as
 from codes.models.tiny.denoiser import DenoisingUNet
-from codes.models.tiny.noise import LEAST_SIGMA
 
 
 class NewtonPrior(WeightedSolver):

@@ -1,7 +1,7 @@
-"""Start values for a training of the paper's network. The network itself stays as released.
+"""Preset `small`: the paper's network in a size that can be trained on a CPU, and start values for its training.
 
-With torch's own start values the network learns slowly: the filters F and G mix 49 pixels each, the shrinkage
-functions have biases far above a filter response, and the last ReLU of a U-Net often dies.
+The network itself stays as released. With torch's own start values it learns slowly: the filters F and G mix 49 pixels
+each, the shrinkage functions have biases far above a filter response, and the last ReLU of a U-Net often dies.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from codes.models.registry import register_preset
 from codes.utils.errors import UserError
 from codes.utils.registry import Registry
+
+register_preset("small", "DSDNet", nf_p=12, nf_d=12, nb=3)
 
 START_VALUES: Registry[Callable[[nn.Module], None]] = Registry("start values")
 
@@ -47,7 +50,7 @@ def alive(network: nn.Module) -> None:
         nn.init.zeros_(hypnet.res[4].weight)
         nn.init.zeros_(hypnet.res[4].bias)
     for unet in network.solver.unet:
-        start_open(unet)
+        unet.start_constant(UNET_OUTPUT)
 
 
 def start_with_pairs(filters: torch.Tensor) -> None:
@@ -60,14 +63,3 @@ def start_with_pairs(filters: torch.Tensor) -> None:
     for c in range(channels):
         filters[c, c, height // 2, width // 2] = 1
         filters[channels + c, c, height // 2, width // 2] = -1
-
-
-def start_open(unet: nn.Module) -> None:
-    """Give a U-Net He's weights without biases and a constant, positive output."""
-    for module in unet.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
-    last = unet.u0.m[2]
-    nn.init.zeros_(last.weight)
-    nn.init.constant_(last.bias, UNET_OUTPUT)

@@ -81,10 +81,9 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     run = Run(options, root, trainer, patches.identity, state)
 
     # Loop: step, report, validate, save, until the last iteration or a signal.
-    signal = 0
-    with stop_requests() as stop:
-        run.begin(stop)
-        for batch, waited in timed(loader):
+    with stop_requests(show=group.is_main) as stop:
+        signal = run.begin(stop)
+        for batch, waited in () if signal else timed(loader):
             figures = trainer.step(batch)
             trainer.check_finite()
             run.report(figures, len(batch.sharp), waited)

@@ -222,6 +222,35 @@ def test_fine_tuning_is_compared_with_its_start(
     assert {round(event.value, 3) for event in events} == {round(psnr[0], 3)}
 
 
+def test_signal_within_the_validation_of_the_start(
+    uninterrupted: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """Nothing is saved, so the same command begins again. Its first and last steps are reported in any case."""
+    fine = {"path__pretrain_model_G": str(uninterrupted / "models" / "best.safetensors"), "logger__print_freq": 100}
+    restore = restorer.Restorer.restore
+
+    def interrupted(*arguments, **keys):
+        os.kill(os.getpid(), signal.SIGINT)
+        return restore(*arguments, **keys)
+
+    monkeypatch.setattr(restorer.Restorer, "restore", interrupted)
+    assert learn(tmp_path, data, **fine) == 128 + signal.SIGINT
+    monkeypatch.undo()
+    lines = capfd.readouterr().out.splitlines()[1:]
+    assert lines == [
+        "validating the start ...",
+        "stopping after this step ...",
+        "Stopped at iteration 0; the same command begins again",
+    ]
+    experiment = tmp_path / "experiments" / "test"
+    assert not checkpoint.existing(experiment / "training_state")
+    assert learn(tmp_path, data, **fine) == 0
+    assert [row[0] for row in curve(experiment)[1:]] == ["0", "5", "9"]
+    steps = [line.split() for line in capfd.readouterr().out.splitlines() if re.match(r" +\d/9 ", line)]
+    assert [step[0] for step in steps] == ["1/9", "9/9"]
+    assert float(steps[-1][steps[-1].index("lr") + 1]) == pytest.approx(3.015e-5, rel=1e-3)  # that of the last step
+
+
 def test_masks_only_for_a_network_that_uses_them(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     short = {"datasets__train__masks": 0.5, "train__niter": 2, **UNSCORED}
     options = tmp_path / "experiments" / "test" / "options.yml"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 CURVE_COLUMNS = ("iteration", "set", "psnr", "ssim", "hours")
 # Waiting for data is printed only above this share of the time.
 WAIT_SHOWN = 0.1
+# Longest time without a line on the progress, in seconds.
+LONGEST_SILENCE = 60.0
 
 
 class Monitor:
@@ -30,6 +32,7 @@ class Monitor:
     ):
         self.curve, self.niter = experiment / "validation.csv", niter
         self.hours_before, self.started = hours, time.monotonic()
+        self._reported = False
         self._forget()
         self._tensorboard, self._begin = tensorboard, -1 if begin is None else begin
         self._writers: dict[str, SummaryWriter] = {}
@@ -57,8 +60,13 @@ class Monitor:
         self._images += images
         self._waited += waited
 
+    def silent(self) -> bool:
+        """True until the first report, and again a minute after the last one."""
+        return not self._reported or time.monotonic() - self._since > LONGEST_SILENCE
+
     def report(self, iteration: int, learning_rate: float, skipped: int) -> None:
         """Report the means over the steps since the last report, and the number of steps skipped so far."""
+        self._reported = True
         seconds = time.monotonic() - self._since
         figures = {name: total / self._steps for name, total in self._sums.items()}
         rate, waiting = self._images / seconds, self._waited / seconds

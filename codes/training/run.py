@@ -37,7 +37,7 @@ class Run:
             self.best = state["best"] if state["validated_on"] == validated_on(options) else 0.0
         self.validation = Validation(options.datasets.val, options.train.val_images, self.group)
         self.baselines = {
-            name: self.validation.run(method_network(method), trainer.device)
+            name: self.validation.run(method_network(method), trainer.device, title=name)
             for name, method in options.baselines.items()
         }
         self.monitor = None
@@ -47,15 +47,21 @@ class Run:
             begin = trainer.iteration if state else None
             self.monitor = Monitor(self.folder, tensorboard, begin, options.train.niter, hours, dump_options(options))
 
-    def begin(self, stop: StopRequest) -> None:
-        """Say what is trained. Validate the start of a fine-tuning, or what an interrupted validation left out."""
+    def begin(self, stop: StopRequest) -> int:
+        """Say what is trained. Validate the start of a fine-tuning, or what an interrupted validation left out.
+
+        Returns the number of the signal that interrupted it, 0 if none did. Nothing is saved without the score: a
+        checkpoint of a later iteration could not make up for it.
+        """
         iteration = self.trainer.iteration
         if self.monitor:
             self.monitor.say(self._description())
         fine_tuning = self.options.path.pretrain_model_G is not None
         if self.due(self.options.train.val_freq) and self.validated != iteration and (iteration or fine_tuning):
-            self.validate(stop)
-            self.save()
+            self.validate(stop, f"iteration {iteration}" if iteration else "the start")
+            if self.validated == iteration:
+                self.save()
+        return self.group.largest(stop.signal)
 
     def due(self, frequency: int) -> bool:
         """True at every multiple of `frequency` iterations and at the end."""
@@ -66,16 +72,19 @@ class Run:
         trainer = self.trainer
         if self.monitor:
             self.monitor.step(figures, images * self.group.world_size, waited)
-            if self.due(self.options.logger.print_freq):
+            if self.due(self.options.logger.print_freq) or self.monitor.silent():
                 self.monitor.report(trainer.iteration, trainer.learning_rate, trainer.skipped)
 
-    def validate(self, stop: StopRequest) -> None:
-        """Score the averaged weights and save them. A signal ends it early and without a result."""
+    def validate(self, stop: StopRequest, title: str = "") -> None:
+        """Score the averaged weights and save them. A signal ends it early and without a result.
+
+        title: what is validated, to announce it and show the progress.
+        """
         trainer, models = self.trainer, self.folder / "models"
         trainer.check_weights()
         averaged = trainer.average.network
         outcome = self.validation.run(
-            averaged, trainer.device, self.folder / "val_images", stopped=lambda: bool(stop.signal)
+            averaged, trainer.device, self.folder / "val_images", lambda: bool(stop.signal), title
         )
         if self.group.largest(stop.signal):
             return
@@ -110,8 +119,8 @@ class Run:
             iteration = self.trainer.iteration
             if signal:
                 paths = checkpoint.existing(self.folder / "training_state")
-                path = paths[-1] if paths else "the beginning"
-                self.monitor.say(f"Stopped at iteration {iteration}; the same command continues from {path}")
+                then = f"continues from {paths[-1]}" if paths else "begins again"
+                self.monitor.say(f"Stopped at iteration {iteration}; the same command {then}")
             else:
                 self.monitor.say(f"Trained {iteration} iterations: {self.folder}{self._verdict()}")
             self.monitor.close()

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -17,11 +17,17 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Within the block, SIGINT and SIGTERM are recorded in the StopRequest instead of ending the process."""
+def stop_requests(show: bool = True) -> Iterator[StopRequest]:
+    """Within the block, SIGINT and SIGTERM are recorded in the StopRequest instead of ending the process.
+
+    show: print a line at the first signal.
+    """
     request = StopRequest()
 
     def note(number: int, _: object) -> None:
+        if show and not request.signal:
+            with suppress(OSError):
+                os.write(1, b"stopping after this step ...\n")  # print() may be what the signal interrupted
         request.signal = number
 
     before = {number: signal.signal(number, note) for number in SIGNALS}

@@ -48,8 +48,8 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next step, for weights without a factor in `lr_scale`."""
-        return self.recipe.lr_G * factor(self.iteration, self.recipe)
+        """The learning rate of the last step, for weights without a factor in `lr_scale`."""
+        return self.recipe.lr_G * factor(self.iteration - 1, self.recipe)
 
     def step(self, batch: Sample) -> dict[str, float]:
         """Train on this process's part of a batch; returns the figures to report.

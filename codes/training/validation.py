@@ -16,6 +16,7 @@ from codes.models.network import Network
 from codes.models.restorer import Restorer
 from codes.options import TestSet
 from codes.utils.processes import Processes
+from codes.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -60,27 +61,34 @@ class Validation:
         device: torch.device,
         folder: Path | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        title: str = "",
     ) -> ValidationResult:
         """Score `network` on every set, with the work split among the processes; the main one gets the result.
 
         folder: the restored images are written to <folder>/<set>/ if it is given. stopped: asked before every
-        image; the outcome is incomplete once it returned True.
+        image; the outcome is incomplete once it returned True. title: a name of the network, to print a line and show
+        the progress.
         """
         restorer = Restorer(network, device)
-        scored, panels = [], []
-        for name, index in self.group.share(self.work):
-            if stopped():
-                break
-            test_set, dataset = self.sets[name]
-            triple = dataset[index]
-            pixels = to_8bit(restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma).image)
-            truth = to_8bit(triple.ground_truth)
-            scored.append((name, index, *quality(truth, pixels)[:2]))
-            if folder is not None:
-                write_8bit(folder / name / f"{triple.name}.png", pixels)
-            if index == 0:
-                blurry = to_8bit(with_inset(triple.blurry, triple.kernel))
-                panels.append((name, np.concatenate([as_rgb(part) for part in (blurry, pixels, truth)], 1)))
+        scored, panels, work = [], [], self.group.share(self.work)
+        show = bool(title and work and self.group.is_main)
+        if show:
+            print(f"validating {title} ...", flush=True)
+        with Progress(len(work), "images", show=show) as progress:
+            for name, index in work:
+                if stopped():
+                    break
+                test_set, dataset = self.sets[name]
+                triple = dataset[index]
+                pixels = to_8bit(restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma).image)
+                truth = to_8bit(triple.ground_truth)
+                scored.append((name, index, *quality(truth, pixels)[:2]))
+                if folder is not None:
+                    write_8bit(folder / name / f"{triple.name}.png", pixels)
+                if index == 0:
+                    blurry = to_8bit(with_inset(triple.blurry, triple.kernel))
+                    panels.append((name, np.concatenate([as_rgb(part) for part in (blurry, pixels, truth)], 1)))
+                progress.update()
         # Sorted, so that the means do not depend on the number of processes.
         scored = sorted(self.group.gather(scored))
         by_set = {name: [row[2:] for row in scored if row[0] == name] for name in self.sets}

@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def kernels_of(text: str, names: Sequence[str], seed: int) -> Iterator[np.ndarray]:
-    """A kernel (h, w) for each image. Raises UserError for what is no kernel."""
+    """A kernel (h, w) for each image. Raises UserError for a file that is not a kernel."""
     kind, _, number = text.partition(":")
     if kind == "shake" and not Path(text).exists():
         if not number.isdecimal() or not 5 <= int(number) <= 501 or int(number) % 2 == 0:

@@ -267,7 +267,7 @@ def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project
     ("output", "message"),
     [
         ("read only/new/sharp", "read only: cannot be written (Permission denied); choose another --output"),
-        ("file/sharp", "file: is no folder"),
+        ("file/sharp", "file: is not a folder"),
     ],
 )
 def test_an_output_that_cannot_be_made_is_reported_before_the_work(
@@ -316,12 +316,12 @@ def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--weights", "gone.pth"], "--weights gone.pth: no such file or folder, and no preset"),
+        (["--weights", "gone.pth"], "gone.pth: no such file or folder, and no preset"),
         (["--weights", "light"], "Models/README.md says where to get it"),
         (["--weights", "photos"], "photos/models/last.safetensors does not exist; has this training"),
         (["--preset", "light"], "does not fit this"),
-        (["--device", "cuda:99"], "--device cuda:99: this machine has"),
-        (["--device", "mps"], "--device mps: auto, cpu, cuda or cuda:N is expected"),
+        (["--device", "cuda:99"], "device cuda:99: this machine has"),
+        (["--device", "mps"], "device mps: auto, cpu, cuda or cuda:N is expected"),
         (["--tile", "32"], "tile 32: this kernel needs tiles of at least"),
         (["--mask", "kernel.png"], "the mask has 9x9 pixels, the image 160x128"),
     ],

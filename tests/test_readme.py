@@ -1,7 +1,7 @@
 """The pages: their commands and examples run, their figures are the published ones, their links lead somewhere.
 
-Cheap commands run in a copy of the repository. Of the others the program, its options and its option file are checked;
-`sh run_tests.sh -m slow` runs them, too.
+Cheap commands run in a copy of the repository. For the others, the program, its options and its option file are
+checked; `sh run_tests.sh -m slow` runs them, too.
 """
 
 import contextlib
@@ -267,7 +267,23 @@ def test_no_file_names_a_folder_of_this_machine():
     assert listed.stdout.decode().split() == []
 
 
+# Words that a native speaker would not write here, and a sentence that begins with "Of".
+FOREIGN = r'\b(?:heeds?|heeded|anew|beside|handed|at hand|so many)\b|(?:^|[.:!?]\s|#\s|")\s*Of\s'
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_english_is_plain(page):
+def test_english_of_the_pages_is_plain(page):
     prose = re.sub(r"^```.*?^```|<!-- .*? -->|^\|.*?$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
-    assert not re.findall(r"\b(?:heeds?|anew|beside|handed|at hand|so many)\b|(?:^|[.:!?]\s)Of\s", prose)
+    assert not re.findall(FOREIGN, prose, re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", ["codes", "studies", "options", "tests", "Models"])
+def test_english_of_the_files_is_plain(folder):
+    """Docstrings, which are also the text of --help, comments, messages, and option files."""
+    paths = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yml", ".html", ".sh")]
+    assert paths
+    found = {}
+    for path in paths:
+        text = path.read_text(encoding="utf-8").replace(FOREIGN, "")
+        found[str(path)] = re.findall(FOREIGN, text, re.MULTILINE)
+    assert not {name: words for name, words in found.items() if words}

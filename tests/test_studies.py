@@ -62,8 +62,8 @@ def test_benchmark_of_training(tmp_path, option_file, monkeypatch):
         (["--cases", "tiny:8x8:4"], "odd sides"),
         (["--cases", "tiny:8x8:3", "tiny:8x8:3"], "two have the same name"),
         (["--cases", "plus_e:9x9:3"], "no literal version"),
-        (["--device", "cuda:99"], "--device cuda:99: "),
-        (["--device", "gpu"], "--device gpu: "),
+        (["--device", "cuda:99"], "device cuda:99: "),
+        (["--device", "gpu"], "device gpu: "),
     ],
 )
 def test_mistakes_in_the_benchmark_are_one_line(arguments, message, capsys):

@@ -1,11 +1,11 @@
 """The learned shrinkage functions of some channels, next to soft thresholding.
 
-A Maxout layer sees 3x3 neighbours, so its output is no function of the input pixel alone. The figure therefore shows
+A Maxout layer sees 3x3 neighbours, so its output does not depend on the input pixel alone. The figure therefore shows
 real data: the inputs F x + u and G(y - Hx) + u for the quickstart images at 3 percent noise, pixel by pixel, against
-the layer's output at the same pixel. The line is the median of the outputs for inputs of about the same value, the
-band their 10 to 90 percent. Dashed: the scaled soft threshold s sign(a) max(|a| - t, 0) that fits the line best (least
-squares). Dotted: output = input. The outermost 0.5 percent of the inputs on either side are not shown. The channels
-are the first, the middle and the last one of each bank.
+the layer's output at the same pixel. The line is the median of the outputs for inputs of about the same value, the band
+their 10 to 90 percent. The dashed line is the scaled soft threshold s sign(a) max(|a| - t, 0) that fits it best (least
+squares). The dotted line is output = input. The outermost 0.5 percent of the inputs on either side are not shown. The
+channels are the first, the middle and the last one of each bank.
 """
 
 from pathlib import Path

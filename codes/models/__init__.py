@@ -1,1 +1,1 @@
-"""From validated options to a network with weights on a device."""
+"""The networks, their weight files, and the restoration of whole images with them."""

@@ -35,7 +35,7 @@ class ClassicalMethod(Network):
 
 @register_network("Blurry")
 class Blurry(ClassicalMethod):
-    """The blurry input, which the methods have to improve."""
+    """The blurry input: the baseline to improve on."""
 
     def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
         return blurry

@@ -24,11 +24,11 @@ from codes.utils.progress import Progress
 Precision = Literal["float32", "bfloat16", "float16"]
 PRECISIONS = get_args(Precision)
 
-# Memory for x0 of the whole image, in bytes per pixel of three channels.
+# The memory that x0 of the whole image needs while it is computed, in bytes per pixel of three channels.
 X0_BYTES = 250
-# Memory of the whole image while its tiles are restored (values, x0 and result), in bytes per pixel.
+# The memory that the whole image (its values, x0 and the result) needs while tiles are restored, in bytes per pixel.
 _HELD_BYTES = 80
-# The same for the image of each stage that is kept.
+# The memory that the image of each further stage needs if all stages are kept, in bytes per pixel.
 _STAGE_BYTES = 12
 # Larger tiles save hardly any time.
 _LARGEST_SIDE = 2048
@@ -249,7 +249,7 @@ class Restorer:
             enough = math.ceil(10 * needed) / 10
             raise UserError(
                 f"memory {self.gigabytes:g} GB: this image and kernel need {enough:.1f} GB even in the smallest tiles; "
-                f"allow that much (--memory {enough:.1f}) or cut the image"
+                f"allow that much or cut the image"
             )
 
 

@@ -1,1 +1,1 @@
-"""Restoring one's own images: files, kernels, tiles, checks; codes/deblur.py is the command line."""
+"""Restoring one's own photographs: reading and writing files, kernels, masks, and checks before the restoration."""

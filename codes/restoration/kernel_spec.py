@@ -25,15 +25,15 @@ def kernel_of(text: str) -> np.ndarray:
     if Path(text).exists():
         return read_kernel(text, per_channel=True)
     if ":" not in text or kind not in ("motion", "gaussian", "disk"):
-        raise UserError(f"--kernel {text}: no such file; without a file, write {SPECIFICATIONS}")
+        raise UserError(f"kernel {text}: no such file; without a file, write {SPECIFICATIONS}")
     try:
         size, *angle = (float(number) for number in numbers.split(","))
     except ValueError:
         size, angle = math.nan, []
     if len(angle) != (kind == "motion") or not all(map(math.isfinite, (size, *angle))):
-        raise UserError(f"--kernel {text}: write {SPECIFICATIONS}, in pixels and degrees")
+        raise UserError(f"kernel {text}: write {SPECIFICATIONS}, in pixels and degrees")
     if not 0 <= size <= _WIDEST:
-        raise UserError(f"--kernel {text}: 0 to {_WIDEST} pixels are possible")
+        raise UserError(f"kernel {text}: 0 to {_WIDEST} pixels are possible")
     if kind == "motion":
         return motion(size, *angle) if size > 1 else delta(1)
     if kind == "gaussian":

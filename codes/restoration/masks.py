@@ -14,7 +14,7 @@ from codes.utils.errors import UserError
 def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     """A mask file as float32 (H, W): 1 (white, valid) or 0 (black, to be left out).
 
-    Any image of `size` (H, W) will do. A pixel is valid if its darkest channel is at least half of full scale.
+    The mask is any image of `size` (H, W). A pixel is valid if its darkest channel is at least half of full scale.
     Raises UserError for another size, a mask without a valid pixel, and as `read_photo` does.
     """
     values = values_of(read_photo(path).pixels, str(path), white=1).colours

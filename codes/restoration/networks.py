@@ -83,7 +83,7 @@ def _path_of(weights: str) -> Path:
     for file in files:
         if file.is_file():
             return file
-    raise UserError(f"--weights {weights}: {missing}")
+    raise UserError(f"{weights}: {missing}")
 
 
 def _training_of(path: Path) -> tuple[Path | None, Mapping[str, Any]]:

@@ -57,7 +57,7 @@ def check_folders(written: Iterable[Path]) -> None:
     for folder in sorted({path.parent for path in written}):
         existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
         if not existing.is_dir():
-            raise UserError(f"{existing}: is no folder; choose another --output")
+            raise UserError(f"{existing}: is not a folder; choose another --output")
         try:
             with tempfile.TemporaryFile(dir=existing):
                 pass

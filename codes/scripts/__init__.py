@@ -1,1 +1,1 @@
-"""Command-line helpers beside test.py and train.py."""
+"""Further commands, next to test.py, train.py and deblur.py."""

@@ -19,7 +19,7 @@ done
 if [ -z "$PYTHON" ]; then
     echo "The active Python lacks packages of $REQUIREMENTS: installing into .venv."
     echo "The download is about 400 MB with PyTorch's CPU build, and about 5 GB with the CUDA build that pip chooses on"
-    echo "Linux. For the CPU build, install torch into .venv first, by the command that pytorch.org shows for it."
+    echo "Linux. For the CPU build, install torch into .venv first, with the command that pytorch.org shows."
     if [ ! -x .venv/bin/python ] && ! python3 -m venv .venv; then
         echo "error: python3 -m venv .venv failed; Python 3.11 or newer with venv and pip is needed" >&2
         exit 1

@@ -100,7 +100,7 @@ class Recipe(Options):
         if len(self.restarts) != len(self.restart_weights):
             raise ValueError("restarts and restart_weights need the same number of entries")
         if self.restarts != sorted(set(self.restarts)):
-            raise ValueError("restarts have to grow")
+            raise ValueError("restarts must increase")
         if self.warmup_iter is None:
             self.warmup_iter = int(WARMUP * self.niter)
         if self.lr_scheme == "CosineAnnealingLR_Restart":

@@ -35,7 +35,7 @@ def available_device(name: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise UserError(f"--device {name}: auto, cpu, cuda or cuda:N is expected")
+        raise UserError(f"device {name}: auto, cpu, cuda or cuda:N is expected")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise UserError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device

@@ -44,7 +44,7 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
     after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is no error
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is not an error
             stream.reconfigure(errors="backslashreplace")
     try:
         return main(sys.argv[1:] if argv is None else list(argv))

@@ -44,12 +44,6 @@ def test_the_authors_three_wrappings(net, tmp_path, wrapping):
     assert_same(net, other)
 
 
-def test_load_state_dict_takes_the_authors_keys(net):
-    other = hubconf.dsdnet(**CONFIG)
-    other.load_state_dict(released(net))
-    assert_same(net, other)
-
-
 @pytest.mark.parametrize("network", ["DSDNet", "DSDNet_plus"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 0), (torch.float16, 1e-3)])
 def test_safetensors_round_trip(tmp_path, network, dtype, tolerance):

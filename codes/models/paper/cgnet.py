@@ -34,7 +34,6 @@ class System:
     x: (B, C, H, W), the x of the last stage. Fx: (B, N, H, W). GHx: (B, M, H, W).
     prior_target: v - u_i, (B, N, H, W). data_target: Gy - z + u_j, (B, M, H, W).
     mask: None, or (B, C, H, W), 1 at valid pixels.
-    sigma: None, or the standard deviation (B,) of the noise, in the units of the image; only DSDNetTiny has it.
     """
 
     x: Tensor
@@ -46,7 +45,6 @@ class System:
     G: Filters
     H: Blur
     mask: Tensor | None = None
-    sigma: Tensor | None = None
 
     def residual(self, m: "Weights") -> Tensor:
         """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).

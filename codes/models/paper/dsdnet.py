@@ -19,7 +19,6 @@ from codes.models.paper.cgnet import CGNet, System
 from codes.models.paper.filters import Filters
 from codes.models.paper.initialisation import PaperInitialisation
 from codes.models.paper.layout import laid_out_as
-from codes.models.paper.released_names import translate_in_place
 from codes.models.paper.shrinkage import Maxout
 from codes.models.registry import NetworkOptions, register_network, register_preset
 
@@ -44,13 +43,11 @@ class Given:
     """What stays the same in all stages.
 
     y: blurry images (B, C, H, W), 0 at masked pixels. H: their blur. mask: None, or (B, C, H, W), 1 at valid pixels.
-    sigma: None, or the standard deviation (B,) of the noise, which the paper's network does not use.
     """
 
     y: Tensor
     H: Blur
     mask: Tensor | None = None
-    sigma: Tensor | None = None
 
 
 @dataclass
@@ -105,7 +102,6 @@ class DSDNet(Network):
         self.shrink_v = nn.ModuleList(self.shrinkage_v(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
         self.shrink_z = nn.ModuleList(self.shrinkage_z(nf_d, max_nc, dropout_rate) for _ in range(n_iter))
         self.solver = self.x_step(n_iter, in_nc, nf_p, nf_d)
-        self.register_load_state_dict_pre_hook(translate_in_place)
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -179,9 +175,13 @@ class DSDNet(Network):
         z = self.shrink_z[t](residual + u_j)
         data_target = Gy - z + u_j
         state.u_j = u_j + residual - z
-        system = System(x, Fx, GHx, prior_target, data_target, F, G, H, m, given.sigma)
+        system = self.system(given, x, Fx, GHx, prior_target, data_target, F, G, H, m)
         del Fx, Hx, Gy, GHx, residual, z, u_j, prior_target, data_target
         state.x = self.solver(t, system)
+
+    def system(self, given: Given, *parts: Tensor | Filters | Blur | None) -> System:
+        """The system of an x-step from its parts; subclasses may add some of `given`."""
+        return System(*parts)
 
     def _checkpointed(self, t: int, state: State, given: Given) -> None:
         """`stage`, of which only the input is kept; the gradient computes the rest again."""

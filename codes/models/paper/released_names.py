@@ -5,44 +5,49 @@ the same, so that a table of prefixes translates each key.
 """
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
+# The authors' prefixes and ours, as templates; {} is the number of the stage.
 _PREFIXES = (
-    (r"p\.(\d+)\.conv\.", r"F.\1."),
-    (r"p\.(\d+)\.m\.", r"shrink_v.\1."),
-    (r"d\.(\d+)\.conv\.", r"G.\1."),
-    (r"d\.(\d+)\.m\.", r"shrink_z.\1."),
-    (r"hp\.", "solver.m_p."),
-    (r"hd\.", "solver.m_d."),
-    (r"hn\.", "solver.m_n."),
-    (r"mp$", "solver.m_p"),
-    (r"md$", "solver.m_d"),
-    (r"gamma$", "solver.gamma"),
-    (r"i\.", "solver.unet."),
+    ("p.{}.conv.", "F.{}."),
+    ("p.{}.m.", "shrink_v.{}."),
+    ("d.{}.conv.", "G.{}."),
+    ("d.{}.m.", "shrink_z.{}."),
+    ("hp.", "solver.m_p."),
+    ("hd.", "solver.m_d."),
+    ("hn.", "solver.m_n."),
+    ("i.", "solver.unet."),
 )
-# Our prefixes of a DSDNet's keys, and the authors'.
-_INVERSE = (
-    (r"F\.(\d+)\.", r"p.\1.conv."),
-    (r"G\.(\d+)\.", r"d.\1.conv."),
-    (r"shrink_v\.(\d+)\.", r"p.\1.m."),
-    (r"shrink_z\.(\d+)\.", r"d.\1.m."),
-    (r"solver\.m_p\.", "hp."),
-    (r"solver\.m_d\.", "hd."),
-    (r"solver\.m_n\.", "hn."),
-    (r"solver\.unet\.", "i."),
-)
+# DSDNet+ has these whole keys.
+_KEYS = {"mp": "solver.m_p", "md": "solver.m_d", "gamma": "solver.gamma"}
+
+
+def _patterns(source: int) -> list[tuple[re.Pattern[str], str]]:
+    """The prefixes of column `source` as patterns, and the other column's as replacements."""
+    return [
+        (re.compile(re.escape(pair[source]).replace(r"\{\}", r"(\d+)")), pair[1 - source].replace("{}", r"\1"))
+        for pair in _PREFIXES
+    ]
+
+
+_TO_OURS, _TO_RELEASED = _patterns(0), _patterns(1)
 _REPEATED = re.compile(r"(module\.)?i\.(\d+)\.conv_(prior|data)\.weight$")
 
 
 def our_name(key: str) -> str:
     """Our name of a key of the authors' files (with or without `module.`); our own names stay as they are."""
     key = key.removeprefix("module.")
-    for pattern, ours in _PREFIXES:
-        if re.match(pattern, key):
-            return re.sub("^" + pattern, ours, key)
-    return key
+    return _KEYS.get(key) or _replaced(key, _TO_OURS) or key
+
+
+def _replaced(key: str, patterns: list[tuple[re.Pattern[str], str]]) -> str | None:
+    """The key with its prefix replaced; None if no pattern matches its beginning."""
+    for pattern, replacement in patterns:
+        if match := pattern.match(key):
+            return match.expand(replacement) + key[match.end() :]
+    return None
 
 
 def repeats(key: str) -> str | None:
@@ -58,8 +63,7 @@ def as_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a DSDNet under the authors' names, as float32 copies, with the filters that they repeat."""
     released = {}
     for key, tensor in weights.items():
-        pattern, theirs = next((pattern, theirs) for pattern, theirs in _INVERSE if re.match(pattern, key))
-        name = re.sub("^" + pattern, theirs, key)
+        name = _replaced(key, _TO_RELEASED)
         released[name] = tensor.detach().float().cpu().clone()
         if name.endswith(".conv.weight"):
             bank, stage = name.split(".")[:2]
@@ -85,10 +89,3 @@ def translate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise ValueError(f"{key} appears twice, with and without a prefix or under two names")
         translated[our_name(key)] = tensor
     return translated
-
-
-def translate_in_place(module: object, weights: MutableMapping[str, Tensor], prefix: str, *_: object) -> None:
-    """Hook for `load_state_dict`: it then accepts the authors' keys."""
-    own = {key: weights.pop(key) for key in list(weights) if key.startswith(prefix)}
-    translated = translate({key.removeprefix(prefix): tensor for key, tensor in own.items()})
-    weights.update({prefix + key: tensor for key, tensor in translated.items()})

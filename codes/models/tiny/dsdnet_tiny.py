@@ -9,6 +9,7 @@ It is not the paper's network. It differs from DSDNet in these parts:
   duals       each stage multiplies u_i and u_j by learned factors, which start at 0
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -17,12 +18,21 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from codes.models.noise import estimate_noise
+from codes.models.paper.blur import Blur
 from codes.models.paper.dsdnet import DSDNet, DSDNetOptions, Given, State
+from codes.models.paper.filters import Filters
 from codes.models.registry import register_network, register_preset
 from codes.models.tiny.denoiser import DenoisingUNet
 from codes.models.tiny.shrinkage import IdentityMaxout, OutlierMaxout
 from codes.models.tiny.start import AdaptiveInitialisation, start_as_identity
-from codes.models.tiny.x_step import NewtonPrior
+from codes.models.tiny.x_step import NewtonPrior, NoisySystem
+
+
+@dataclass
+class NoisyGiven(Given):
+    """Given with the standard deviation sigma (B,) of the noise, in the units of the image."""
+
+    sigma: Tensor | None = None
 
 
 class DSDNetTinyOptions(DSDNetOptions):
@@ -73,17 +83,20 @@ class DSDNetTiny(DSDNet):
         """
         given = self.given(blurry, kernel, mask)
         if sigma is None:
-            given.sigma = estimate_noise(given.y, given.mask)
-        elif sigma.shape == blurry.shape[:1]:
-            given.sigma = sigma.to(given.y.dtype)
-        else:
+            sigma = estimate_noise(given.y, given.mask)
+        elif sigma.shape != blurry.shape[:1]:
             raise ValueError(f"sigma: a tensor (B,) is needed, not one of shape {tuple(sigma.shape)}")
-        return self.iterate(given, x0, stages)
+        noisy = NoisyGiven(given.y, given.H, given.mask, sigma.to(given.y.dtype))
+        return self.iterate(noisy, x0, stages)
 
     def stage(self, t: int, state: State, given: Given) -> None:
         """Stage `t` of DSDNet with the learned share of the dual variables."""
         state.u_i, state.u_j = self.dual_shares[t, 0] * state.u_i, self.dual_shares[t, 1] * state.u_j
         super().stage(t, state, given)
+
+    def system(self, given: NoisyGiven, *parts: Tensor | Filters | Blur | None) -> NoisySystem:
+        """The system of an x-step with the noise level."""
+        return NoisySystem(*parts, sigma=given.sigma)
 
 
 register_preset("tiny", "DSDNetTiny", nf_p=8, nf_d=8, nb=4)

@@ -1,6 +1,7 @@
 """The x-step of DSDNetTiny: one step of Newton's method, then a denoiser that all stages share."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as nnf
@@ -11,6 +12,13 @@ from codes.models.paper.blur import centre, fast_length, inner, pad, transfer_fu
 from codes.models.paper.cgnet import System, WeightedSolver
 from codes.models.paper.layout import laid_out_as
 from codes.models.tiny.denoiser import DenoisingUNet
+
+
+@dataclass
+class NoisySystem(System):
+    """System with the standard deviation sigma (B,) of the noise, in the units of the image."""
+
+    sigma: Tensor | None = None
 
 
 class NewtonPrior(WeightedSolver):
@@ -57,8 +65,8 @@ class NewtonPrior(WeightedSolver):
         self.log_prior = nn.Parameter(torch.full((n_iter, nf_p), math.log(math.log(2) / 4)))
         self.log_data = nn.Parameter(torch.full((n_iter, nf_d), math.log(1 / 4)))
 
-    def forward(self, t: int, s: System) -> Tensor:
-        """The next x (B, C, H, W) of stage `t`; the system has its sigma."""
+    def forward(self, t: int, s: NoisySystem) -> Tensor:
+        """The next x (B, C, H, W) of stage `t`."""
         level = (s.sigma.clamp(min=LEAST_SIGMA) / self.usual_sigma).log()
         sigma_t, w = ((c[t, 0] + c[t, 1] * level).exp() for c in (self.of_denoiser, self.of_prior))
         m = self.weights(t, s)

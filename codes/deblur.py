@@ -20,6 +20,7 @@ It belongs to the image as a viewer shows it. The blur has to be the same over t
 import argparse
 import errno
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,11 +29,12 @@ from pathlib import Path
 # Threads that wait should sleep: spinning takes the cores away from other processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import numpy as np
 from tqdm import tqdm
-
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import with_inset

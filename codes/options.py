@@ -169,11 +169,22 @@ def load_options(schema: type[AnyOptions], path: str | Path, overrides: Sequence
     options/datasets.yml. Raises UserError with one line for the first mistake.
     """
     content = read_option_file(Path(path), extends="base" not in schema.model_fields)
+    _check_kind(schema, content, path)
     insert_named(content, str(path))
     for override in overrides:
         apply_override(content, override)
         insert_named(content, f"--set {override}")
     return _validate(schema, content, str(path))
+
+
+def _check_kind(schema: type[Options], content: Mapping, path: str | Path) -> None:
+    """Raise UserError for a training file where a test file is needed, and the other way round."""
+    training, datasets = "train" in content, content.get("datasets")
+    if schema is TestOptions and training:
+        raise UserError(f"{path} is a training file; use codes/train.py")
+    tested = isinstance(datasets, (Mapping, list)) and "train" not in datasets
+    if "train" in schema.model_fields and not training and tested:
+        raise UserError(f"{path} is a test file; use codes/test.py")
 
 
 def _validate(schema: type[AnyOptions], content: dict, where: str) -> AnyOptions:

@@ -13,11 +13,13 @@ of the file, or replaces its only network.
 
 import argparse
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore
@@ -95,4 +97,4 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(run_command_line(main))
+    sys.exit(run_command_line(main, interrupted="interrupted; the same command with --resume continues"))

@@ -10,6 +10,7 @@ tb_logger/<name>. Ctrl-C and SIGTERM save a checkpoint. The same command continu
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,12 @@ from typing import Any
 # Waiting threads must not spin: the data workers need the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import torch
 from torch.utils.data import DataLoader
-
-if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate
@@ -33,7 +35,7 @@ from codes.models.small import START_VALUES
 from codes.options import load_options
 from codes.training import checkpoint
 from codes.training.options import TrainOptions
-from codes.training.run import Run
+from codes.training.run import Run, only_training
 from codes.training.stop import leave_group, stop_requests
 from codes.training.trainer import Trainer
 from codes.utils.devices import choose_device
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--accept-changes", action="store_true", help="continue although the option file changed")
     arguments = parser.parse_args(argv)
     options = load_options(TrainOptions, arguments.opt, arguments.set)
-    with processes(devices=True) as group:
+    with processes(devices=True) as group, only_training(arguments.root / "experiments" / options.name, group):
         return train(options, arguments.root, group, arguments.accept_changes)
 
 

@@ -1,8 +1,11 @@
 """codes/test.py from the option file to the tables, in-process but for torchrun."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +153,7 @@ def test_a_failing_image_does_not_lose_the_others(project, capsys):
         ("path.pretrain_model_G=gone.pth", "gone.pth: no such weight file"),
         ("network_G.nf_p=5", "tensors differ (first: "),
         ("datasets.test_1.dataroot_KM=gone", "gone: no such folder"),
+        ("datasets.test_1.dataroot_GT=Datasets/gone", "make it with codes/scripts/prepare_datasets.py"),
         ("network_G.solver=cg_net", "unknown solver 'cg_net'; did you mean 'cgnet'?"),
     ],
 )
@@ -342,6 +346,25 @@ def test_a_real_process_ends_without_a_traceback(project):
     )
     assert done.returncode == 1
     assert done.stderr.strip() == f"error: {project / 'none.yml'}: no such option file"
+
+
+@pytest.mark.parametrize("command", ["train.py", "test.py", "deblur.py"])
+def test_interrupted_during_the_imports(command):
+    """Ctrl-C ends the process at once, without a traceback."""
+    process = subprocess.Popen([sys.executable, str(ROOT / "codes" / command)], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate()[1] == ""
+    assert process.returncode == -signal.SIGINT
+
+
+def test_interrupted_command_says_how_to_go_on(capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    assert run_command_line(interrupted, [], interrupted="interrupted; use --resume") == 130
+    assert capsys.readouterr().err == "interrupted; use --resume\n"
 
 
 def test_a_published_row_is_measured_again(shared, tmp_path):

@@ -376,16 +376,18 @@ def test_prepare_datasets_names_what_is_missing_or_damaged(tmp_path, random, cap
     source, target = tmp_path / "raw", tmp_path / "D"
     small_source(source, random)
     (source / "Levin09.mat").rename(tmp_path / "Levin09.mat")
-    assert run_command_line(prepare_datasets.main, ["--source", str(source), "--target", str(target)]) == 0
+    arguments = ["--source", str(source), "--target", str(target)]
+    assert run_command_line(prepare_datasets.main, arguments) == 0
     out = capsys.readouterr().out
     for name in ("CBSD100", "Levin", "LevinIndependent", "Set5"):
         assert f"{name}: not built, {source / 'Levin09.mat'} is missing: download Levin09.mat (Levin" in out
         assert not (target / name).exists()
     assert (target / "Lai").is_dir()
+    assert run_command_line(prepare_datasets.main, [*arguments, "--sets", "Set5", "Levin"]) == 1
+    assert one_error(capsys).startswith("error: none of the sets was built")
     (tmp_path / "Levin09.mat").rename(source / "Levin09.mat")
     (source / "Set5" / "baby.bmp").write_bytes(b"BM")
-    arguments = ["--source", str(source), "--target", str(target), "--sets", "Set5"]
-    assert run_command_line(prepare_datasets.main, arguments) == 1
+    assert run_command_line(prepare_datasets.main, [*arguments, "--sets", "Set5"]) == 1
     assert "baby.bmp: not a readable image" in one_error(capsys)
     assert not (target / "Set5").exists()
     assert run_command_line(prepare_datasets.main, ["--source", str(tmp_path / "none")]) == 1

@@ -6,6 +6,7 @@ import yaml
 
 from codes.models.factory import build_network
 from codes.options import TestOptions, dump_options, load_options, network_of_file
+from codes.training.options import TrainOptions
 from codes.utils.errors import UserError
 from codes.utils.option_files import CATALOGUE
 from codes.utils.yaml_files import read_yaml
@@ -224,3 +225,12 @@ def test_a_base_that_does_not_work(tmp_path, base, message):
     with pytest.raises(UserError) as error:
         load_options(TestOptions, tmp_path / "top.yml")
     assert message in str(error.value)
+
+
+def test_a_file_of_the_other_command():
+    options = ROOT / "options"
+    with pytest.raises(UserError, match=r"own.yml is a training file; use codes/train.py$"):
+        load_options(TestOptions, options / "train" / "own.yml")
+    for name in ("quickstart", "light_table2"):
+        with pytest.raises(UserError, match=rf"{name}.yml is a test file; use codes/test.py$"):
+            load_options(TrainOptions, options / "test" / f"{name}.yml")

@@ -175,6 +175,18 @@ def test_no_checkpoint_within_a_series_of_skipped_steps(
     assert written == [2, 9]
 
 
+def test_one_training_at_a_time(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    lock = tmp_path / "experiments" / "test" / "lock"
+    lock.parent.mkdir(parents=True)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert learn(tmp_path, data) == 1
+        other.communicate(b"\n")
+    assert "another training writes there" in one_error(capsys)
+    assert [path.name for path in lock.parent.iterdir()] == ["lock"]
+
+
 # --- continued ---------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from codes.utils.errors import UserError, warn
-from codes.utils.files import write_atomic
+from codes.utils.files import ROOT, write_atomic
 
 # Suffixes of image files.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -131,7 +131,9 @@ def list_images(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) 
     """The image files of a folder, sorted by name. Raises UserError if there is none."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
+        inside = folder.absolute().is_relative_to(ROOT / "Datasets")
+        hint = "; make it with codes/scripts/prepare_datasets.py (Datasets/README.md)" if inside else ""
+        raise UserError(f"{folder}: no such folder{hint}")
     named = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
     files = sorted(path for path in named if path.is_file())
     if not files:

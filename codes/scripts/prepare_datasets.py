@@ -95,6 +95,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--publish-manifest", action="store_true", help=f"write {PUBLISHED_MANIFEST.name}")
     arguments = parser.parse_args(argv)
     prep.ensure_quickstart(arguments.target / "Quickstart")
+    lacking = set()
     if arguments.source is not None:
         if not arguments.source.is_dir():
             raise UserError(f"{arguments.source}: no such folder; --source is your folder of raw images and kernels")
@@ -106,10 +107,13 @@ def main(argv: Sequence[str]) -> int:
             for need in make(name, arguments.source, target):
                 origin = ORIGINS[need.split("/")[0]]
                 print(f"{name}: not built, {arguments.source / need} is missing: download {origin}")
+                lacking.add(name)
     digests = write_manifest(arguments.target)
     if arguments.publish_manifest:
         write_csv(PUBLISHED_MANIFEST, digests, ("folder", "files", "sha256"))
     compare_with_published(digests)
+    if lacking == set(arguments.sets):
+        raise UserError(f"none of the sets was built, because {arguments.source} lacks files (see above)")
     return 0
 
 

@@ -1,6 +1,8 @@
 """A training under way: what happens between the steps."""
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,7 +17,25 @@ from codes.training.options import TrainOptions
 from codes.training.stop import StopRequest
 from codes.training.trainer import Trainer
 from codes.training.validation import Validation
+from codes.utils.errors import UserError
 from codes.utils.files import write_text
+from codes.utils.processes import Processes
+
+
+@contextmanager
+def only_training(folder: Path, group: Processes) -> Iterator[None]:
+    """Within the block, no other training can use this experiment's folder. Raises UserError if one uses it."""
+    if not group.is_main:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        try:
+            # lockf rather than flock: data workers would keep the lock of a process that was killed.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise UserError(f"{folder}: another training writes there; wait for it, or change `name`") from None
+        yield
 
 
 class Run:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -37,12 +38,16 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else f"valid are: {', '.join(choices)}"
 
 
-def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+def run_command_line(
+    main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, interrupted: str = "interrupted"
+) -> int:
     """Run `main(argv)` and print an error that the user can correct as one line on stderr.
 
     Returns the exit status: that of `main`, 1 after a UserError or an error of the file system, INTERRUPTED
-    after Ctrl-C.
+    after Ctrl-C, which prints `interrupted`.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as the commands have it during their imports
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is not an error
             stream.reconfigure(errors="backslashreplace")
@@ -55,7 +60,7 @@ def run_command_line(main: Callable[[Sequence[str]], int], argv: Sequence[str] |
             _tell_torchrun(line)
         return 1
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
+        print(interrupted, file=sys.stderr, flush=True)
         return INTERRUPTED
 
 

@@ -41,10 +41,10 @@ case $part in
     default | tables | all) "$PYTHON" codes/scripts/run_tables.py $quick ;;
 esac
 case $part in
-    robustness | all) "$PYTHON" codes/scripts/measure_robustness.py $quick ;;
+    robustness | all) "$PYTHON" studies/robustness.py $quick ;;
 esac
 case $part in
-    ablation | all) "$PYTHON" codes/scripts/run_ablation.py $quick ;;
+    ablation | all) "$PYTHON" studies/ablation.py $quick ;;
 esac
 case $part in
     figures | all) "$PYTHON" codes/scripts/make_figures.py $quick ;;

@@ -168,7 +168,7 @@ def load_options(schema: type[AnyOptions], path: str | Path, overrides: Sequence
     key; other values of this file replace those of the base. A data set or method may be given by its name in
     options/datasets.yml. Raises UserError with one line for the first mistake.
     """
-    content = read_option_file(Path(path), extends="base" not in schema.model_fields)
+    content = read_option_file(Path(path))
     _check_kind(schema, content, path)
     insert_named(content, str(path))
     for override in overrides:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from tests.reference import blur, blur_adjoint
+from studies.reference import blur, blur_adjoint
 
 
 def convolutions(in_nc: int, out_nc: int) -> list[nn.Module]:

@@ -7,16 +7,16 @@ import torch
 import yaml
 from torch import nn
 
-from codes.figures import ablation as figure
-from codes.metrics import complexity as measured_complexity
-from codes.metrics.complexity import Complexity, complexity, convolution_flop
 from codes.models.factory import build_network
 from codes.options import load_options
-from codes.scripts import publish, run_ablation
-from codes.training.ablation import OPTION_FILE, POSTER, AblationOptions, table_row
+from codes.scripts import publish
 from codes.training.trainer import Trainer
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv, write_csv
+from studies import ablation
+from studies import complexity as measured_complexity
+from studies.ablation import OPTION_FILE, POSTER, AblationOptions, table_row
+from studies.complexity import Complexity, complexity, convolution_flop
 from tests import training_recipe
 from tests.conftest import one_error
 
@@ -33,9 +33,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content["logger"]["save_checkpoint_freq"] = 1
     content["network_G"] = {"which_model_G": "DSDNet", "nf_p": 2, "nf_d": 2, "nb": 2, "nf_n": 4}
     base.write_text(yaml.safe_dump(content))
-    ablation = {
+    experiment = {
         "name": "small",
-        "base": str(base),
+        "training": str(base),
         "seeds": [3, 4],
         "variants": {
             "cgnet": {"what": "CGNet", "poster": "CGNet"},
@@ -43,13 +43,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "quick": {"set": ["train.niter=1", "train.T_period=[1]", "train.val_freq=1"]},
     }
-    (root / "ablation.yml").write_text(yaml.safe_dump(ablation))
+    (root / "ablation.yml").write_text(yaml.safe_dump(experiment))
     return root
 
 
 def ablate(folder: Path, *more: str) -> int:
     arguments = ["-opt", str(folder / "ablation.yml"), "--results", str(folder), *more]
-    return run_command_line(run_ablation.main, arguments)
+    return run_command_line(ablation.main, arguments)
 
 
 def test_an_interrupted_experiment_continues(folder: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
@@ -96,7 +96,7 @@ def test_an_interrupted_experiment_continues(folder: Path, monkeypatch, capsys: 
     assert "train.lr_G was 0.001, is 0.5" in one_error(capsys)
 
     assert ablate(folder, "--quick", "--only", "cg") == 0
-    assert [row["iterations"] for row in read_csv(folder / "small_quick" / "ablation.csv")] == ["1"]
+    assert [row["iterations"] for row in read_csv(folder / "quick" / "small" / "ablation.csv")] == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_interrupted_experiment_continues(folder: Path, monkeypatch, capsys: 
         ({"variants": {"a": {"what": "x", "poster": "GC"}}}, "unknown row 'GC'"),
         ({"variants": {"a b": {"what": "x"}}}, "variants.a b"),
         ({"quik": {}}, "did you mean 'quick'"),
-        ({"base": "nowhere.yml"}, "no such option file"),
+        ({"training": "nowhere.yml"}, "no such option file"),
     ],
 )
 def test_mistakes_in_the_option_file_are_one_line(
@@ -151,7 +151,7 @@ def test_the_figure_is_drawn(tmp_path: Path) -> None:
         for n, name in enumerate(options.variants)
     ]
     write_csv(tmp_path / "ablation" / "ablation.csv", rows, list(rows[0]))
-    figure.draw(tmp_path, tmp_path / "ablation.png")
+    ablation.draw(tmp_path, tmp_path / "ablation.png")
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
 
 

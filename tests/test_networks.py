@@ -10,7 +10,7 @@ from codes.models.paper.cgnet import CGNet
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.registry import NETWORKS, PRESETS, register_network
 from codes.utils.errors import UserError
-from tests.reference import LiteralDSDNet
+from studies.reference import LiteralDSDNet
 
 FIXTURES = ["dsdnet_a", "dsdnet_b", "dsdnet_circular", "dsdnet_plus_a", "dsdnet_plus_b"]
 PARAMETERS = {

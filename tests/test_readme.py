@@ -45,7 +45,7 @@ CHEAP = {
     "python codes/scripts/prepare_datasets.py": " --sets Set5",
     "python codes/scripts/preview_training_data.py": " " + OWN_IMAGES,
     "python codes/scripts/make_report.py": "",
-    "python codes/scripts/check_parity.py": "",
+    "python studies/check_parity.py": "",
     "python codes/scripts/export_weights.py": BRIEF + " --set train.val_images=1",
     "python codes/scripts/describe_options.py": "",
 }

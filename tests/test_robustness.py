@@ -1,4 +1,4 @@
-"""Wrong kernels, the trials made of them, and codes/scripts/measure_robustness.py."""
+"""Wrong kernels, the trials made of them, and studies/robustness.py."""
 
 import numpy as np
 import pytest
@@ -8,16 +8,14 @@ from scipy.ndimage import center_of_mass
 from codes.data.images import decode, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake, gaussian
 from codes.data.kernels import write_kernel
-from codes.figures import robustness as figure
-from codes.metrics import robustness
-from codes.metrics import robustness as kernel_errors
-from codes.metrics.robustness import BORDERS, Point, RobustnessOptions, Scene, trial
 from codes.models.factory import build_network
 from codes.models.weights import save_weights
 from codes.options import load_options
-from codes.scripts import measure_robustness, publish
+from codes.scripts import publish
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv
+from studies import robustness
+from studies.robustness import BORDERS, Point, RobustnessOptions, Scene, trial
 from tests.conftest import one_error, small_network
 
 
@@ -39,7 +37,7 @@ def spread(kernel: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("pixels", "angle"), [(0, 0), (0.5, 2.0), (2, 0)])
 def test_shifted_kernel(pixels, angle):
-    moved = kernel_errors.shifted(gaussian(13, 1.5), pixels, angle)
+    moved = robustness.shifted(gaussian(13, 1.5), pixels, angle)
     assert moved.sum() == pytest.approx(1)
     assert moved.min() >= 0
     expected = pixels * np.array([np.sin(angle), np.cos(angle)])
@@ -49,7 +47,7 @@ def test_shifted_kernel(pixels, angle):
 @pytest.mark.parametrize("factor", [0.8, 1, 1.2])
 def test_rescaled_kernel(factor):
     kernel = np.roll(gaussian(25, 2.0), 3, axis=0)
-    scaled = kernel_errors.rescaled(kernel, factor)
+    scaled = robustness.rescaled(kernel, factor)
     assert scaled.sum() == pytest.approx(1)
     assert spread(scaled) == pytest.approx(2 * factor, rel=0.01)
     np.testing.assert_allclose(about_the_middle(scaled), about_the_middle(kernel), atol=0.01)
@@ -58,12 +56,12 @@ def test_rescaled_kernel(factor):
 
 def test_noisy_kernel(random):
     kernel = camera_shake(random, 15)
-    noisy = kernel_errors.noisy(kernel, 0.05, 1)
+    noisy = robustness.noisy(kernel, 0.05, 1)
     assert noisy.sum() == pytest.approx(1)
     assert noisy.min() == 0
     assert np.abs(noisy - kernel).max() > 0.01 * kernel.max()
-    np.testing.assert_array_equal(noisy, kernel_errors.noisy(kernel, 0.05, 1))
-    np.testing.assert_allclose(kernel_errors.noisy(kernel, 0, 1), kernel, atol=1e-12)
+    np.testing.assert_array_equal(noisy, robustness.noisy(kernel, 0.05, 1))
+    np.testing.assert_allclose(robustness.noisy(kernel, 0, 1), kernel, atol=1e-12)
 
 
 def test_with_a_wrong_kernel_the_blurry_image_is_that_of_the_right_one(scene):
@@ -107,14 +105,14 @@ def project(tmp_path, random):
 
 def call(project, *arguments):
     fixed = ["-opt", project / "options.yml", "--results", project / "results", "--target", project / "fig"]
-    return run_command_line(measure_robustness.main, [str(argument) for argument in (*fixed, *arguments)])
+    return run_command_line(robustness.main, [str(argument) for argument in (*fixed, *arguments)])
 
 
 def test_the_option_file_is_valid():
-    options = load_options(RobustnessOptions, measure_robustness.OPTIONS)
+    options = load_options(RobustnessOptions, robustness.OPTION_FILE)
     points = options.points()
     assert len(points) == len(set(points))
-    assert {point.experiment for point in points} == {*figure.PANELS, "border"}
+    assert {point.experiment for point in points} == {*robustness.PANELS, "border"}
     for method in options.methods.values():
         build_network(method.network_G)
 
@@ -127,9 +125,10 @@ def test_measuring_resuming_and_publishing(project, monkeypatch):
             interrupt_at.clear()
             raise KeyboardInterrupt
         scored.append(type(restorer.network).__name__)
-        return robustness.score(restorer, given)
+        return true_score(restorer, given)
 
-    monkeypatch.setattr(measure_robustness, "score", score)
+    true_score = robustness.score
+    monkeypatch.setattr(robustness, "score", score)
     folder, published = project / "results" / "robustness", project / "published"
     assert call(project) == 130
     assert len(read_csv(folder / "robustness.csv")) == 3

@@ -7,13 +7,12 @@ from skimage import data as skimage_data
 
 from codes.data import preparation
 from codes.data.images import write_8bit
-from codes.metrics.complexity import flop_by_part
 from codes.metrics.evaluation import COLUMNS as SCORE_COLUMNS
 from codes.models.factory import build_preset
-from codes.scripts import benchmark, check_parity
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv, write_csv
-from studies import harness, identity, large, masks, orientation, precision, tiling
+from studies import benchmark, check_parity, harness, identity, large, masks, orientation, precision, tiling
+from studies.complexity import flop_by_part
 from tests.conftest import one_error
 
 

@@ -17,7 +17,7 @@ from codes.models.soft_maxout import SoftMaxout
 from codes.models.tiny.denoiser import DenoisingUNet
 from codes.models.tiny.start import AdaptiveInitialisation
 from codes.utils.errors import UserError
-from tests.reference import LiteralDSDNet
+from studies.reference import LiteralDSDNet
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ if __name__ == "__main__":
 from codes.metrics.run import COMPLETE
 from codes.metrics.tables import headline
 from codes.options import TestOptions, load_options
-from codes.training.ablation import OPTION_FILE, AblationOptions
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, read_csv, write_text
+from studies.ablation import OPTION_FILE, AblationOptions
 
 PAGES = (ROOT / "README.md", ROOT / "REPRODUCTION.md", *sorted((ROOT / "docs").glob("*.md")))
 KEPT = ("per_image.csv", "summary.csv", "table.md", "table.tex", "table.csv", COMPLETE)
@@ -69,14 +69,14 @@ def publish(run: Path, target: Path) -> None:
 def publish_ablation(run: Path, target: Path) -> None:
     """Copy the ablation's tables. Raises UserError unless every variant was trained as its option file says."""
     if not (run / "ablation.csv").is_file():
-        raise UserError(f"{run}: there are no results; run python codes/scripts/run_ablation.py first")
+        raise UserError(f"{run}: there are no results; run python studies/ablation.py first")
     options = load_options(AblationOptions, OPTION_FILE)
     expected = {
         name: (str(options.recipe(name, options.seeds[0], quick=False).train.niter), str(len(options.seeds)))
         for name in options.variants
     }
     if {row["variant"]: (row["iterations"], row["seeds"]) for row in read_csv(run / "ablation.csv")} != expected:
-        raise UserError(f"{run}: some variants are missing or were not trained to the end; run run_ablation.py first")
+        raise UserError(f"{run}: some variants are missing or not trained to the end; run studies/ablation.py first")
     copy(run / "ablation.csv", target.with_suffix(".csv"))
     copy(run / "table.md", target.with_suffix(".md"))
 
@@ -84,7 +84,7 @@ def publish_ablation(run: Path, target: Path) -> None:
 def publish_robustness(run: Path, target: Path) -> None:
     """Copy robustness.csv. Raises UserError if the measurement is missing or not finished."""
     if not (run / COMPLETE).is_file():
-        raise UserError(f"{run}: the measurement is not finished; run python codes/scripts/measure_robustness.py first")
+        raise UserError(f"{run}: the measurement is not finished; run python studies/robustness.py first")
     copy(run / "robustness.csv", target.with_suffix(".csv"))
 
 

@@ -48,16 +48,16 @@ class Options(BaseModel):
         return content
 
 
-def read_option_file(path: Path, extends: bool = True, below: tuple[Path, ...] = ()) -> dict:
+def read_option_file(path: Path, below: tuple[Path, ...] = ()) -> dict:
     """The content of an option file, merged over that of the file that its key `base` names.
 
-    `base` is relative to the file's folder. With extends=False it is an ordinary key. below: the files that
-    led to this one by their `base`. Raises UserError for a file that is not a mapping or extends itself.
+    `base` is relative to the file's folder. below: the files that led to this one by their `base`.
+    Raises UserError for a file that is not a mapping or that extends itself.
     """
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: an option file is a list of `key: value` lines")
-    if not extends or "base" not in content:
+    if "base" not in content:
         return content
     base = content.pop("base")
     if not isinstance(base, str):
@@ -65,7 +65,7 @@ def read_option_file(path: Path, extends: bool = True, below: tuple[Path, ...] =
     below = (*below, path.resolve())
     if (path.parent / base).resolve() in below:
         raise UserError(f"{path}: base: {base} extends this file in turn; remove one of the two keys")
-    return _merged(read_option_file(path.parent / base, extends, below), content)
+    return _merged(read_option_file(path.parent / base, below), content)
 
 
 def _merged(base: dict, over: dict) -> dict:

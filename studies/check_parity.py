@@ -1,6 +1,6 @@
 """Compare this project with outputs of the authors' implementation and write the errors as CSV.
 
-    python codes/scripts/check_parity.py --fixtures DIR [--images DIR]
+    python studies/check_parity.py --fixtures DIR [--images DIR]
 
 The fixtures are small random networks with inputs and outputs, and metric values. They are not part of the
 repository; results/published/parity.csv has the errors that this command measured with them.
@@ -19,7 +19,7 @@ import torch
 from tabulate import tabulate
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import codes.models.all_networks  # noqa: F401  registers the networks
 from codes.data.images import read_image, to_8bit
@@ -28,7 +28,7 @@ from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, write_csv
-from tests.reference import LiteralDSDNet
+from studies.reference import LiteralDSDNet
 
 OUTPUT = PUBLISHED / "parity.csv"
 COLUMNS = ("fixture", "quantity", "error", "bar", "date", "torch", "numpy", "python")

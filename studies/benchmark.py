@@ -1,14 +1,14 @@
 """Time networks against the literal version of their stages, side by side.
 
-    python codes/scripts/benchmark.py
-    python codes/scripts/benchmark.py --cases light:481x321:19 options/train/own.yml:256x256:35 --runs 7
-    python codes/scripts/benchmark.py --training -opt options/train/light.yml
+    python studies/benchmark.py
+    python studies/benchmark.py --cases light:481x321:19 options/train/own.yml:256x256:35 --runs 7
+    python studies/benchmark.py --training -opt options/train/light.yml
 
 A case is network:HxW:side of the kernel. The network is a preset (with the weights in Models/ if they are there) or
 the network_G of an option file (with random weights). Without --cases, the cases of the published table are measured.
-The literal version (tests/reference.py) uses direct convolutions and MaxPool3d and computes every term separately, with
-the same weights, in float32. All versions run in turn in one process, and medians are reported: seconds, CPU seconds,
-the ratio to the literal version's time, and the MiB above what was allocated before.
+The literal version (studies/reference.py) uses direct convolutions and MaxPool3d and computes every term separately,
+with the same weights, in float32. All versions run in turn in one process, and medians are reported: seconds, CPU
+seconds, the ratio to the literal version's time, and the MiB above what was allocated before.
 
 Restoring: results/published/speed.csv, with the largest difference from the literal version and the share of the
 machine's peak (a large matrix product in the same precision), and speed_parts.csv, the operations of each part.
@@ -34,10 +34,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.training import Sample
-from codes.metrics.complexity import flop_by_part
 from codes.models.factory import build_network
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.registry import PRESETS
@@ -54,7 +53,8 @@ from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, read_csv, write_csv
 from codes.utils.memory import peak_memory
 from codes.utils.processes import Processes
-from tests.reference import LiteralDSDNet
+from studies.complexity import flop_by_part
+from studies.reference import LiteralDSDNet
 
 CASES = ("light:481x321:19", "light:481x321:75", "tiny:256x256:35", "light:1024x768:19")
 TRAINING_CASES = ("small:96x96:35", "light:96x96:35")
@@ -154,7 +154,7 @@ def network_of(case: Case) -> nn.Module:
     options = network_options({"preset": case.network}, "--cases") if preset else network_of_file(case.network)
     network = build_network(options)
     if type(network) not in (DSDNet, DSDNetTiny):
-        raise UserError(f"{case.network}: tests/reference.py has no literal version of this network")
+        raise UserError(f"{case.network}: studies/reference.py has no literal version of this network")
     weights = ROOT / "Models" / f"dsdnet_{case.network}.safetensors"
     if case.network in PRESETS and weights.is_file():
         load_weights(network, weights)

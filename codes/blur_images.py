@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.noise <= 100:
         raise UserError(f"--noise {arguments.noise:g}: 0 to 100 percent are possible")
+    if arguments.output.resolve() == arguments.input.resolve():
+        raise UserError(f"--output {arguments.output}: is the folder of the sharp images; choose another one")
     images = list_images(arguments.input)
     stems = [path.stem for path in images]
     for stem in stems:

@@ -6,8 +6,8 @@
 The output keeps size, bit depth (8 or 16 bit, float TIFF), channels, EXIF orientation, ICC profile and resolution of
 the input; its suffix names the format. Existing files are replaced only with --overwrite, inputs never. In a folder
 only missing results are made, so an interrupted run continues; an image that fails is reported, and the others are
-restored. An image whose maximum is below half of full scale or above 1 is restored with its own white level (its
-maximum, without hot pixels) as 1 and scaled back; values above that or below 0 are cut off, and stderr says so.
+restored. An image whose maximum is below half of full scale or above 1 is divided by its own white level (its
+maximum, without hot pixels) and multiplied afterwards; values above that or below 0 are cut off, and stderr says so.
 
 The kernel is a PNG, TIFF, .npy or .mat file (any sum, any size; three channels that differ are a kernel for each
 colour), or, in pixels and degrees,

@@ -266,7 +266,7 @@ def in_turn(versions: Mapping[str, Version], runs: int, device: torch.device, de
     for version in versions.values():
         timed(version, device)
     measured: dict[str, list[tuple[float, float, object]]] = {name: [] for name in versions}
-    for _ in tqdm(range(runs), desc=description, unit=" rounds"):
+    for _ in tqdm(range(runs), desc=description, unit="round"):
         for name, version in versions.items():
             measured[name].append(timed(version, device))
     timings = {}

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     rows = []
     for name in arguments.sets:
         scores = {}
-        for path in tqdm(list_images(arguments.data / name / "GT"), desc=name, unit=" images"):
+        for path in tqdm(list_images(arguments.data / name / "GT"), desc=name, unit="image"):
             image = read_image(path)
             scores[path.stem] = psnr(to_8bit(image), to_8bit(harness.restored(network, image, delta(1))))
         least = min(scores, key=scores.get)

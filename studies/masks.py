@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         chosen = indices[: arguments.images]
         for use_mask in (False, True):
             scores = []
-            for index in tqdm(chosen, desc=f"{what}, mask: {use_mask}", unit=" images"):
+            for index in tqdm(chosen, desc=f"{what}, mask: {use_mask}", unit="image"):
                 triple = triples[index]
                 blurry, mask = prepare(triple)
                 image = harness.restored(trained.network, blurry, triple.kernel, mask if use_mask else None)

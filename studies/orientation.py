@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
             warn(f"{test_set.name} is skipped: {test_set.dataroot_LQ} is missing (prepare_datasets.py makes it)")
             continue
         triples = open_set(test_set)
-        indices = tqdm(range(len(triples)), desc=test_set.name, unit=" images")
+        indices = tqdm(range(len(triples)), desc=test_set.name, unit="image")
         verdicts = [judged(triples[index]) for index in indices]
         right, warned = (sum(column) for column in zip(*verdicts, strict=True))
         rows.append(

@@ -236,7 +236,7 @@ def measure(options: RobustnessOptions, folder: Path) -> list[dict[str, str]]:
     rows = {key: before[key] for key in wanted if key in before}
     (folder / COMPLETE).unlink(missing_ok=True)
     write_text(folder / "methods.yml", to_yaml(identities))
-    with tqdm(total=(len(wanted) - len(rows)) * len(scenes), unit=" images") as bar:
+    with tqdm(total=(len(wanted) - len(rows)) * len(scenes), unit="image") as bar:
         for point in points:
             missing = [name for name in restorers if (name, point) not in rows]
             trials = [trial(scene, point) for scene in scenes] if missing else []

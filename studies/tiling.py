@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     sharp = harness.mosaic(*arguments.size, arguments.images or arguments.data / "Train" / "GT")
     network = load_network().network
-    rows = [differences(network, sharp, size) for size in tqdm(arguments.kernels, unit=" kernels")]
+    rows = [differences(network, sharp, size) for size in tqdm(arguments.kernels, unit="kernel")]
     harness.publish(arguments.output, "tiling", rows)
     networks = {SHIPPED: network, "light": build_preset("light")}
     memory = [row for name in networks for row in bytes_per_pixel(name, networks[name], arguments.sides)]

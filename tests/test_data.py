@@ -189,6 +189,8 @@ def test_impossible_kernels(kernel, message):
 def test_a_kernel_larger_than_the_image():
     with pytest.raises(UserError, match="9x3 pixels is larger than the image of 8x8"):
         check_fits(np.ones((9, 3)), np.ones((8, 8, 3)), "k.png")
+    with pytest.raises(UserError, match=r"9x3 pixels \(even sides are made one longer\) is larger"):
+        check_fits(normalised(np.ones((8, 3)), "k.png"), np.ones((8, 8, 3)), "k.png")
 
 
 def test_a_written_kernel_is_what_is_read(tmp_path, random):

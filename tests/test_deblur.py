@@ -319,7 +319,7 @@ def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsy
         (["--weights", "gone.pth"], "gone.pth: no such file or folder, and no preset"),
         (["--weights", "light"], "Models/README.md says where to get it"),
         (["--weights", "photos"], "photos/models/last.safetensors does not exist; has this training"),
-        (["--preset", "light"], "does not fit this"),
+        (["--preset", "light"], "does not fit the preset light; leave the preset out"),
         (["--device", "cuda:99"], "device cuda:99: this machine has"),
         (["--device", "mps"], "device mps: auto, cpu, cuda or cuda:N is expected"),
         (["--tile", "32"], "tile 32: this kernel needs tiles of at least"),
@@ -374,6 +374,8 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     (folder / "options.yml").write_text(f"network_G: {SMALL}\ndatasets: {{train: {{masks: 0.1}}}}\n")
     assert load_network(folder).path == last
     assert load_network(folder).trained_with_masks
+    with pytest.raises(UserError, match=r"leave the preset out, because options\.yml describes the network"):
+        load_network(folder, "light")
     best.write_bytes(weights.read_bytes())
     monkeypatch.setattr("codes.restoration.networks.ROOT", tmp_path)
     assert load_network("experiments/own").path == best
@@ -429,6 +431,7 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
     [
         (np.ones(3), {}, "the kernel: a kernel is a two-dimensional"),
         (np.ones((9, 3)), {}, "larger than the image"),
+        ("gaussian:-1", {}, "gaussian:-1: SIGMA has to be from 0 to"),
         (np.arange(27.0).reshape(3, 3, 3), {}, "is grey, but the kernel has a channel"),
         (np.eye(3), {"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated"),
         (np.eye(3), {"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
@@ -450,6 +453,8 @@ def test_the_call_equals_the_command_line(project, weights):
     np.testing.assert_array_equal(restored, to_8bit(read_image(project / "out" / "sharp.png")))
     by_hub = torch.hub.load(str(ROOT), "deblur", image, kernel, source="local", weights=weights)
     np.testing.assert_array_equal(by_hub, restored)
+    by_name = deblur(image, str(project / "kernel.png"), weights=weights)
+    np.testing.assert_array_equal(by_name, deblur(image, kernel, weights=weights))
 
 
 def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys):
@@ -460,7 +465,7 @@ def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys)
     for factor, dtype in ((1e-4, np.float32), (30.0, np.float32), (4095, np.uint16)):
         restored = deblur((factor * blurry).astype(dtype), kernel, orientation="as-is")
         assert psnr(sharp, to_8bit(restored / factor)) > least
-        assert "of full scale as white, and scaled back" in capsys.readouterr().err
+        assert "of full scale), multiplied after restoring" in capsys.readouterr().err
 
     hot = blurry.copy()
     hot[20, 30], hot[50, 60] = 1e6, -1e6
@@ -525,9 +530,11 @@ def test_the_seed_decides_and_the_noise_has_its_level(project):
         (["--kernel", "disk:40"], "larger than the image"),
         (["--noise", "nan"], "--noise nan: 0 to 100 percent"),
         ([], "GT: is not empty; choose another --output"),
+        (["--output", "photos"], "is the folder of the sharp images"),
     ],
 )
-def test_mistakes_of_blur_images(project, capsys, arguments, message):
+def test_mistakes_of_blur_images(project, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(project)
     if not arguments:
         write_8bit(project / "set" / "GT" / "old.png", np.zeros((3, 3, 1), np.uint8))
     before = files_in(project)

@@ -97,8 +97,10 @@ def normalised(kernel: np.ndarray, where: str | Path, per_channel: bool = False)
 def check_fits(kernel: np.ndarray, image: np.ndarray, where: str | Path) -> None:
     """Raise UserError if the kernel (h, w) or (h, w, 3) is larger than the image (H, W, C)."""
     if any(k > s for k, s in zip(kernel.shape[:2], image.shape[:2], strict=True)):
+        # The first row or column is zero if it was added to a side of even length.
+        extended = " (even sides are made one longer)" if not (kernel[0].any() and kernel[:, 0].any()) else ""
         raise UserError(
-            f"{where}: a kernel of {kernel.shape[0]}x{kernel.shape[1]} pixels is larger than the image "
+            f"{where}: a kernel of {kernel.shape[0]}x{kernel.shape[1]} pixels{extended} is larger than the image "
             f"of {image.shape[0]}x{image.shape[1]}"
         )
 

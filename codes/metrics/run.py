@@ -101,7 +101,7 @@ def run_method(
     outcomes: list[ImageScore | Failure] = []
     if own:
         evaluator.warm_up(*own[0])
-    for item in tqdm(own, desc=evaluator.method, unit=" images", disable=not group.is_main):
+    for item in tqdm(own, desc=evaluator.method, unit="image", disable=not group.is_main):
         outcomes.append(evaluator.evaluate(*item))
         if isinstance(outcomes[-1], ImageScore):
             add_to_journal(evaluator.folder, group.rank, outcomes[-1])

@@ -108,7 +108,7 @@ def _sources(test_set: TestSet) -> dict[str, tuple[Path, Path, Path]]:
 def build(report: Report, preview_bytes: int = PREVIEW_BYTES) -> str:
     """The report of a run as HTML. The more images there are, the smaller are their previews."""
     limit, data, form = preview_bytes / max(len(report.images), 1), [], 0
-    for image in tqdm(report.images, desc="previews", unit=" images"):
+    for image in tqdm(report.images, desc="previews", unit="image"):
         entry, form = _previews(image, report.folder, limit, max(form - 1, 0))
         data.append(entry)
     return _ENVIRONMENT.get_template("report.html").render(

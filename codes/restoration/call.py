@@ -7,6 +7,7 @@ import numpy as np
 
 from codes.data.kernels import normalised
 from codes.models.restorer import Precision, Restorer
+from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.networks import SHIPPED, load_network
 from codes.restoration.restoring import Orientation, restore
 from codes.utils.devices import available_device
@@ -15,7 +16,7 @@ from codes.utils.errors import warn
 
 def deblur(
     image: np.ndarray,
-    kernel: np.ndarray,
+    kernel: np.ndarray | str,
     *,
     weights: str | Path = SHIPPED,
     preset: str | None = None,
@@ -30,7 +31,8 @@ def deblur(
     """Restore a blurry image whose kernel is known.
 
     image: (H, W) or (H, W, C), RGB, uint8, uint16 or float from 0 to 1; C = 1, 3, or 2, 4 with an alpha channel, which
-    is copied. kernel: (h, w), or (h, w, 3) for one for each channel, with a positive sum, not larger than the image.
+    is copied. kernel: (h, w), or (h, w, 3) for one for each channel, with a positive sum, not larger than the image;
+    or a file or formula such as `motion:15,30`, see `kernel_of`.
     weights: a preset with weights in Models/, a weight file, or the folder of a training. preset: the network of a
     weight file without a card. device: cpu, cuda or cuda:N; None: a GPU if there is one. orientation: `as-is` for a
     kernel that is cross-correlated with the sharp image, `rotated` for one made for convolution, `auto` to find out.
@@ -42,7 +44,7 @@ def deblur(
     says so. Raises UserError, which says what is wrong, for arguments that cannot be used.
     """
     image = np.asarray(image)
-    kernel = normalised(kernel, "the kernel", per_channel=True)
+    kernel = kernel_of(kernel) if isinstance(kernel, str) else normalised(kernel, "the kernel", per_channel=True)
     settings = {"precision": precision, "tile": tile, "gigabytes": gigabytes, "ensemble": ensemble}
     restorer = open_restorer(weights, preset, device, masked=mask is not None, **settings)
     return restore(restorer, image, kernel, orientation, mask).pixels.reshape(image.shape)

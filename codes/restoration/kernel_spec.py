@@ -33,7 +33,8 @@ def kernel_of(text: str) -> np.ndarray:
     if len(angle) != (kind == "motion") or not all(map(math.isfinite, (size, *angle))):
         raise UserError(f"kernel {text}: write {SPECIFICATIONS}, in pixels and degrees")
     if not 0 <= size <= _WIDEST:
-        raise UserError(f"kernel {text}: 0 to {_WIDEST} pixels are possible")
+        name = {"motion": "LENGTH", "gaussian": "SIGMA", "disk": "RADIUS"}[kind]
+        raise UserError(f"kernel {text}: {name} has to be from 0 to {_WIDEST} pixels")
     if kind == "motion":
         return motion(size, *angle) if size > 1 else delta(1)
     if kind == "gaussian":

@@ -39,7 +39,14 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
     network = build_network(options)
     if not network.deblurs:
         raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
-    load_weights(network, path)
+    try:
+        load_weights(network, path)
+    except UserError:
+        card, _ = _training_of(path)
+        if preset is None or card is None:
+            raise
+        reason = f"leave the preset out, because {card.name} describes the network"
+        raise UserError(f"{path}: does not fit the preset {preset}; {reason}") from None
     return Trained(network, path, trained_with_masks)
 
 
@@ -60,10 +67,10 @@ def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, 
     if preset is None and where is None and str(weights) in PRESETS:
         preset = str(weights)
     if preset is not None:
-        return path, network_options({"preset": preset}, "--preset"), trained_with_masks
+        return path, network_options({"preset": preset}, "preset"), trained_with_masks
     if where is None:
         raise UserError(
-            f"{path}: which network is it? There is no card {path.stem}.yml next to it; name one with --preset "
+            f"{path}: which network is it? There is no card {path.stem}.yml next to it; name its preset "
             f"({', '.join(PRESETS)})"
         )
     return path, network_options(options.get("network_G"), str(where)), trained_with_masks

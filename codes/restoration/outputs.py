@@ -62,4 +62,5 @@ def check_folders(written: Iterable[Path]) -> None:
             with tempfile.TemporaryFile(dir=existing):
                 pass
         except OSError as error:
-            raise UserError(f"{existing}: cannot be written ({error.strerror}); choose another --output") from None
+            reason = "it takes no files" if isinstance(error, FileNotFoundError) else error.strerror
+            raise UserError(f"{existing}: cannot be written ({reason}); choose another --output") from None

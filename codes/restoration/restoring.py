@@ -95,7 +95,7 @@ def range_notes(pixels: np.ndarray, values: Values) -> list[str]:
     notes = []
     colours = as_float(pixels.reshape(*pixels.shape[:2], -1)[..., : values.colours.shape[2]])
     if values.white != 1:
-        notes.append(f"restored with {values.white:.3g} of full scale as white, and scaled back")
+        notes.append(f"divided by its white level ({values.white:.3g} of full scale), multiplied after restoring")
     for count, what in (
         (np.count_nonzero(colours > values.white), f"beyond {values.white:.3g}"),
         (np.count_nonzero(colours < 0), "below 0"),

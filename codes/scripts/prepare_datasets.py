@@ -2,7 +2,7 @@
 
     python codes/scripts/prepare_datasets.py --source DIR
 
-DIR is your own folder with what you have of BSDS500/{train,test,val}, Levin/im1..4.png, Levin09.mat,
+DIR is your own folder with the parts that you have of BSDS500/{train,test,val}, Levin/im1..4.png, Levin09.mat,
 Set5/ and Lai/{GT,BL,Kernel}, or with the authors' unzipped CBSD100/, Levin/, Set5/ and Lai/, which are
 copied as they are. The command names what is missing and where it is published. Without --source only
 the embedded set is made.
@@ -56,7 +56,7 @@ def make(name: str, source: Path, target: Path) -> list[str]:
     if missing:
         return missing
     parts = files or content(source)
-    progress = partial(tqdm, desc=name, unit=" images")
+    progress = partial(tqdm, desc=name, unit="image")
     with prep.whole_folder(target) as temporary:
         if isinstance(parts[0], prep.Sharp):
             prep.synthesise(temporary, parts, progress, name)
@@ -68,7 +68,7 @@ def make(name: str, source: Path, target: Path) -> list[str]:
 def write_manifest(datasets: Path) -> list[dict[str, object]]:
     """Write manifest.csv for all sets in a folder; returns one digest per subfolder."""
     names = [name for name in (*RECIPES, "Quickstart") if (datasets / name).is_dir()]
-    rows = [row for name in tqdm(names, desc="manifest", unit=" sets") for row in prep.manifest(datasets / name)]
+    rows = [row for name in tqdm(names, desc="manifest", unit="set") for row in prep.manifest(datasets / name)]
     write_csv(datasets / "manifest.csv", rows, ("file", "sha256"))
     return prep.folder_digests(rows)
 

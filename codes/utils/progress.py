@@ -15,7 +15,7 @@ class Progress:
         self.total, self.unit, self.done = total, unit, 0
         self._lines = show and not on_terminal
         self._start = time.perf_counter()
-        self._bar = tqdm(total=total, unit=f" {unit}", leave=False, disable=not (show and on_terminal))
+        self._bar = tqdm(total=total, unit=unit.removesuffix("s"), leave=False, disable=not (show and on_terminal))
 
     def update(self) -> None:
         """Count one more piece."""

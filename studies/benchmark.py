@@ -39,18 +39,18 @@ if __name__ == "__main__":
 from codes.data.training import Sample
 from codes.models.factory import build_network
 from codes.models.paper.dsdnet import DSDNet
-from codes.models.registry import PRESETS
 from codes.models.restorer import Restorer
 from codes.models.tiny.dsdnet_tiny import DSDNetTiny
 from codes.models.weights import load_weights
 from codes.options import network_of_file, network_options
+from codes.restoration.networks import files_of_preset
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer
 from codes.training.trainer import Trainer
 from codes.utils.arguments import positive
 from codes.utils.devices import available_device
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import PUBLISHED, ROOT, read_csv, write_csv
+from codes.utils.files import PUBLISHED, read_csv, write_csv
 from codes.utils.memory import peak_memory
 from codes.utils.processes import Processes
 from studies.complexity import flop_by_part
@@ -155,9 +155,9 @@ def network_of(case: Case) -> nn.Module:
     network = build_network(options)
     if type(network) not in (DSDNet, DSDNetTiny):
         raise UserError(f"{case.network}: studies/reference.py has no literal version of this network")
-    weights = ROOT / "Models" / f"dsdnet_{case.network}.safetensors"
-    if case.network in PRESETS and weights.is_file():
-        load_weights(network, weights)
+    weights = [file for file in files_of_preset(case.network) if file.is_file()] if preset else []
+    if weights:
+        load_weights(network, weights[0])
     elif not preset:
         # A network that starts as the identity would show no difference between versions.
         with torch.no_grad():

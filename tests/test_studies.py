@@ -9,6 +9,7 @@ from codes.data import preparation
 from codes.data.images import write_8bit
 from codes.metrics.evaluation import COLUMNS as SCORE_COLUMNS
 from codes.models.factory import build_preset
+from codes.restoration.networks import load_network
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv, write_csv
 from studies import benchmark, check_parity, harness, identity, large, masks, orientation, precision, tiling
@@ -36,6 +37,13 @@ def test_benchmark_of_restoring(tmp_path, option_file, monkeypatch):
     parts = read_csv(tmp_path / "speed_parts.csv")
     assert len(parts) == 2 * 7
     assert all(float(row["gflop"]) >= 0 for row in parts)
+
+
+def test_benchmark_uses_the_weights_of_a_preset_if_there_are_some():
+    measured, shipped = benchmark.network_of(benchmark.parse("tiny:9x9:3")), load_network("tiny").network
+    for one, other in zip(measured.parameters(), shipped.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert benchmark.network_of(benchmark.parse("feather:9x9:3")).n_iter == 2
 
 
 def test_benchmark_of_training(tmp_path, option_file, monkeypatch):

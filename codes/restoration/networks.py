@@ -76,10 +76,15 @@ def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, 
     return path, network_options(options.get("network_G"), str(where)), trained_with_masks
 
 
+def files_of_preset(preset: str) -> list[Path]:
+    """The files in Models/ that may have a preset's weights, the preferred one first. They need not exist."""
+    return [MODELS / name.format(preset) for name in _FILES]
+
+
 def _path_of(weights: str) -> Path:
     """The weight file of a preset, of a training's folder or a file; relative to here, else to the project's root."""
     if weights in PRESETS:
-        files = [MODELS / name.format(weights) for name in _FILES]
+        files = files_of_preset(weights)
         missing = f"{files[1]} does not exist; Models/README.md says where to get it"
     else:
         path = Path(weights) if Path(weights).exists() else ROOT / weights

@@ -24,6 +24,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Threads that wait should sleep: spinning takes the cores away from other processes.
@@ -40,8 +41,8 @@ from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import with_inset
 from codes.data.preparation import QUICKSTART, ensure_quickstart
 from codes.models.registry import PRESETS
-from codes.models.restorer import PRECISIONS, Restorer
-from codes.restoration.call import open_restorer
+from codes.models.restorer import PRECISIONS
+from codes.restoration.call import ORIENTATIONS, open_restorer, restore
 from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
@@ -49,7 +50,6 @@ from codes.restoration.metadata import Metadata
 from codes.restoration.networks import SHIPPED
 from codes.restoration.outputs import check_folders, compare_path, output_paths, refuse_conflicts, stage_path
 from codes.restoration.pixels import values_of
-from codes.restoration.restoring import ORIENTATIONS, restore
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, in_one_line, run_command_line
 from codes.utils.progress import Progress
@@ -61,24 +61,13 @@ def main(argv: Sequence[str]) -> int:
         ensure_quickstart(QUICKSTART)
     folder = arguments.input.is_dir()
     targets = output_paths(arguments.input, arguments.output)
-    kernel = kernel_of(arguments.kernel)
-    restorer = open_restorer(
-        arguments.weights,
-        arguments.preset,
-        arguments.device,
-        masked=arguments.mask is not None,
-        precision=arguments.precision,
-        tile=arguments.tile,
-        gigabytes=arguments.memory,
-        ensemble=arguments.ensemble,
-        progress=not folder or sys.stderr.isatty(),
-    )
-    wanted = files_to_write(targets, arguments, restorer.stages)
+    deblurring = Deblurring(arguments)
+    jobs = deblurring.jobs(targets)
     failed = 0
-    with Progress(len(wanted), "images", show=folder) as progress:
-        for source, files in wanted.items():
+    with Progress(len(jobs), "images", show=folder) as progress:
+        for job in jobs:
             try:
-                restore_file(restorer, source, targets[source], files, kernel, arguments)
+                deblurring.run(job)
             except (UserError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # the others would not fit either
                     raise
@@ -91,56 +80,80 @@ def main(argv: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def files_to_write(
-    targets: Mapping[Path, Path], arguments: argparse.Namespace, stages: int
-) -> dict[Path, Sequence[Path]]:
-    """The files to write for each image, the images of a folder that are done left out.
+@dataclass(frozen=True)
+class Job:
+    """An image to restore, where the result is written, and the files to write: it, a sheet, images of stages."""
 
-    Raises UserError if a file is an input, the result of a single image exists, or a folder cannot be written.
-    """
-    written = {}
-    for source, target in targets.items():
-        sheets = [compare_path(target)] if arguments.compare else []
-        traced = [stage_path(target, stage) for stage in range(stages + 1)] if arguments.trace else []
-        written[source] = [target, *sheets, *traced]
-    given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
-    refuse_conflicts([path for files in written.values() for path in files], [*targets, *given])
-    if not arguments.overwrite:
-        existing = [path for files in written.values() for path in files if path.is_file()]
-        if existing and not arguments.input.is_dir():
-            raise UserError(f"{existing[0]}: exists already; choose another --output, or --overwrite")
-        written = {source: [path for path in files if path not in existing] for source, files in written.items()}
-    wanted = {source: files for source, files in written.items() if files}
-    if len(wanted) < len(targets):
-        done = len(targets) - len(wanted)
-        print(f"{done} of {len(targets)} images are done already; --overwrite restores them again")
-    check_folders(path for files in wanted.values() for path in files)
-    return wanted
+    source: Path
+    target: Path
+    files: Sequence[Path]
 
 
-def restore_file(
-    restorer: Restorer,
-    source: Path,
-    target: Path,
-    wanted: Sequence[Path],
-    kernel: np.ndarray,
-    arguments: argparse.Namespace,
-) -> None:
-    """Restore one image file and write those of its files that are wanted, the result last."""
-    photo = read_photo(source)
-    mask = arguments.mask
-    if mask not in (None, "auto"):
-        mask = read_mask(mask, photo.pixels.shape[:2])
-    outcome = restore(
-        restorer, photo.pixels, kernel, arguments.kernel_orientation, mask, stages=arguments.trace, where=str(source)
-    )
-    photos = {stage_path(target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
-    if arguments.compare:
-        photos[compare_path(target)] = Photo(sheet(photo.pixels, outcome.pixels, outcome.kernel), Metadata())
-    photos[target] = Photo(outcome.pixels, photo.metadata)
-    for path, made in photos.items():
-        if path in wanted:
-            write_photo(path, made)
+class Deblurring:
+    """Restores image files with one kernel and network, as the arguments of the command line say."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments = arguments
+        self.kernel = kernel_of(arguments.kernel)
+        self.restorer = open_restorer(
+            arguments.weights,
+            arguments.preset,
+            arguments.device,
+            masked=arguments.mask is not None,
+            precision=arguments.precision,
+            tile=arguments.tile,
+            gigabytes=arguments.memory,
+            ensemble=arguments.ensemble,
+            progress=not arguments.input.is_dir() or sys.stderr.isatty(),
+        )
+
+    def jobs(self, targets: Mapping[Path, Path]) -> list[Job]:
+        """The jobs for the images and their results in `targets`, without the images of a folder that are done.
+
+        Raises UserError if a file is an input, the result of a single image exists, or a folder cannot be written.
+        """
+        arguments = self.arguments
+        jobs = [Job(source, target, self._files(target)) for source, target in targets.items()]
+        given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
+        refuse_conflicts([path for job in jobs for path in job.files], [*targets, *given])
+        if not arguments.overwrite:
+            existing = {path for job in jobs for path in job.files if path.is_file()}
+            if existing and not arguments.input.is_dir():
+                raise UserError(f"{min(existing)}: exists already; choose another --output, or --overwrite")
+            jobs = [replace(job, files=[path for path in job.files if path not in existing]) for job in jobs]
+        wanted = [job for job in jobs if job.files]
+        if len(wanted) < len(jobs):
+            done = len(jobs) - len(wanted)
+            print(f"{done} of {len(jobs)} images are done already; --overwrite restores them again")
+        check_folders(path for job in wanted for path in job.files)
+        return wanted
+
+    def _files(self, target: Path) -> list[Path]:
+        """All files that belong to a result."""
+        files = [target]
+        if self.arguments.compare:
+            files.append(compare_path(target))
+        if self.arguments.trace:
+            files += [stage_path(target, stage) for stage in range(self.restorer.stages + 1)]
+        return files
+
+    def run(self, job: Job) -> None:
+        """Restore one image file and write the job's files, the result last."""
+        photo, mask = read_photo(job.source), self.arguments.mask
+        if mask not in (None, "auto"):
+            mask = read_mask(mask, photo.pixels.shape[:2])
+        orientation, trace = self.arguments.kernel_orientation, self.arguments.trace
+        outcome = restore(
+            self.restorer, photo.pixels, self.kernel, orientation, mask, stages=trace, where=str(job.source)
+        )
+        photos = {stage_path(job.target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
+        if self.arguments.compare:
+            made = sheet(photo.pixels, outcome.pixels, outcome.kernel)
+            photos[compare_path(job.target)] = Photo(made, Metadata())
+        photos[job.target] = Photo(outcome.pixels, photo.metadata)
+        for path, made in photos.items():
+            if path in job.files:
+                write_photo(path, made)
 
 
 def sheet(before: np.ndarray, after: np.ndarray, kernel: np.ndarray) -> np.ndarray:

@@ -28,12 +28,11 @@ from codes.data.kernels import read_kernel
 from codes.data.preparation import QUICKSTART, ensure_quickstart
 from codes.models.noise import estimate_noise
 from codes.models.restorer import Restorer
-from codes.restoration.call import open_restorer
+from codes.restoration.call import open_restorer, restore
 from codes.restoration.image_files import read_photo
 from codes.restoration.kernel_spec import SPECIFICATIONS, kernel_of
 from codes.restoration.networks import SHIPPED
 from codes.restoration.pixels import values_of
-from codes.restoration.restoring import restore
 from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line
 

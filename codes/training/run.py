@@ -57,7 +57,7 @@ class Run:
             self.best = state["best"] if state["validated_on"] == validated_on(options) else 0.0
         self.validation = Validation(options.datasets.val, options.train.val_images, self.group)
         self.baselines = {
-            name: self.validation.run(method_network(method), trainer.device, title=name)
+            name: self.validation.run(method_network(method), trainer.device, title=f"the baseline {name}")
             for name, method in options.baselines.items()
         }
         self.monitor = None

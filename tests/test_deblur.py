@@ -201,7 +201,7 @@ def test_failing_files_of_a_folder_are_reported_and_the_rest_is_done(project, we
     write_8bit(project / "photos" / "d.png", np.zeros((9, 9, 3), np.uint8))
     (project / "out" / "d.png").mkdir(parents=True)
     assert call(project, weights, source="photos", output="out") == 1
-    messages = ("a.png: not a readable image", "c.png: a kernel of 9x9 pixels is larger than", "Is a directory")
+    messages = ("a.png: not a readable image", "c.png: a kernel of 9x9 pixels", "Is a directory")
     for error, message in zip(errors(capsys), messages, strict=True):
         assert message in error
     assert list(files_in(project / "out")) == ["b.png"]

@@ -96,7 +96,9 @@ def content_of(report: Path) -> dict:
 
 def test_holds_every_image_in_every_version(report, run):
     data = content_of(report)
-    assert [image["name"] for image in data["images"]] == [f"{of} / {name}" for of in SETS for name in sorted(NAMES)]
+    assert [image["name"] for image in data["images"]] == [
+        f"{own_set} / {name}" for own_set in SETS for name in sorted(NAMES)
+    ]
     # The method that returns its input is the input, not a version of its own.
     assert data["labels"] == ["Blurry input", *LABELS[1:], "Ground truth"]
     for image in data["images"]:
@@ -209,7 +211,7 @@ def choose(page, name: str) -> None:
 
 def test_names_are_text(page):
     assert page.locator("img").count() == 3
-    assert names(page) == [f"{of} / {name}" for of in SETS for name in sorted(NAMES)]
+    assert names(page) == [f"{own_set} / {name}" for own_set in SETS for name in sorted(NAMES)]
     choose(page, f"{SETS[1]} / {MARKUP}")
     assert page.locator("#left-image").get_attribute("alt") == f"Blurry input of {SETS[1]} / {MARKUP}"
     assert page.locator("#list tr.chosen").count() == 1

@@ -108,7 +108,7 @@ def test_text_patches_are_cut_from_no_image(data: Path) -> None:
     """One colour, that of the paper or the ink, is as frequent as in no photograph."""
     text, none = (patches_of(data, text=share) for share in (1.0, 0.0))
     for number in range(4):
-        patches = [of[Ticket(number, 24)].sharp for of in (text, none)]
+        patches = [dataset[Ticket(number, 24)].sharp for dataset in (text, none)]
         commonest = [patch.flatten(1).unique(dim=1, return_counts=True)[1].max() for patch in patches]
         assert commonest[0] > 24 > commonest[1]
     drawn = [text_page(np.random.RandomState(seed), 60, 80) for seed in range(40)]

@@ -491,6 +491,13 @@ def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path) -
     first[0] = float("inf")
     with pytest.raises(UserError, match="no longer finite at iteration 0"):
         trainer.check_weights()
+
+
+def test_buffers_that_are_not_finite_are_reported(data: Path) -> None:
+    trainer = trainer_of(data)
+    trainer.network.register_buffer("running_mean", torch.tensor([float("nan")]))
+    with pytest.raises(UserError, match="no longer finite at iteration 0"):
+        trainer.check_weights()
     with pytest.raises(UserError, match=r"w.safetensors: not written, .* is not finite"):
         save_weights(trainer.network, tmp_path / "w.safetensors")
     assert not list(tmp_path.iterdir())

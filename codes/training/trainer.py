@@ -101,8 +101,8 @@ class Trainer:
             )
 
     def check_weights(self) -> None:
-        """Raise UserError if the weights are not finite."""
-        if not all(parameter.isfinite().all() for parameter in self.network.parameters()):
+        """Raise UserError if the weights, or buffers such as BatchNorm's statistics, are not finite."""
+        if not all(tensor.isfinite().all() for tensor in self.network.state_dict().values()):
             raise UserError(
                 f"the weights are no longer finite at iteration {self.iteration}; continue from the last checkpoint "
                 "with a lower train.lr_G or train.grad_clip and --accept-changes"

@@ -275,6 +275,7 @@ def test_masks(tmp_path, random):
         checked_mask(np.zeros((3, 3)), (3, 3))
     image = np.full((7, 7, 3), 0.5, np.float32)
     image[3, 3, 1] = 1
+    assert clipped_highlights(np.array([[[1.0], [0.0]]])).all()  # every pixel is clipped or next to one
     auto = clipped_highlights(image)
     assert auto.sum() == 49 - 9
     assert not auto[2:5, 2:5].any()

@@ -34,7 +34,7 @@ def filled(image: Tensor, mask: Tensor) -> Tensor:
 def clipped_highlights(image: np.ndarray) -> np.ndarray:
     """The mask (H, W) of an image (H, W, C) in [0, 1] that is 0 at clipped pixels and their neighbours, else 1.
 
-    If every pixel is clipped, all are valid.
+    If that leaves no valid pixel, all are valid.
     """
-    valid = image.max(2) < CLIPPED
-    return minimum_filter(valid, 3).astype(np.float32) if valid.any() else np.ones(valid.shape, np.float32)
+    valid = minimum_filter(image.max(2) < CLIPPED, 3)
+    return valid.astype(np.float32) if valid.any() else np.ones(valid.shape, np.float32)

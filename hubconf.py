@@ -30,7 +30,7 @@ from codes.models.weights import load_weights as _load_weights
 from codes.utils.errors import UserError as _UserError
 from codes.utils.files import ROOT as _ROOT
 
-dependencies = ["torch", "numpy", "scipy", "pydantic", "safetensors", "skimage"]
+dependencies = ["torch", "numpy", "scipy", "pydantic", "safetensors", "skimage", "yaml"]
 
 Weights = str | PathLike | Mapping[str, Tensor] | None
 

@@ -32,7 +32,7 @@ from codes.restoration.networks import find_weights
 from codes.restoration.orientation import warn_if_rotated
 from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, run_command_line
-from codes.utils.files import ROOT
+from codes.utils.files import ROOT, from_root
 from codes.utils.processes import Processes, processes
 
 
@@ -61,6 +61,9 @@ def with_weights(options: TestOptions, weights: str) -> TestOptions:
     name = path.parents[1].name if path.parent.name == "models" else path.stem
     if not re.fullmatch(NAME, name):
         raise UserError(f"--weights {weights}: a row of the table cannot be called '{name}'; rename the folder or file")
+    row = options.methods.get(name)
+    if row and (row.path.pretrain_model_G is None or from_root(row.path.pretrain_model_G).resolve() != path.resolve()):
+        raise UserError(f"--weights {weights}: a row is already called '{name}'; rename the folder or file")
     return options.model_copy(update={"methods": {**options.methods, name: Method(network_G=network, path=paths)}})
 
 

@@ -127,11 +127,12 @@ def start_network(options: TrainOptions, new: bool) -> Network:
     """The network of the option file; if it is new, with the weights to start from."""
     torch.manual_seed(options.train.manual_seed)
     network = build_network(options.network_G)
-    paths = options.path
+    paths, start_values = options.path, options.train.start_values
+    start = None if start_values is None else START_VALUES[start_values]
     if new and paths.pretrain_model_G is not None:
         load_pretrained(network, paths.pretrain_model_G, paths.strict_load)
-    elif new and options.train.start_values is not None:
-        START_VALUES[options.train.start_values](network)
+    elif new and start is not None:
+        start(network)
     if new and paths.pretrain_denoiser is not None:
         load_denoiser(network, paths.pretrain_denoiser)
     return network

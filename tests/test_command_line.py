@@ -103,11 +103,14 @@ def test_several_methods_and_missing_weights(project, capsys):
     methods = (
         "methods={Blurry: {network_G: {which_model_G: Blurry}}, "
         "Gone: {network_G: {preset: light}, path: {pretrain_model_G: Models/gone.pth}}, "
+        "Lost: {network_G: {preset: light}, path: {pretrain_model_G: experiments/lost.pth}}, "
         f"Mine: {{network_G: {SMALL}, path: {{pretrain_model_G: '{project / 'net.safetensors'}'}}}}}}"
     )
     assert call(project, *overrides("network_G=~", "path={}", methods, "max_images=2")) == 0
     folder = project / "results" / "trial"
-    assert "Gone is left out: Models/gone.pth does not exist" in capsys.readouterr().err
+    warnings = capsys.readouterr().err
+    assert "Gone is left out: Models/gone.pth does not exist (Models/README.md says" in warnings
+    assert "Lost is left out: experiments/lost.pth does not exist\n" in warnings
     assert "Gone" not in (folder / "table.md").read_text()
     assert len(read_csv(folder / "Mine" / "per_image.csv")) == 4
     assert {row["method"] for row in read_csv(folder / "summary.csv")} == {"Blurry", "Mine"}
@@ -130,6 +133,9 @@ def test_own_weights_replace_the_network_or_add_a_row(project, capsys):
     own = own.rename(own.with_name("own"))
     assert call(project, *methods, "--weights", own / "models" / "best.safetensors") == 0
     assert {row["method"] for row in read_csv(project / "results" / "trial" / "summary.csv")} == {"Blurry", "own"}
+    rows = f"methods={{own: {{network_G: {SMALL}, path: {{pretrain_model_G: '{project / 'net.safetensors'}'}}}}}}"
+    assert call(project, *overrides("network_G=~", "path={}", rows), "--weights", own) == 1
+    assert "a row is already called 'own'; rename the folder" in one_error(capsys)
 
 
 def test_a_failing_image_does_not_lose_the_others(project, capsys):

@@ -90,6 +90,12 @@ def test_a_network_of_one_channel(random):
         np.testing.assert_allclose(colours[..., channel : channel + 1], alone, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_network_of_other_channels_refuses_colour(channels):
+    with pytest.raises(UserError, match=f"in_nc is {channels}, but the image has 3 channels"):
+        Restorer(small_network(in_nc=channels, out_nc=channels)).restore(GREY, BOX)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from codes.models.factory import build_preset
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.small import START_VALUES, UNET_OUTPUT
+from codes.train import start_network
 from codes.utils.errors import UserError
+from tests import training_recipe
 
 
 def started(**sizes: int) -> DSDNet:
@@ -52,5 +55,17 @@ def test_the_unets_learn_from_the_first_step_and_stay_open():
 def test_networks_that_it_does_not_fit_are_refused():
     with pytest.raises(UserError, match="at least 6"):
         started(nf_p=5)
-    with pytest.raises(UserError, match="solver: cgnet"):
-        START_VALUES["alive"](torch.nn.Linear(1, 1))
+    others = [torch.nn.Linear(1, 1), build_preset("plus_e")]
+    others += [
+        build_preset("feather", **change) for change in ({"solver": "cg_denoise"}, {"shrinkage": "soft_threshold"})
+    ]
+    for network in others:
+        with pytest.raises(UserError, match="solver: cgnet and shrinkage: maxout"):
+            START_VALUES["alive"](network)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_misspelt_name_is_reported_even_if_the_training_continues(tmp_path, new):
+    options = training_recipe.options(tmp_path, train__start_values="alife")
+    with pytest.raises(UserError, match="unknown start values 'alife'; did you mean 'alive'"):
+        start_network(options, new)

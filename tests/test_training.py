@@ -405,6 +405,7 @@ def test_lr_scale() -> None:
         ({"datasets__train__kernel_size": 10}, "odd"),
         ({"datasets__train__noise": [0.05, 0.01]}, "the smaller"),
         ({"train__lr": 1e-3}, "did you mean 'lr_G'"),
+        ({"train__start_values": "alive", "path__pretrain_model_G": "a.pth"}, "remove one of the keys"),
         ({"name": ".."}, "name"),
         ({"datasets__val": {"../n03": None}}, "pattern"),
         ({"baselines": {"network": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),

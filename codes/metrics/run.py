@@ -46,7 +46,9 @@ def is_missing(name: str, method: Method, group: Processes) -> bool:
     path = method.path.pretrain_model_G
     missing = path is not None and not from_root(path).is_file()
     if missing and group.is_main:
-        warn(f"{name} is left out: {path} does not exist (Models/README.md says where to get it)")
+        shipped = from_root(path).is_relative_to(from_root("Models"))
+        hint = " (Models/README.md says where to get it)" if shipped else ""
+        warn(f"{name} is left out: {path} does not exist{hint}")
     return missing
 
 

@@ -46,7 +46,7 @@ class Restored(NamedTuple):
     image: np.ndarray
     seconds: float
     memory: float | None
-    stages: list[np.ndarray] = []
+    stages: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Restorer:
                 raise
             raise UserError("memory is not enough; use smaller tiles, a smaller image, or free some") from None
         restored = [as_image(x, blurry.shape[2]) for x in images]
-        return Restored(restored[-1], seconds, peak.mib, restored if stages else [])
+        return Restored(restored[-1], seconds, peak.mib, restored if stages else ())
 
     def _synchronise(self) -> None:
         """Wait for the GPU."""
@@ -269,9 +269,12 @@ def as_batch(network: Network, image: np.ndarray, kernel: np.ndarray) -> tuple[T
     """An image (H, W, C) and its kernel (h, w) or (h, w, 3) in the shape that `network` expects, float32.
 
     Grey is repeated for a network of three channels; a network of one channel gets a batch of C images.
+    Raises UserError for any other difference in the number of channels.
     """
     channels = image.shape[2]
     in_nc = network.in_nc or channels
+    if 1 not in (in_nc, channels) and in_nc != channels:
+        raise UserError(f"network_G: in_nc is {in_nc}, but the image has {channels} channels; in_nc: 1 or 3 is needed")
     y, k = (torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for array in (image, kernel))
     y = y.permute(2, 0, 1)
     if k.dim() == 2:

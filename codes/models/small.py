@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from codes.models.paper.cgnet import CGNet
+from codes.models.paper.shrinkage import Maxout
 from codes.models.registry import register_preset
 from codes.utils.errors import UserError
 from codes.utils.registry import Registry
@@ -36,20 +38,23 @@ def alive(network: nn.Module) -> None:
     random with mean 0. v and z start near zero, so the residual r holds the image itself.
     Raises UserError for a network without these parts or with fewer than 2C filters.
     """
-    if not hasattr(getattr(network, "solver", None), "unet"):
-        raise UserError("train.start_values: 'alive' is for a DSDNet with solver: cgnet; leave the key out")
+    solver = getattr(network, "solver", None)
+    if not isinstance(solver, CGNet) or not all(isinstance(s, Maxout) for s in (*network.shrink_v, *network.shrink_z)):
+        raise UserError(
+            "train.start_values: 'alive' is for a DSDNet with solver: cgnet and shrinkage: maxout; leave the key out"
+        )
     for bank in (*network.F, *network.G):
         start_with_pairs(bank.weight)
     for shrink in (*network.shrink_v, *network.shrink_z):
         for conv in (shrink.conv1, shrink.conv2):
             nn.init.normal_(conv.weight, std=MAXOUT_SPREAD)
             nn.init.zeros_(conv.bias)
-    for hypnet in (*network.solver.m_p, *network.solver.m_d):
+    for hypnet in (*solver.m_p, *solver.m_d):
         hypnet.head[0].weight.mul_(0.1)
         nn.init.constant_(hypnet.head[0].bias, WEIGHT_LOGIT)
         nn.init.zeros_(hypnet.res[4].weight)
         nn.init.zeros_(hypnet.res[4].bias)
-    for unet in network.solver.unet:
+    for unet in solver.unet:
         unet.start_constant(UNET_OUTPUT)
 
 

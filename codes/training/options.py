@@ -149,6 +149,12 @@ class TrainOptions(Options):
     )
 
     @model_validator(mode="after")
+    def _one_start(self) -> "TrainOptions":
+        if self.train.start_values is not None and self.path.pretrain_model_G is not None:
+            raise ValueError("train.start_values: path.pretrain_model_G replaces these values; remove one of the keys")
+        return self
+
+    @model_validator(mode="after")
     def _own_lines(self) -> "TrainOptions":
         for name in OWN_LINES:
             if name in self.baselines:

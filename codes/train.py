@@ -31,7 +31,7 @@ from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate
 from codes.models.factory import build_network, load_denoiser, load_pretrained
 from codes.models.network import Network
-from codes.models.small import START_VALUES
+from codes.models.start_values import START_VALUES
 from codes.options import load_options
 from codes.training import checkpoint
 from codes.training.options import TrainOptions

@@ -1,4 +1,4 @@
-"""DSDNet with exchanged parts, for the ablation: other x-steps and other shrinkage functions.
+"""Parts to exchange in DSDNet, for the ablation: other x-steps and other shrinkage functions.
 
 x-steps: conjugate gradients (`cg`) and the closed form in the Fourier domain (`fft`), each also followed by a
 denoising U-Net (`cg_denoise`, `fft_denoise`). Shrinkage functions: `relu`, `soft_threshold` and `zero`.
@@ -10,47 +10,15 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as nnf
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from codes.models.paper.blur import Blur, inner, pad_to_fast_size, transfer_function
 from codes.models.paper.cgnet import SOLVERS, Solver, System, WeightedSolver
-from codes.models.paper.dsdnet import DSDNet, DSDNetOptions
-from codes.models.paper.initialisation import INITIALISATIONS, edge_taper
+from codes.models.paper.initialisation import edge_taper
 from codes.models.paper.shrinkage import SHRINKAGES
 from codes.models.paper.unet import UNet
-from codes.models.registry import register_variant
 from codes.models.soft_maxout import SoftMaxout
-
-
-class ExchangedOptions(DSDNetOptions):
-    """Keys of `network_G` for DSDNet, with those that exchange its parts; their defaults are the paper's."""
-
-    nf_n: PositiveInt = Field(64, description="Width of NLNet in the x-step.")
-    init: str = Field("paper", description="Start of the iteration, x0: a name in INITIALISATIONS.")
-    shrinkage: str = Field("maxout", description="Shrinkage function of v: a name in SHRINKAGES.")
-    shrinkage_z: str | None = Field(None, description="Shrinkage function of z; not given: the same as `shrinkage`.")
-    solver: str = Field("cgnet", description="The x-step: a name in SOLVERS.")
-
-
-@register_variant("DSDNet", ExchangedOptions)
-class ExchangedDSDNet(DSDNet):
-    """DSDNet with parts that are chosen by name. Raises UserError for an unknown name."""
-
-    def __init__(
-        self,
-        nf_n: int = 64,
-        init: str = "paper",
-        shrinkage: str = "maxout",
-        shrinkage_z: str | None = None,
-        solver: str = "cgnet",
-        **dsdnet,
-    ):
-        self.initialisation = INITIALISATIONS[init]
-        self.shrinkage_v, self.shrinkage_z = SHRINKAGES[shrinkage], SHRINKAGES[shrinkage_z or shrinkage]
-        self.x_step = partial(SOLVERS[solver], nf_n=nf_n)
-        super().__init__(**dsdnet)
-        self.takes_mask = self.solver.takes_mask
+from codes.models.start_values import start_constant
 
 
 @SOLVERS.register("cg")
@@ -185,7 +153,7 @@ class Denoised(Solver):
         self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
         for unet in self.unet:
             unet.u0.m[3] = nn.Identity()  # no last ReLU: the output is 0 at first and may get either sign
-            unet.start_constant(0.0)
+            start_constant(unet, 0.0)
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""

@@ -1,5 +1,8 @@
 """Network: what test.py, train.py and deblur.py need of a network."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -70,10 +73,14 @@ class Network(nn.Module):
             arguments["stages"] = True
         return arguments
 
-    def images(self, blurry: Tensor, kernel: Tensor, **arguments: Tensor | None) -> list[Tensor]:
+    def images(
+        self, blurry: Tensor, kernel: Tensor, forward: Callable[..., Any] | None = None, **arguments: Tensor | None
+    ) -> list[Tensor]:
         """The images of all stages, x_1 ... x_T; a list of one image if the network does not give stages.
 
-        arguments: mask, sigma, x0 as for `accepted`.
+        forward: what is called in place of the network, such as its compiled form. arguments: mask, sigma, x0 as for
+        `accepted`.
         """
-        result = self(blurry, kernel, **self.accepted(**arguments, stages=True))
+        call = self if forward is None else forward
+        result = call(blurry, kernel, **self.accepted(**arguments, stages=True))
         return result if self.gives_stages else [result]

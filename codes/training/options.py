@@ -85,7 +85,7 @@ class Recipe(Options):
     )
     compile: bool = Field(False, description="Use torch.compile.")
     start_values: str | None = Field(
-        None, description="Name of a set of start values for a new network, in codes/models/small.py."
+        None, description="Name of a set of start values for a new network, in codes/models/start_values.py."
     )
     max_nonfinite: PositiveInt = Field(
         10, description="Training stops after this number of steps in a row whose loss or gradient is not finite."

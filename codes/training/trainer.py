@@ -88,9 +88,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
             # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py.
             x0 = None if batch.mask is None else network.initial(filled(batch.blurry, batch.mask), batch.kernel)
-            arguments = network.accepted(mask=batch.mask, sigma=sigma, x0=x0, stages=True)
-            result = self._forward(blurry, batch.kernel, **arguments)
-        return result if network.gives_stages else [result]
+            return network.images(blurry, batch.kernel, self._forward, mask=batch.mask, sigma=sigma, x0=x0)
 
     def check_finite(self) -> None:
         """Raise UserError after too many steps in a row whose loss or gradient was not finite."""

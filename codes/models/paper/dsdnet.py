@@ -72,7 +72,7 @@ class DSDNet(Network):
     takes_mask = takes_x0 = gives_stages = reads_released_names = True
 
     # The parts of a stage; subclasses may exchange them.
-    initialisation = PaperInitialisation
+    x0_part = PaperInitialisation
     shrinkage_v = shrinkage_z = Maxout
     x_step = CGNet
     checkpoint_stages = False
@@ -96,7 +96,7 @@ class DSDNet(Network):
         if min(in_nc, nf_p, nf_d, max_nc, n_iter) < 1:
             raise ValueError("in_nc, nf_p, nf_d, max_nc and n_iter are at least 1")
         self.in_nc, self.n_iter, self.padding_mode = in_nc, n_iter, padding_mode
-        self.initialise = self.initialisation()
+        self.x0_module = self.x0_part()
         self.F = nn.ModuleList(Filters(in_nc, nf_p) for _ in range(n_iter))
         self.G = nn.ModuleList(Filters(in_nc, nf_d) for _ in range(n_iter))
         self.shrink_v = nn.ModuleList(self.shrinkage_v(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
@@ -110,7 +110,7 @@ class DSDNet(Network):
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """x0 (B, C, H, W), the start of the iteration, not clamped. The kernel as for `forward`."""
-        return self.initialise(blurry, odd_sized(kernel.to(blurry.dtype)))
+        return self.x0_module(blurry, odd_sized(kernel.to(blurry.dtype)))
 
     def forward(
         self,
@@ -143,7 +143,7 @@ class DSDNet(Network):
     def iterate(self, given: Given, x0: Tensor | None, stages: bool) -> Tensor | list[Tensor]:
         """All stages, from x0; returns as `forward` does."""
         y = given.y
-        state = State(self.initialise(y, given.H.kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
+        state = State(self.x0_module(y, given.H.kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
         restored = []
         for t in range(self.n_iter):
             if self.checkpoint_stages and torch.is_grad_enabled():

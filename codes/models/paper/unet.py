@@ -58,19 +58,6 @@ class UNet(nn.Module):
         self.u3, self.u2 = Up(16 * t, 8 * t), Up(8 * t, 4 * t)
         self.u1, self.u0 = Up(4 * t, 2 * t), Up(2 * t, t)
 
-    def start_constant(self, value: float) -> None:
-        """Give the U-Net He's weights without biases and the constant output `value` before training.
-
-        With the weights that torch starts with, the last ReLU tends to switch itself off in training.
-        """
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
-        last = self.u0.m[2]
-        nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, value)
-
     def forward(self, x: Tensor) -> Tensor:
         x = autocasted(x)
         x1 = self.d1(x)

@@ -51,7 +51,7 @@ class DSDNetTiny(DSDNet):
 
     takes_sigma = True
 
-    initialisation = AdaptiveInitialisation
+    x0_part = AdaptiveInitialisation
     shrinkage_v = IdentityMaxout
     shrinkage_z = OutlierMaxout
 

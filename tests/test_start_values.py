@@ -5,7 +5,7 @@ import torch
 
 from codes.models.factory import build_preset
 from codes.models.paper.dsdnet import DSDNet
-from codes.models.small import START_VALUES, UNET_OUTPUT
+from codes.models.start_values import START_VALUES, UNET_OUTPUT
 from codes.train import start_network
 from codes.utils.errors import UserError
 from tests import training_recipe

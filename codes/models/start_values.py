@@ -1,4 +1,4 @@
-"""Preset `small`: the paper's network in a size that can be trained on a CPU, and start values for its training.
+"""Start values for training the paper's network, and preset `small`, the size of it that was trained with them.
 
 The network itself stays as released. With torch's own start values it learns slowly: the filters F and G mix 49 pixels
 each, the shrinkage functions have biases far above a filter response, and the last ReLU of a U-Net often dies.
@@ -11,6 +11,7 @@ from torch import nn
 
 from codes.models.paper.cgnet import CGNet
 from codes.models.paper.shrinkage import Maxout
+from codes.models.paper.unet import UNet
 from codes.models.registry import register_preset
 from codes.utils.errors import UserError
 from codes.utils.registry import Registry
@@ -55,7 +56,21 @@ def alive(network: nn.Module) -> None:
         nn.init.zeros_(hypnet.res[4].weight)
         nn.init.zeros_(hypnet.res[4].bias)
     for unet in solver.unet:
-        unet.start_constant(UNET_OUTPUT)
+        start_constant(unet, UNET_OUTPUT)
+
+
+def start_constant(unet: UNet, value: float) -> None:
+    """Give a U-Net He's weights without biases and the constant output `value` before training.
+
+    With the weights that torch starts with, the last ReLU tends to switch itself off in training.
+    """
+    for module in unet.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    last = unet.u0.m[2]
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, value)
 
 
 def start_with_pairs(filters: torch.Tensor) -> None:

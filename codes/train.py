@@ -28,7 +28,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from codes.data.preparation import ensure_quickstart
-from codes.data.training import Sample, Tickets, TrainingPatches, collate
+from codes.data.training import Batches, Sample, TrainingPatches, collate
 from codes.models.factory import build_network, load_denoiser, load_pretrained
 from codes.models.network import Network
 from codes.models.start_values import START_VALUES
@@ -74,7 +74,7 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     check_iteration(trainer, recipe.niter)
     loader = DataLoader(
         patches,
-        batch_sampler=Tickets(patches.options, trainer.iteration, recipe.niter, group.rank, group.world_size),
+        batch_sampler=Batches(patches.options, trainer.iteration, recipe.niter, group.rank, group.world_size),
         num_workers=patches.options.n_workers,
         collate_fn=collate,
         pin_memory=device.type == "cuda",

@@ -13,7 +13,7 @@ from codes.data.degradation import blurred
 from codes.data.images import read_image
 from codes.data.patch_options import KernelShares
 from codes.data.text_pages import text_page
-from codes.data.training import Sample, Ticket, Tickets, TrainingPatches, collate, draw_kernel, zero_padded
+from codes.data.training import Batches, Request, Sample, TrainingPatches, collate, draw_kernel, zero_padded
 from codes.models.factory import build_network, build_preset, load_denoiser
 from codes.models.gaps import filled
 from codes.models.paper.blur import Blur
@@ -48,7 +48,7 @@ def trainer_of(data: Path, **overrides) -> Trainer:
 
 def batch_of(data: Path, size: int = 24, count: int = 2, **overrides) -> Sample:
     patches = patches_of(data, **overrides)
-    return collate([patches[Ticket(number, size)] for number in range(count)])
+    return collate([patches[Request(number, size)] for number in range(count)])
 
 
 def same_channels(image: Tensor) -> bool:
@@ -60,7 +60,7 @@ def same_channels(image: Tensor) -> bool:
 
 def test_sample_is_the_blurred_patch_plus_noise(data: Path) -> None:
     patches = patches_of(data, real_border=0.0, noise=[0.05, 0.05])
-    sample = patches[Ticket(5, 24)]
+    sample = patches[Request(5, 24)]
     assert sample.sharp.shape == sample.blurry.shape == (3, 24, 24)
     assert sample.kernel.shape == (9, 9)
     assert float(sample.kernel.sum()) == pytest.approx(1, abs=1e-6)
@@ -71,15 +71,15 @@ def test_sample_is_the_blurred_patch_plus_noise(data: Path) -> None:
 
 
 def test_grey_patches_and_their_noise(data: Path) -> None:
-    grey, colour = (patches_of(data, grey=share)[Ticket(1, 24)] for share in (1.0, 0.0))
+    grey, colour = (patches_of(data, grey=share)[Request(1, 24)] for share in (1.0, 0.0))
     assert all(map(same_channels, (grey.sharp, grey.blurry, grey.noise)))
     assert not same_channels(colour.sharp)
     assert not same_channels(colour.noise)
-    independent = patches_of(data, grey=1.0, grey_independent=1.0)[Ticket(1, 24)]
+    independent = patches_of(data, grey=1.0, grey_independent=1.0)[Request(1, 24)]
     assert same_channels(independent.sharp)
     assert not same_channels(independent.noise)
     half = patches_of(data, grey=0.5, grey_independent=0.5)
-    samples = [half[Ticket(number, 24)] for number in range(24)]
+    samples = [half[Request(number, 24)] for number in range(24)]
     kinds = {(same_channels(sample.sharp), same_channels(sample.noise)) for sample in samples}
     assert kinds == {(True, True), (True, False), (False, False)}
 
@@ -99,7 +99,7 @@ def test_the_random_stream_is_frozen(data: Path) -> None:
     """Checkpoints of earlier versions continue with the same samples: a new option may draw only if it is used."""
     options = {"grey": 0.4, "masks": 0.3, "round_8bit": True, "noise_exponent": 1.25, "real_border": 0.15}
     patches = patches_of(data, **options)
-    samples = [patches[Ticket(number, 24)] for number in range(len(FROZEN))]
+    samples = [patches[Request(number, 24)] for number in range(len(FROZEN))]
     found = [[round(float(part.double().mean()), 4) for part in (s.sharp, s.blurry, s.sigma)] for s in samples]
     assert found == FROZEN
 
@@ -108,7 +108,7 @@ def test_text_patches_are_cut_from_no_image(data: Path) -> None:
     """One colour, that of the paper or the ink, is as frequent as in no photograph."""
     text, none = (patches_of(data, text=share) for share in (1.0, 0.0))
     for number in range(4):
-        patches = [dataset[Ticket(number, 24)].sharp for dataset in (text, none)]
+        patches = [dataset[Request(number, 24)].sharp for dataset in (text, none)]
         commonest = [patch.flatten(1).unique(dim=1, return_counts=True)[1].max() for patch in patches]
         assert commonest[0] > 24 > commonest[1]
     drawn = [text_page(np.random.RandomState(seed), 60, 80) for seed in range(40)]
@@ -120,7 +120,7 @@ def test_text_patches_are_cut_from_no_image(data: Path) -> None:
 
 
 def test_real_border_sees_the_pixels_beyond_the_patch(data: Path) -> None:
-    sample = patches_of(data, real_border=1.0, use_flip=False, use_rot=False)[Ticket(0, 24)]
+    sample = patches_of(data, real_border=1.0, use_flip=False, use_rot=False)[Request(0, 24)]
     images = [read_image(path) for path in sorted((data / "GT").iterdir())]
     whole = [blurred(image, sample.kernel.double().numpy()) for image in images]
     patch = sample.sharp.permute(1, 2, 0).numpy()
@@ -140,8 +140,8 @@ def test_samples_do_not_depend_on_the_workers_or_the_cache(data: Path, monkeypat
         patches = patches_of(data)
         if not cache:
             monkeypatch.setattr(patches, "_cache_left", 0)
-        tickets = Tickets(patches.options, start, 6)
-        found = list(DataLoader(patches, batch_sampler=tickets, num_workers=workers, collate_fn=collate))
+        requests = Batches(patches.options, start, 6)
+        found = list(DataLoader(patches, batch_sampler=requests, num_workers=workers, collate_fn=collate))
         assert workers or len(patches._cache) == 2 * cache
         return found
 
@@ -154,15 +154,15 @@ def test_samples_do_not_depend_on_the_workers_or_the_cache(data: Path, monkeypat
 
 def test_processes_share_the_same_batches(data: Path) -> None:
     options = patches_of(data, batch_size=4, progressive=[{"from_iter": 3, "GT_size": 32, "batch_size": 2}]).options
-    whole = list(Tickets(options, 0, 5))
-    shares = [list(Tickets(options, 0, 5, rank, 2)) for rank in (0, 1)]
-    assert [sorted(ticket for part in parts for ticket in part) for parts in zip(*shares, strict=True)] == whole
+    whole = list(Batches(options, 0, 5))
+    shares = [list(Batches(options, 0, 5, rank, 2)) for rank in (0, 1)]
+    assert [sorted(request for part in parts for request in part) for parts in zip(*shares, strict=True)] == whole
     assert [len(batch) for batch in whole] == [4, 4, 4, 2, 2]
-    assert [ticket.number for batch in whole for ticket in batch] == list(range(16))
-    assert list(Tickets(options, 4, 5)) == whole[4:]
-    assert len(Tickets(options, 2, 5)) == len(list(Tickets(options, 2, 5)))
+    assert [request.number for batch in whole for request in batch] == list(range(16))
+    assert list(Batches(options, 4, 5)) == whole[4:]
+    assert len(Batches(options, 2, 5)) == len(list(Batches(options, 2, 5)))
     with pytest.raises(UserError, match="3 processes"):
-        Tickets(options, 0, 5, 0, 3)
+        Batches(options, 0, 5, 0, 3)
 
 
 def test_every_epoch_shows_every_image(data: Path) -> None:
@@ -193,7 +193,7 @@ def test_kernels_of_every_kind(data: Path) -> None:
         assert min(sizes) == 5
         assert max(sizes) > 65
         assert all(size % 2 for size in sizes)
-    sample = patches_of(data, kernels=only("delta"), noise=[0.0, 0.0])[Ticket(2, 24)]
+    sample = patches_of(data, kernels=only("delta"), noise=[0.0, 0.0])[Request(2, 24)]
     assert float(sample.kernel.max()) == 1
     torch.testing.assert_close(sample.blurry, sample.sharp)
 
@@ -206,7 +206,7 @@ def test_zero_padding_keeps_the_blur() -> None:
 def test_noise_exponent_draws_more_weak_noise(data: Path) -> None:
     """u ** 2 with u uniform has its median at 1/4, and the ends stay."""
     patches = patches_of(data, noise=[0.01, 0.05], noise_exponent=2.0)
-    sigmas = torch.stack([patches[Ticket(number, 8)].sigma for number in range(200)])
+    sigmas = torch.stack([patches[Request(number, 8)].sigma for number in range(200)])
     assert float(sigmas.median()) == pytest.approx(0.02, abs=0.003)
     assert 0.01 <= float(sigmas.min()) < 0.0102
     assert 0.047 < float(sigmas.max()) <= 0.05
@@ -216,7 +216,7 @@ def test_masks_leave_out_clipped_and_dead_pixels(data: Path) -> None:
     patches = patches_of(data, masks=1.0, noise=[0.0, 0.0], real_border=0.0)
     dead = clipped = 0
     for number in range(12):
-        sample = patches[Ticket(number, 24)]
+        sample = patches[Request(number, 24)]
         assert sample.mask.shape == (1, 24, 24)
         assert set(sample.mask.unique().tolist()) <= {0.0, 1.0}
         assert 0 <= float(sample.blurry.min()) <= float(sample.blurry.max()) <= 1

@@ -47,15 +47,15 @@ class Sample(NamedTuple):
     mask: Tensor | None = None
 
 
-class Ticket(NamedTuple):
-    """The request for one sample: its number, and the side of the patch in pixels."""
+class Request(NamedTuple):
+    """What is asked of the data set for one sample: its number, and the side of the patch in pixels."""
 
     number: int
     size: int
 
 
 class TrainingPatches(Dataset):
-    """The samples of a training set, by ticket.
+    """The samples of a training set, by request.
 
     Raises UserError for an empty or missing folder, an unreadable image, or one smaller than the largest patch.
     """
@@ -84,9 +84,9 @@ class TrainingPatches(Dataset):
         listing = "".join(f"{path.name} {path.stat().st_size}\n" for path in self.paths)
         return f"{len(self.paths)} images with checksum {sha256(listing.encode()).hexdigest()[:8]}"
 
-    def __getitem__(self, ticket: Ticket) -> Sample:
+    def __getitem__(self, request: Request) -> Sample:
         """Make one sample. Raises UserError for an unreadable image."""
-        number, size = ticket
+        number, size = request
         options = self.options
         random = np.random.RandomState(seed_of("sample", number, seed=self.seed))
         image, kernel = self._scene(random, number, size)
@@ -171,8 +171,8 @@ def _size_of(path: Path) -> tuple[int, int]:
         raise UserError(f"{path}: not a readable image; is it damaged?") from None
 
 
-class Tickets:
-    """A batch sampler: the tickets of one process, batch by batch, from iteration `start` to `end`.
+class Batches:
+    """A batch sampler: the requests of one process, batch by batch, from iteration `start` to `end`.
 
     A process gets every world_size-th sample of each batch, so the batches do not depend on the number of processes.
     Raises UserError if a batch cannot be split evenly among the processes.
@@ -189,12 +189,12 @@ class Tickets:
     def __len__(self) -> int:
         return self.end - self.start
 
-    def __iter__(self) -> Iterator[list[Ticket]]:
+    def __iter__(self) -> Iterator[list[Request]]:
         number, following = 0, [*self.phases[1:], (self.end, 0, 0)]
         for (first, size, batch), (limit, _, _) in zip(self.phases, following, strict=True):
             for iteration in range(first, min(limit, self.end)):
                 if iteration >= self.start:
-                    yield [Ticket(number + i, size) for i in range(self.rank, batch, self.world_size)]
+                    yield [Request(number + i, size) for i in range(self.rank, batch, self.world_size)]
                 number += batch
 
 

@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 from codes.data.images import to_8bit, write_8bit
 from codes.data.preparation import ensure_quickstart
-from codes.data.training import Sample, Ticket, TrainingPatches
+from codes.data.training import Request, Sample, TrainingPatches
 from codes.options import load_options
 from codes.training.options import TrainOptions
 from codes.utils.errors import run_command_line
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if train_set.embedded:
         ensure_quickstart(from_root(train_set.dataroot_GT).parent)
     patches = TrainingPatches(train_set, from_root(train_set.dataroot_GT), options.train.manual_seed)
-    samples = [patches[Ticket(number, train_set.GT_size)] for number in range(KERNEL_ROWS * COLUMNS)]
+    samples = [patches[Request(number, train_set.GT_size)] for number in range(KERNEL_ROWS * COLUMNS)]
     write_8bit(arguments.out, sheet(samples))
     print(f"{arguments.out}: {KERNEL_ROWS} rows of kernels, then blurry patches with the sharp ones below them")
     return 0

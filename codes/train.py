@@ -29,6 +29,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.training import Sample, Tickets, TrainingPatches, collate
+from codes.models.archs.start_values import START_VALUES
 from codes.models.factory import build_network, load_denoiser, load_pretrained
 from codes.models.restorer import choose_device
 from codes.models.weights import save_weights
@@ -64,6 +65,8 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     device = training_device(options, group)
     torch.manual_seed(recipe.manual_seed)
     network = build_network(options.network_G).to(device)
+    if recipe.start_values is not None:
+        START_VALUES[recipe.start_values](network)
     if train_set.masks and not getattr(network, "takes_mask", False):
         part = getattr(options.network_G, "solver", None)
         what = f"the x-step '{part}'" if part else options.network_G.which_model_G

@@ -97,6 +97,7 @@ class TrainingPatches(Dataset):
             image = text_page(random, *(min(length, max(LONGEST, size)) for length in image.shape[:2]))
         image, kernel = self._turned(random, image, kernel)
         grey = options.grey > 0 and random.uniform() < options.grey
+        equal_noise = grey and not (options.grey_independent > 0 and random.uniform() < options.grey_independent)
         masked = options.masks > 0 and random.uniform() < options.masks
         if masked:
             image = highlighted(random, image)
@@ -113,7 +114,7 @@ class TrainingPatches(Dataset):
         blurred = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
         least, largest = options.noise
         sigma = least + (largest - least) * random.uniform() ** options.noise_exponent
-        noise = random.standard_normal((1 if grey else 3, size, size))
+        noise = random.standard_normal((1 if equal_noise else 3, size, size))
         blurry = blurred + torch.from_numpy((sigma * noise).astype(np.float32))
         mask = None
         if options.masks > 0:

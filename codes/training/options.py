@@ -64,6 +64,8 @@ class TrainSet(Options):
     """share of patches whose blur sees real pixels beyond the patch; the others' border is replicated"""
     grey: Fraction = 0.0
     """share of patches made grey, with the same noise in all channels, as grey photographs have"""
+    grey_independent: Fraction = 0.0
+    """share of the grey patches whose noise is drawn for each channel"""
     text: Fraction = 0.0
     """share of patches that are of a page of random text in place of an image"""
     masks: Fraction = 0.0
@@ -98,6 +100,10 @@ class Recipe(Options):
     niter: PositiveInt
     optimizer: Literal["AdamW", "Adam"] = "AdamW"
     lr_G: PositiveFloat
+    start_values: str | None = None
+    """what a new network starts from, a name in START_VALUES; torch's own start if not given"""
+    lr_scale: dict[str, NonNegativeFloat] = {}
+    """learning rate of the weights whose names match a pattern, as a multiple of lr_G"""
     weight_decay_G: NonNegativeFloat = 0.0
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999

@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from fnmatch import fnmatch
 
 import torch
 from torch import nn
@@ -13,8 +14,12 @@ from codes.training.options import Recipe
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW or Adam over all weights of the network."""
     kinds = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}
+    groups = {}
+    for name, parameter in network.named_parameters():
+        scale = next((scale for pattern, scale in recipe.lr_scale.items() if fnmatch(name, pattern)), 1.0)
+        groups.setdefault(scale, []).append(parameter)
     return kinds[recipe.optimizer](
-        network.parameters(),
+        [{"params": parameters, "lr": scale * recipe.lr_G} for scale, parameters in groups.items()],
         recipe.lr_G,
         betas=(recipe.beta1, recipe.beta2),
         weight_decay=recipe.weight_decay_G,

@@ -1,0 +1,69 @@
+"""Start values for a training of the paper's network. The network itself stays as released.
+
+With torch's own start values the network learns slowly: the filters F and G mix 49 pixels each, the shrinkage
+functions have biases far above a filter response, and the last ReLU of a U-Net often dies.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from codes.utils.registry import Registry
+
+START_VALUES: Registry[Callable[[nn.Module], None]] = Registry("start values")
+
+# Standard deviation of the Maxout weights: v and z start close to zero.
+MAXOUT_SPREAD = 0.05
+# Constant output of every U-Net: its last ReLU starts open at every pixel.
+UNET_OUTPUT = 0.05
+# m_p and m_d start as the sigmoid of this number, 0.82.
+WEIGHT_LOGIT = 1.5
+
+
+@START_VALUES.register("alive")
+@torch.no_grad()
+def alive(network: nn.Module) -> None:
+    """Start a DSDNet with CGNet as the identity, with every U-Net open and the image in its input.
+
+    The first 2C filters of F and of G are the pairs +x_c and -x_c of the C channels, so that a U-Net, whose output
+    is not negative, can add to a pixel and subtract from it. Equal outputs of a pair cancel: with a constant
+    U-Net output the first correction of x is zero (up to the random filters and the border). The other filters are
+    random with mean 0. v and z start near zero, so the residual r holds the image itself.
+    """
+    for bank in (*network.F, *network.G):
+        start_with_pairs(bank.weight)
+    for shrink in (*network.shrink_v, *network.shrink_z):
+        for conv in (shrink.conv1, shrink.conv2):
+            nn.init.normal_(conv.weight, std=MAXOUT_SPREAD)
+            nn.init.zeros_(conv.bias)
+    for hypnet in (*network.solver.m_p, *network.solver.m_d):
+        hypnet.head[0].weight.mul_(0.1)
+        nn.init.constant_(hypnet.head[0].bias, WEIGHT_LOGIT)
+        nn.init.zeros_(hypnet.res[4].weight)
+        nn.init.zeros_(hypnet.res[4].bias)
+    for unet in network.solver.unet:
+        start_open(unet)
+
+
+def start_with_pairs(filters: torch.Tensor) -> None:
+    """Set the first 2C of the filters (N, C, h, w) to plus and minus a single pixel of each channel."""
+    channels, height, width = filters.shape[1:]
+    if len(filters) < 2 * channels:
+        raise ValueError(f"start values 'alive' need at least {2 * channels} filters, not {len(filters)}")
+    filters.sub_(filters.mean((-2, -1), keepdim=True))
+    filters[: 2 * channels] = 0
+    for c in range(channels):
+        filters[c, c, height // 2, width // 2] = 1
+        filters[channels + c, c, height // 2, width // 2] = -1
+
+
+def start_open(unet: nn.Module) -> None:
+    """Give a U-Net He's weights without biases and a constant, positive output."""
+    for module in unet.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+    last = unet.u0.m[2]
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, UNET_OUTPUT)

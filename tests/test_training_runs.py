@@ -357,7 +357,7 @@ def test_smoke_recipe(tmp_path: Path) -> None:
     assert run_command_line(train.main, ["-opt", option_file, "--root", str(tmp_path)]) == 0
     assert time.monotonic() - start < 60
     experiment, logs = tmp_path / "experiments" / "smoke", tmp_path / "tb_logger" / "smoke"
-    files = ["models", "options.yml", "train.log", "training_state", "val_images", "validation.csv"]
+    files = ["lock", "models", "options.yml", "train.log", "training_state", "val_images", "validation.csv"]
     assert sorted(path.name for path in experiment.iterdir()) == files
     assert [path.suffix for path in (experiment / "val_images" / "n01").iterdir()] == [".png"]
     assert {row[0] for row in curve(experiment)[1:]} == {"5", "10"}

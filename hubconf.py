@@ -35,7 +35,12 @@ dependencies = ["torch", "numpy", "scipy", "pydantic", "safetensors", "skimage",
 Weights = str | PathLike | Mapping[str, Tensor] | None
 
 
-def _shipped(name: str) -> PathLike:
+def _chosen(name: str, pretrained: bool, weights: Weights) -> Weights:
+    """The weights in Models/ if `pretrained`, else the given ones. Raises UserError for both, or if there are none."""
+    if not pretrained:
+        return weights
+    if weights is not None:
+        raise _UserError(f"{name}: either pretrained=True or weights, not both")
     path = _ROOT / "Models" / f"{name}.safetensors"
     if not path.is_file():
         raise _UserError(f"{name}: no weights come with this repository; train them and name the file as `weights`")
@@ -90,7 +95,7 @@ def plus_p(weights: Weights = None) -> nn.Module:
 
 def dsdnet_tiny(pretrained: bool = False, weights: Weights = None) -> nn.Module:
     """DSDNet-Tiny, our own network: 4 stages of 8 + 8 filters; `pretrained`: with the weights in Models/."""
-    return _with_weights(_build_preset("tiny"), _shipped("dsdnet_tiny") if pretrained else weights)
+    return _with_weights(_build_preset("tiny"), _chosen("dsdnet_tiny", pretrained, weights))
 
 
 def dsdnet_small(pretrained: bool = False, weights: Weights = None) -> nn.Module:
@@ -98,7 +103,7 @@ def dsdnet_small(pretrained: bool = False, weights: Weights = None) -> nn.Module
 
     Raises UserError while its weights are not there.
     """
-    return _with_weights(_build_preset("small"), _shipped("dsdnet_small") if pretrained else weights)
+    return _with_weights(_build_preset("small"), _chosen("dsdnet_small", pretrained, weights))
 
 
 def deblur(image: np.ndarray, kernel: np.ndarray, **options) -> np.ndarray:

@@ -57,7 +57,8 @@ def test_networks_that_it_does_not_fit_are_refused():
         started(nf_p=5)
     others = [torch.nn.Linear(1, 1), build_preset("plus_e")]
     others += [
-        build_preset("feather", **change) for change in ({"solver": "cg_denoise"}, {"shrinkage": "soft_threshold"})
+        build_preset("feather", **change)
+        for change in ({"solver": "cg_denoise"}, {"shrinkage": "soft_threshold"}, {"shrinkage": "maxout_soft"})
     ]
     for network in others:
         with pytest.raises(UserError, match="solver: cgnet and shrinkage: maxout"):

@@ -24,7 +24,7 @@ from codes.training.losses import training_loss
 from codes.training.monitor import Monitor, duration
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, factor
-from codes.training.trainer import Trainer
+from codes.training.trainer import Trainer, by_name
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
 from tests import training_recipe
@@ -372,6 +372,19 @@ def test_period_and_warmup_follow_niter() -> None:
     assert (derived.T_period, derived.warmup_iter) == ([3000], 100)
     given = schedule(niter=60, T_period=[50], warmup_iter=7)
     assert (given.T_period, given.warmup_iter) == ([50], 7)
+
+
+def test_changed_lr_scale_keeps_the_moments_of_each_weight() -> None:
+    """Parameter groups follow lr_scale, so a position in the optimiser's state can belong to another weight."""
+    network = torch.nn.ModuleDict({name: torch.nn.Linear(1, 1, bias=False) for name in "abc"})
+    before = build_optimizer(network, schedule(lr_scale={"a.*": 0.5}))
+    for gradient, parameter in enumerate(network.parameters(), start=1):
+        parameter.grad = torch.full_like(parameter, gradient)
+    before.step()
+    after = build_optimizer(network, schedule(lr_scale={"b.*": 0.5, "c.*": 0.1}))
+    after.load_state_dict(by_name(before.state_dict(), after))
+    moments = [after.state[parameter]["exp_avg"].item() for parameter in network.parameters()]
+    assert moments == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_lr_scale() -> None:

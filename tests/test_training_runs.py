@@ -385,6 +385,16 @@ def test_smoke_recipe(tmp_path: Path) -> None:
     assert (tmp_path / "weights.csv").read_text() == (experiment / "validation.csv").read_text()
 
 
+def test_a_finished_training_is_scored_on_changed_validation_sets(
+    uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
+    assert learn(tmp_path, data, train__val_images=1) == 0
+    output = capsys.readouterr().out
+    assert " validation " in output
+    assert re.search(r"Best: iteration \d+, [1-9]\d\.\d\d dB", output)
+
+
 def test_every_recipe_is_valid() -> None:
     for path in sorted((ROOT / "options" / "train").glob("*.yml")):
         options = train.load_options(train.TrainOptions, path)

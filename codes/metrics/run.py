@@ -75,10 +75,13 @@ def finished_scores(
 
 
 def _identity(method: Method, options: TestOptions) -> dict[str, object]:
-    path = method.path.pretrain_model_G
+    digest, path = "none", method.path.pretrain_model_G
+    if path:
+        with open(from_root(path), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         **method.model_dump(by_alias=True, exclude_none=True, exclude={"label"}),
-        "weights": hashlib.sha256(from_root(path).read_bytes()).hexdigest() if path else "none",
+        "weights": digest,
         "suffix": options.suffix,
         "crop_border": options.crop_border,
         "precision": options.precision,

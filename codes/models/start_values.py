@@ -40,7 +40,7 @@ def alive(network: nn.Module) -> None:
     Raises UserError for a network without these parts or with fewer than 2C filters.
     """
     solver = getattr(network, "solver", None)
-    if not isinstance(solver, CGNet) or not all(isinstance(s, Maxout) for s in (*network.shrink_v, *network.shrink_z)):
+    if not isinstance(solver, CGNet) or not all(type(s) is Maxout for s in (*network.shrink_v, *network.shrink_z)):
         raise UserError(
             "train.start_values: 'alive' is for a DSDNet with solver: cgnet and shrinkage: maxout; leave the key out"
         )

@@ -30,7 +30,6 @@ WITHOUT_EFFECT = (
     "train.val_freq",
     "train.val_images",
     "train.max_nonfinite",
-    "train.channels_last",  # of earlier versions
 )
 SUFFIX = ".state"
 # Keys that every checkpoint has: those of Trainer.state and of Run.save.
@@ -114,7 +113,10 @@ def check_unchanged(state: Mapping[str, Any], options: TrainOptions, images: str
 def _complete(saved: str) -> str:
     """Dumped options with the defaults of newer keys added; unchanged if they hold a key that no longer exists."""
     try:
-        return dump_options(TrainOptions.model_validate(parse_yaml(saved, "checkpoint")))
+        options = parse_yaml(saved, "checkpoint")
+        if isinstance(options, dict) and isinstance(options.get("train"), dict):
+            options["train"].pop("channels_last", None)  # of earlier versions, where it was always true
+        return dump_options(TrainOptions.model_validate(options))
     except ValidationError:
         return saved
 

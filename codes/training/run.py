@@ -52,9 +52,10 @@ class Run:
         self.folder = root / "experiments" / options.name
         self.best, self.validated, hours = 0.0, -1, 0.0
         if state:
-            hours, self.validated = state["hours"], state.get("validated", trainer.iteration)
+            hours = state["hours"]
             # Scores on other validation images cannot be compared.
-            self.best = state["best"] if state["validated_on"] == validated_on(options) else 0.0
+            if state["validated_on"] == validated_on(options):
+                self.best, self.validated = state["best"], state.get("validated", trainer.iteration)
         self.validation = Validation(options.datasets.val, options.train.val_images, self.group)
         self.baselines = {
             name: self.validation.run(method_network(method), trainer.device, title=f"the baseline {name}")

@@ -24,10 +24,10 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
         if not any(fnmatchcase(name, pattern) for name in named):
             example = next(iter(named))
             raise UserError(f"train.lr_scale: '{pattern}' matches no weight; their names are like '{example}'")
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[float, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in named.items():
         scale = next((scale for pattern, scale in recipe.lr_scale.items() if fnmatchcase(name, pattern)), 1.0)
-        groups.setdefault(scale, []).append(parameter)
+        groups.setdefault(scale, []).append((name, parameter))
     return OPTIMIZERS[recipe.optimizer](
         [{"params": parameters, "lr": scale * recipe.lr_G} for scale, parameters in groups.items()],
         recipe.lr_G,

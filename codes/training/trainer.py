@@ -128,7 +128,7 @@ class Trainer:
         try:
             self.network.load_state_dict(state["network"])
             self.average.network.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(by_name(state["optimizer"], self.optimizer))
             self.scheduler.load_state_dict(state["scheduler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from None
@@ -137,6 +137,25 @@ class Trainer:
             group.update(settings, lr=settings["initial_lr"] * factor(state["iteration"], self.recipe))
         self.iteration = state["iteration"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+
+
+def by_name(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> Mapping[str, Any]:
+    """The saved state of an optimiser in the parameter groups of `optimizer`.
+
+    The groups follow `lr_scale`, which may have changed, and torch itself matches weights by their position.
+    """
+    groups = saved["param_groups"]
+    if not all("param_names" in group for group in groups):  # of earlier versions, which had no names
+        return saved
+    numbers = {name: n for group in groups for name, n in zip(group["param_names"], group["params"], strict=True)}
+    state = optimizer.state_dict()
+    state["state"] = {
+        n: saved["state"][numbers[name]]
+        for group in state["param_groups"]
+        for name, n in zip(group["param_names"], group["params"], strict=True)
+        if numbers.get(name) in saved["state"]
+    }
+    return state
 
 
 def check_recipe(network: Network, recipe: Recipe) -> None:

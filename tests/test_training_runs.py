@@ -54,6 +54,22 @@ def learn(root: Path, data: Path, *arguments: str, **overrides) -> int:
     return run_command_line(train.main, ["-opt", str(option_file), "--root", str(root), *arguments])
 
 
+def started_until(command: list[str], step: str) -> subprocess.Popen:
+    """A training in a process group of its own that has just printed the line of `step`, such as 3/1000."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    for line in process.stdout:
+        if line.split()[0] == step:
+            break
+    return process
+
+
 def export(root: Path, data: Path, *arguments: str, **overrides) -> int:
     """Export to <root>/weights.*; returns the exit status."""
     option_file = training_recipe.write(root / "test.yml", data, **overrides)
@@ -101,17 +117,7 @@ def test_killed_and_interrupted_training_ends_bit_identical(data: Path, uninterr
     command = [sys.executable, TRAIN, "-opt", str(option_file), "--root", str(tmp_path)]
     states = tmp_path / "experiments" / "test" / "training_state"
     for number, at in ((signal.SIGINT, 3), (signal.SIGKILL, 7)):
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
-        for line in process.stdout:
-            if line.split()[0] == f"{at}/9":
-                break
+        process = started_until(command, f"{at}/9")
         os.killpg(process.pid, number)
         out, err = process.communicate()
         reached = checkpoint.load_last(states)["iteration"]
@@ -304,17 +310,7 @@ def test_two_processes_train_as_one(data: Path, tmp_path: Path) -> None:
 def test_stopping_two_processes(data: Path, tmp_path: Path) -> None:
     """torchrun reports the signal at length; our processes print one line and agree on the iteration."""
     option_file = training_recipe.write(tmp_path / "test.yml", data, train__niter=1000, **UNSCORED)
-    process = subprocess.Popen(
-        [*TORCHRUN, "-opt", str(option_file), "--root", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
-    for line in process.stdout:
-        if line.split()[0] == "3/1000":
-            break
+    process = started_until([*TORCHRUN, "-opt", str(option_file), "--root", str(tmp_path)], "3/1000")
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     reached = checkpoint.load_last(tmp_path / "experiments" / "test" / "training_state")["iteration"]

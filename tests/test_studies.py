@@ -161,6 +161,11 @@ def test_identity(tmp_path):
         assert float(row[key]) == pytest.approx(float(published[key]), abs=0.05)
 
 
+@pytest.mark.xfail(reason="the shipped network removes the grain of an image without blur as noise", strict=True)
+def test_the_network_alone_keeps_an_image_without_blur():
+    assert float(read_csv(harness.PUBLISHED / "identity.csv")[0]["worst_psnr"]) > 40
+
+
 def test_large(tmp_path, photographs):
     arguments = ["--size", "64", "80", "--kernel", "5", "--output", str(tmp_path), *photographs]
     assert run_command_line(large.main, arguments) == 0

@@ -9,6 +9,8 @@ from codes.data.images import decode, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake, gaussian
 from codes.data.kernels import write_kernel
 from codes.models.factory import build_network
+from codes.models.network import Network
+from codes.models.restorer import Restorer
 from codes.models.weights import save_weights
 from codes.options import load_options
 from codes.scripts import publish
@@ -36,12 +38,15 @@ def spread(kernel: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("pixels", "angle"), [(0, 0), (0.5, 2.0), (2, 0)])
-def test_shifted_kernel(pixels, angle):
+def test_shifted_kernel(random, pixels, angle):
     moved = robustness.shifted(gaussian(13, 1.5), pixels, angle)
     assert moved.sum() == pytest.approx(1)
     assert moved.min() >= 0
     expected = pixels * np.array([np.sin(angle), np.cos(angle)])
     np.testing.assert_allclose(about_the_middle(moved), expected, atol=0.01)
+    if pixels == 2:  # whole pixels change no weight
+        kernel = camera_shake(random, 15)
+        np.testing.assert_allclose(robustness.shifted(kernel, 2, 0)[3:-3, 5:-1], kernel, atol=1e-12)
 
 
 @pytest.mark.parametrize("factor", [0.8, 1, 1.2])
@@ -52,6 +57,8 @@ def test_rescaled_kernel(factor):
     assert spread(scaled) == pytest.approx(2 * factor, rel=0.01)
     np.testing.assert_allclose(about_the_middle(scaled), about_the_middle(kernel), atol=0.01)
     assert all(side % 2 for side in scaled.shape)
+    if factor == 1:
+        np.testing.assert_allclose(scaled, kernel, atol=1e-12)
 
 
 def test_noisy_kernel(random):
@@ -82,6 +89,15 @@ def test_the_scene_beyond_the_frame_matters_at_the_border_only(scene):
     np.testing.assert_array_equal(replicate.blurry, inner.blurry)
     interior = (slice(4, -4), slice(4, -4))
     np.testing.assert_array_equal(inner.blurry[interior], inner_beyond.blurry[interior])
+
+
+def test_output_that_is_not_finite_is_an_error(scene):
+    class Broken(Network):
+        def forward(self, blurry, kernel):
+            return blurry * float("nan")
+
+    with pytest.raises(UserError, match="not finite"):
+        robustness.score(Restorer(Broken()), trial(scene, Point("noise", "1")))
 
 
 @pytest.fixture

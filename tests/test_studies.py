@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from skimage import data as skimage_data
+from torch.utils.flop_counter import FlopCounterMode
 
 from codes.data import preparation
 from codes.data.images import write_8bit
@@ -13,7 +14,7 @@ from codes.restoration.networks import load_network
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv, write_csv
 from studies import benchmark, check_parity, harness, identity, large, masks, orientation, precision, tiling
-from studies.complexity import flop_by_part
+from studies.complexity import flop_by_part, seconds_to_restore
 from tests.conftest import one_error
 
 
@@ -27,6 +28,7 @@ def option_file(tmp_path):
 
 def test_benchmark_of_restoring(tmp_path, option_file, monkeypatch):
     monkeypatch.setattr(benchmark, "PEAK_SIDE", 64)
+    monkeypatch.setattr(benchmark, "PEAK_SIZE", 8)
     cases = ["tiny:24x32:5", f"{option_file}:24x32:5"]
     assert run_command_line(benchmark.main, ["--cases", *cases, "--runs", "1", "--output", str(tmp_path)]) == 0
     rows = read_csv(tmp_path / "speed.csv")
@@ -37,6 +39,33 @@ def test_benchmark_of_restoring(tmp_path, option_file, monkeypatch):
     parts = read_csv(tmp_path / "speed_parts.csv")
     assert len(parts) == 2 * 7
     assert all(float(row["gflop"]) >= 0 for row in parts)
+
+
+def test_the_peak_is_the_better_rate_of_a_matrix_product_and_a_convolution(monkeypatch):
+    monkeypatch.setattr(benchmark, "PEAK_SIDE", 64)
+    monkeypatch.setattr(benchmark, "PEAK_SIZE", 8)
+    versions, timings = benchmark.versions_of_peak(torch.device("cpu"), "float32"), {}
+    for name, version in versions.items():
+        with FlopCounterMode(display=False) as counter:
+            operations = version()
+        assert operations == counter.get_total_flops()
+        timings[name] = benchmark.Timing(2.0, 2.0, None, 1, operations)
+    largest = max(timings, key=lambda name: timings[name].result)
+    assert largest == "convolution, float32"
+    assert benchmark.peak_rate(timings, "float32") == timings[largest].result / 2
+    other = timings["product, float32"]
+    timings["product, float32"] = other._replace(seconds=1e-9)
+    assert benchmark.peak_rate(timings, "float32") == pytest.approx(1e9 * other.result)
+
+
+def test_the_first_restoration_does_not_count(monkeypatch):
+    clock, duration = [0.0], iter([9.0, 5.0, 1.0, 1.0])
+    monkeypatch.setattr("studies.complexity.time.perf_counter", lambda: clock[0])
+
+    def network(*_):
+        clock[0] += next(duration)
+
+    assert seconds_to_restore(network, torch.empty(1), torch.empty(1)) == 1.0
 
 
 def test_benchmark_uses_the_weights_of_a_preset_if_there_are_some():

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import scipy.io
 import tifffile
 import torch
@@ -64,8 +65,8 @@ def pth(state) -> bytes:
     return content(lambda file: torch.save(state, file))
 
 
-def dangling(path: Path) -> None:
-    path.symlink_to(path.parent / "nowhere")
+def link_to(name: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(path.parent / (name or path.name))
 
 
 NOISE = np.random.RandomState(0)
@@ -75,11 +76,12 @@ HOLE = np.where(np.eye(40, 48), np.nan, GREY).astype(np.float32)
 PNG = png(48, 40, b"".join(b"\0" + NOISE.bytes(48) for _ in range(40)))
 SOUND = small_network(nb=1).state_dict()
 
-NO_FILES = {"folder": ("", Path.mkdir), "dangling link": ("", dangling)}
+LINKS = {"dangling link": ("", link_to("nowhere")), "link to itself": ("", link_to(""))}
+NO_FILES = LINKS | {"folder": ("", Path.mkdir)}
 IMAGES = NO_FILES | {
-    "empty": (".png", b""),
-    "text": (".png", b"no image"),
-    "truncated PNG": (".png", PNG[: len(PNG) // 2]),
+    "empty": (".png", b"", "not a readable image"),
+    "text": (".png", b"no image", "not a readable image"),
+    "truncated PNG": (".png", PNG[: len(PNG) // 2], "not a readable image"),
     "bomb": (".png", png(60_000, 60_000, b"\0")),
     "truncated TIFF": (".tif", content(tifffile.imwrite, GREY)[:3000]),
     "NaN": (".tif", content(tifffile.imwrite, HOLE)),
@@ -87,8 +89,8 @@ IMAGES = NO_FILES | {
     "pickle": (".png", pickle.dumps(Code())),
 }
 KERNELS = NO_FILES | {
-    "empty": (".png", b""),
-    "truncated PNG": (".png", PNG[: len(PNG) // 2]),
+    "empty": (".png", b"", "not a readable image"),
+    "truncated PNG": (".png", PNG[: len(PNG) // 2], "not a readable image"),
     "bomb": (".png", png(60_000, 60_000, b"\0")),
     "huge": (".npy", content(np.lib.format.write_array_header_1_0, HUGE)),
     "too large": (".npy", npy(np.ones((75, 75)))),
@@ -99,18 +101,24 @@ KERNELS = NO_FILES | {
     "truncated npy": (".npy", npy(np.ones((9, 9)))[:300]),
     "text": (".npy", b"no kernel"),
     "text as mat": (".mat", b"no kernel" * 40),
+    "text as TIFF": (".tif", b"no kernel"),
+    "empty mat": (".mat", b""),
     "truncated mat": (".mat", content(scipy.io.savemat, {"k": NOISE.uniform(size=(9, 9))})[:300]),
     "mat without a kernel": (".mat", content(scipy.io.savemat, {"text": "kernel"})),
 }
 WEIGHTS = NO_FILES | {
     "empty": (".pth", b""),
+    "empty safetensors": (".safetensors", b""),
     "text": (".safetensors", b"no weights"),
     "truncated": (".pth", pth(SOUND)[:5000]),
-    "code": (".pth", pth({"params": Code()})),
-    "plain pickle": (".pth", pickle.dumps(Code())),
+    "truncated safetensors": (".safetensors", safetensors.torch.save(SOUND)[:5000]),
+    "code": (".pth", pth({"params": Code()}), "refused, the pickle carries code"),
+    "plain pickle": (".pth", pickle.dumps(Code()), "refused, the pickle carries code"),
     "NaN": (".pth", pth({key: torch.full_like(value, torch.nan) for key, value in SOUND.items()})),
     "another network's": (".pth", pth({"weight": torch.zeros(3)})),
-    "no tensors": (".pth", pth([1, 2])),
+    "no tensors": (".pth", pth([1, 2]), "holds no weights"),
+    "other values": (".pth", pth({"epoch": 3}), "holds no weights"),
+    "no names": (".pth", pth({0: torch.zeros(3)}), "holds no weights"),
 }
 OPTIONS = NO_FILES | {
     "empty": (".yml", b""),
@@ -220,13 +228,13 @@ MADE = ("results/", "root/experiments/", "set/")
 @pytest.mark.parametrize(("use", "kind"), CASES)
 def test_bad_files(place, capsys, use, kind):
     kinds, run = PLACES[use]
-    suffix, content = kinds[kind]
+    suffix, content, *message = kinds[kind]
     suffix = suffix or (".yml" if kinds is OPTIONS else ".pth" if kinds is WEIGHTS else ".png")
     bad = place / f"schlecht, wirklich ü{suffix}"
     content(bad) if callable(content) else bad.write_bytes(content)
     before = files_in(place)
     assert run(place, bad) == 1
-    one_error(capsys)
+    assert "".join(message) in one_error(capsys)
     after = files_in(place)
     assert "executed" not in after
     assert {name for name in after.keys() - before.keys() if not name.startswith(MADE)} == set()

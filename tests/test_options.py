@@ -1,5 +1,7 @@
 """Option files: the authors' run unmodified, mistakes give one line with the key's path."""
 
+import functools
+
 import pytest
 import torch
 import yaml
@@ -25,23 +27,15 @@ def authors_file(name: str, features: int, stages: int, weights: str, lai: bool 
     }
     sets = [("Jason", "Lai/GT Lai/BL Lai/Kernel")] if lai else []
     sets = sets or [(f"{kind}_n0{n}", roots[kind].format(n=n)) for kind in roots for n in (1, 3, 5)]
-    lines = []
+    text = f"name: {name}\nsuffix: ~\nmodel: db\ndistortion: sr\nscale: 1\ncrop_border: ~\ngpu_ids: [0]\n"
+    text += "datasets:\n  test_0:\n    name: other\n" if lai else ""
+    text += "datasets:\n"
     for number, (set_name, folders) in enumerate(sets):
-        gt, lq, km = (f"Datasets/{folder}" for folder in folders.split())
-        lines += [
-            f"  test_{number}:",
-            f"    name: {set_name}",
-            "    mode: LQGTDB",
-            f"    dataroot_GT: {gt}",
-            f"    dataroot_LQ: {lq}",
-            f"    dataroot_KM: {km}",
-        ]
-    datasets = "datasets:\n" + "\n".join(lines) + "\n"
-    first = "datasets:\n  test_0:\n    name: other\n" if lai else ""
+        text += f"  test_{number}:\n    name: {set_name}\n    mode: LQGTDB\n"
+        for key, folder in zip(("GT", "LQ", "KM"), folders.split(), strict=True):
+            text += f"    dataroot_{key}: Datasets/{folder}\n"
     return (
-        f"name: {name}\nsuffix: ~\nmodel: db\ndistortion: sr\nscale: 1\ncrop_border: ~\ngpu_ids: [0]\n"
-        f"{first}{datasets}"
-        "network_G:\n  which_model_G: DSDNet\n  in_nc: 3\n  out_nc: 3\n"
+        f"{text}network_G:\n  which_model_G: DSDNet\n  in_nc: 3\n  out_nc: 3\n"
         f"  nf_p: {features}\n  nf_d: {features}\n  max_nc: 4\n  nb: {stages}\n  upscale: 1\n  pm: replicate\n  dp: 0\n"
         f"path:\n  pretrain_model_G: {weights}\n"
     )
@@ -84,10 +78,12 @@ def test_every_option_file_builds_its_networks_and_reads_back_the_same(tmp_path,
         ("path.pretrain_model=a", "path.pretrain_model: unknown key; did you mean 'pretrain_model_G'?"),
         ("network_G.nb=yes", "network_G.nb: should be a valid integer, not True"),
         ("network_G.nb=0", "network_G.nb: should be greater than 0, not 0"),
+        ("network_G.dp=1", "network_G.dp: should be less than 1, not 1"),
         ("network_G.pm=mirror", "network_G.pm: should be 'replicate', 'circular' or 'zero', not 'mirror'"),
         ("network_G.which_model_G=DSDnet", "network_G.which_model_G: unknown network 'DSDnet'; did you mean 'DSDNet'?"),
         ("network_G.preset=lite", "network_G.preset: unknown preset 'lite'; did you mean 'light'?"),
         ("gpu_ids=0", "gpu_ids: should be auto or a list of GPU numbers such as [0, 1], not 0"),
+        ("gpu_ids=[-1]", "gpu_ids: should be auto or a list of GPU numbers such as [0, 1], not [-1]"),
         ("datasets=[CBSD_n1]", "datasets.CBSD_n1: no 'CBSD_n1' in options/datasets.yml; did you mean 'CBSD_n01'?"),
         ("datasets=[Jason, Jason]", "datasets: 'Jason' is in the list twice"),
         ("methods=[x0, Weiner]", "methods.Weiner: no 'Weiner' in options/datasets.yml; did you mean 'Wiener'?"),
@@ -113,10 +109,7 @@ def test_mistakes_give_one_line(override, message):
 def test_a_missing_key_is_named(tmp_path, key):
     content = yaml.safe_load(LIGHT.read_text())
     *groups, last = key.split(".")
-    group = content
-    for name in groups:
-        group = group[name]
-    del group[last]
+    del functools.reduce(dict.get, groups, content)[last]
     path = tmp_path / "options.yml"
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=rf"options\.yml: {key}: is required but missing$"):

@@ -10,7 +10,7 @@ import torch
 from codes.data.images import read_image, to_8bit
 from codes.metrics.evaluation import ImageScore
 from codes.metrics.quality import luma, quality
-from codes.metrics.tables import arrange, summarise, to_latex, to_markdown, to_rows
+from codes.metrics.tables import arrange, summarise, to_latex, to_markdown
 from codes.utils.errors import UserError
 from codes.utils.files import PUBLISHED, ROOT, read_csv
 from codes.utils.memory import peak_memory
@@ -124,7 +124,7 @@ def test_summary_and_table_of_lai():
 
 def test_markdown_latex_and_csv_hold_the_same_figures():
     tables = arrange(summary_of([score("CBSD_n01", "a", 30.0, None), score("Jason", "text_01_kernel_01", 20.0, None)]))
-    rows, latex = to_rows(tables), to_latex(tables)
+    rows, latex = [cell for table in tables for cell in table.cells], to_latex(tables)
     first = {"method": "mine", "label": "Mine_1", "source": "measured", "set": "BSD100", "column": "1"}
     first |= {"psnr": "30.000000", "ssim": "0.75000000", "parameters": "", "seconds": "0.5", "memory": ""}
     assert rows[0] == first

@@ -10,7 +10,7 @@ from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore, restored_path
 from codes.metrics.score_files import add_to_journal, read_scores, write_scores
-from codes.metrics.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown, to_rows
+from codes.metrics.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown
 from codes.options import Method, TestOptions, TestSet, dump_options
 from codes.utils.errors import warn
 from codes.utils.files import from_root, write_csv, write_text
@@ -126,7 +126,7 @@ def write_report(
     markdown = to_markdown(tables) if tables else "No image could be restored.\n"
     write_text(folder / "table.md", f"# {options.name}\n\n{markdown}")
     write_text(folder / "table.tex", to_latex(tables))
-    write_csv(folder / "table.csv", to_rows(tables), ROW_COLUMNS)
+    write_csv(folder / "table.csv", [cell for table in tables for cell in table.cells], ROW_COLUMNS)
     write_text(folder / COMPLETE, dump_options(options))
     print(markdown)
     print(f"Results: {folder}")

@@ -1,8 +1,7 @@
 """Summaries and tables in the paper's arrangement, with the published numbers next to ours."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -46,21 +45,19 @@ def summarise(
     """
     rows = []
     for method, images in scores.items():
-        for set_name in _in_order(image.set for image in images):
-            of_set = [image for image in images if image.set == set_name]
-            groups = {"": of_set}
-            if set_name in LAI_SETS:
-                for name in LAI_CLASSES:
-                    groups[name] = [image for image in of_set if image.image.startswith(name + "_")]
+        for set_name in dict.fromkeys(image.set for image in images):
+            groups = {"": [image for image in images if image.set == set_name]}
+            for name in LAI_CLASSES if set_name in LAI_SETS else ():
+                groups[name] = [image for image in groups[""] if image.image.startswith(name + "_")]
             for name, group in groups.items():
                 if group:
                     row = {"method": method, "label": labels[method], "set": set_name, "class": name}
-                    row |= {"images": len(group), **_figures(group), "parameters": parameters[method]}
+                    row |= {"images": len(group), **_means(group), "parameters": parameters[method]}
                     rows.append(row)
     return rows
 
 
-def _figures(images: Sequence[ImageScore]) -> dict[str, object]:
+def _means(images: Sequence[ImageScore]) -> dict[str, str]:
     known = [image.memory for image in images if image.memory is not None]
     # More digits than a single image's score has, so that a table does not round twice.
     means = {key: f"{fmean(getattr(i, key) for i in images):.{DIGITS[key] + 2}f}" for key in Quality._fields}
@@ -68,46 +65,19 @@ def _figures(images: Sequence[ImageScore]) -> dict[str, object]:
     return {**means, "seconds": f"{seconds:.6f}", "memory": f"{max(known):.0f}" if known else ""}
 
 
-class Cell(NamedTuple):
-    """PSNR in dB and SSIM, as text."""
+class Table(NamedTuple):
+    """A table in the paper's arrangement: its caption, heads and rows as text, and the rows of table.csv."""
 
-    psnr: str
-    ssim: str
-
-    def __str__(self) -> str:
-        return f"{float(self.psnr):.2f} / {float(self.ssim):.3f}"
-
-
-# A set as tables show it, and a noise level in percent, a class, or nothing.
-Column = tuple[str, str]
-
-
-@dataclass
-class Line:
-    """A row of a table: a method, measured here or published. Its costs are text, empty if unknown."""
-
-    method: str
-    label: str
-    published: bool
-    cells: dict[Column, Cell] = field(default_factory=dict)
-    parameters: str = ""
-    seconds: str = ""
-    memory: str = ""
-
-
-@dataclass
-class Table:
-    """Columns and lines, with the number of images of each set."""
-
-    columns: list[Column]
-    lines: list[Line]
-    images: str
+    caption: str
+    heads: list[str]
+    rows: list[list[str]]
+    cells: list[dict[str, str]]
 
 
 def arrange(summary: Sequence[Mapping[str, object]]) -> list[Table]:
     """The tables of a summary: the sets by noise level (Table 2), Lai's by class (Table 3).
 
-    Published lines follow the measured ones.
+    Published rows follow the measured ones.
     """
     lai = [row for row in summary if row["set"] in LAI_SETS]
     others = [row for row in summary if row["set"] not in LAI_SETS]
@@ -116,80 +86,101 @@ def arrange(summary: Sequence[Mapping[str, object]]) -> list[Table]:
 
 def _table(summary: Sequence[Mapping[str, object]]) -> Table:
     # The mean over all classes comes last.
-    columns = sorted(_in_order(map(_column, summary)), key=lambda column: column[1] == "overall")
-    lines = [
-        _measured([row for row in summary if row["method"] == method])
-        for method in _in_order(row["method"] for row in summary)
-    ]
+    columns = sorted(dict.fromkeys(map(_column, summary)), key=lambda column: column[1] == "overall")
+    lines: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for cell in [*_measured(summary), *_published(columns)]:
+        lines.setdefault((cell["source"], cell["method"]), []).append(cell)
+    heads = [f"{name} {column}".strip() + (" %" if column.isdigit() else "") for name, column in columns]
+    return Table(
+        _caption(summary, columns, any(source == "published" for source, _ in lines)),
+        ["Method", *heads, "parameters", "s / image", "MiB"],
+        [_text(cells, columns) for cells in lines.values()],
+        [cell for cells in lines.values() for cell in cells],
+    )
+
+
+def _column(row: Mapping[str, object]) -> tuple[str, str]:
+    """A set as tables show it, and its noise level in percent, its class, or nothing."""
+    return ("Lai", row["class"] or "overall") if row["set"] in LAI_SETS else set_and_noise(row["set"])
+
+
+def _measured(summary: Sequence[Mapping[str, object]]) -> Iterator[dict[str, str]]:
+    """The rows of table.csv for a summary: a method's seconds are those of its first set, its memory is the largest."""
+    for method in dict.fromkeys(row["method"] for row in summary):
+        rows = [row for row in summary if row["method"] == method]
+        whole = [row for row in rows if not row["class"]]
+        memory = max((int(row["memory"]) for row in whole if row["memory"]), default="")
+        costs = (str(int(rows[0]["parameters"]) or ""), f"{float(whole[0]['seconds']):.3g}", str(memory))
+        for row in rows:
+            values = (method, row["label"], "measured", *_column(row), row["psnr"], row["ssim"], *costs)
+            yield dict(zip(ROW_COLUMNS, values, strict=True))
+
+
+def published_sizes() -> dict[str, int]:
+    """The number of parameters of the paper's networks by their names in the paper's tables."""
+    names = {"Full": "DSDNet", "Light": "DSDNet-Light"}
+    sizes = {row["network"]: round(1e6 * float(row["parameters"][:-1])) for row in read_csv(PAPER / "sizes.csv")}
+    return {names.get(name, name): size for name, size in sizes.items()}
+
+
+def _published(columns: Sequence[tuple[str, str]]) -> Iterator[dict[str, str]]:
+    """The rows of table.csv for the paper's figures in these columns."""
+    sizes = published_sizes()
+    figures = [(row["method"], (row["set"], row["noise"]), row, "") for row in read_csv(PAPER / "table2.csv")]
+    for row in read_csv(PAPER / "lai.csv"):
+        figures += [(row["method"], ("Lai", name), row, f"{name}_") for name in (*LAI_CLASSES, "overall")]
+    for method, column, row, prefix in figures:
+        if column in columns:
+            scores = (row[f"{prefix}psnr"], row[f"{prefix}ssim"])
+            values = (method, method, "published", *column, *scores, str(sizes.get(method, "")), "", "")
+            yield dict(zip(ROW_COLUMNS, values, strict=True))
+
+
+def _text(cells: Sequence[Mapping[str, str]], columns: Sequence[tuple[str, str]]) -> list[str]:
+    """A row as text: the method, PSNR and SSIM of each column, and the costs."""
+    scores = {(cell["set"], cell["column"]): f"{float(cell['psnr']):.2f} / {float(cell['ssim']):.3f}" for cell in cells}
+    first = cells[0]
+    label, parameters = first["label"], first["parameters"]
+    if first["source"] == "published":
+        label = f"{label} (paper)"
+        parameters = parameters and f"{int(parameters) / 1e6:g}M"
+    elif parameters:
+        parameters = f"{int(parameters):,}"
+    return [label, *(scores.get(column, "") for column in columns), parameters, first["seconds"], first["memory"]]
+
+
+def _caption(summary: Sequence[Mapping[str, object]], columns: Sequence[tuple[str, str]], published: bool) -> str:
     counts: dict[str, set[int]] = {}
     for row in summary:
         if not row["class"]:
             counts.setdefault(_column(row)[0], set()).add(int(row["images"]))
     images = ", ".join(f"{name} {'/'.join(map(str, sorted(n)))}" for name, n in counts.items())
-    return Table(columns, [*lines, *_published(columns)], images)
-
-
-def _column(row: Mapping[str, object]) -> Column:
-    return ("Lai", row["class"] or "overall") if row["set"] in LAI_SETS else set_and_noise(row["set"])
-
-
-def _measured(rows: Sequence[Mapping[str, object]]) -> Line:
-    """The line of one method's rows of a summary."""
-    whole = [row for row in rows if not row["class"]]
-    known = [int(row["memory"]) for row in whole if row["memory"]]
-    parameters = int(rows[0]["parameters"])
-    return Line(
-        rows[0]["method"],
-        str(rows[0]["label"]),
-        published=False,
-        cells={_column(row): Cell(str(row["psnr"]), str(row["ssim"])) for row in rows},
-        parameters=f"{parameters:,}" if parameters else "",
-        seconds=f"{float(whole[0]['seconds']):.3g}",
-        memory=str(max(known)) if known else "",
-    )
-
-
-def published_sizes() -> dict[str, str]:
-    """The number of parameters of the paper's networks, such as 58.35M, by their names in the paper's tables."""
-    names = {"Full": "DSDNet", "Light": "DSDNet-Light"}
-    return {names.get(row["network"], row["network"]): row["parameters"] for row in read_csv(PAPER / "sizes.csv")}
-
-
-def _published(columns: Sequence[Column]) -> Iterable[Line]:
-    """The paper's lines that have a cell in one of the columns."""
-    sizes = published_sizes()
-    cells = [(row["method"], (row["set"], row["noise"]), row, "") for row in read_csv(PAPER / "table2.csv")]
-    for row in read_csv(PAPER / "lai.csv"):
-        cells += [(row["method"], ("Lai", name), row, f"{name}_") for name in (*LAI_CLASSES, "overall")]
-    lines: dict[str, Line] = {}
-    for method, column, row, prefix in cells:
-        if column in columns:
-            line = lines.setdefault(method, Line(method, method, published=True, parameters=sizes.get(method, "")))
-            line.cells[column] = Cell(row[f"{prefix}psnr"], row[f"{prefix}ssim"])
-    return lines.values()
-
-
-# --- one source, three forms ---------------------------------------------------------------------
+    first, noise = columns[0]
+    timed = f"{first} at {noise} % noise" if noise.isdigit() else first
+    notes = [
+        f"PSNR (dB) / SSIM. Images: {images}. s / image is the median time for {timed}. "
+        "MiB is the peak memory, on a CPU that of the process."
+    ]
+    if published:
+        notes.append("Rows marked (paper) are published figures, not measured here.")
+    if _SHOWN["LevinIndependent"] in counts:
+        notes.append(INDEPENDENT)
+    return " ".join(notes)
 
 
 def to_markdown(tables: Sequence[Table]) -> str:
-    """The tables for a page: cells are PSNR (dB) / SSIM, published lines are marked."""
-    texts = []
-    for table in tables:
-        text = tabulate(text_rows(table), text_heads(table), tablefmt="github", disable_numparse=True)
-        texts.append(f"{_caption(table)}\n\n{text}\n")
-    return "\n".join(texts)
+    """The tables for a page."""
+    return "\n".join(f"{table.caption}\n\n{_tabulated(table.rows, table.heads)}\n" for table in tables)
 
 
 def to_latex(tables: Sequence[Table]) -> str:
     """The tables for a paper (packages booktabs and graphicx), each a table over the page's width."""
     texts = []
     for table in tables:
-        heads = text_heads(table)
-        align = ("left", *["center"] * (len(heads) - 1))
-        text = tabulate(text_rows(table), heads, "latex_booktabs", disable_numparse=True, colalign=align)
-        caption = _caption(table).replace("%", r"\%")
-        label = "lai" if table.columns[0][0] == "Lai" else "noise"
+        align = ("left", *["center"] * (len(table.heads) - 1))
+        text = tabulate(table.rows, table.heads, "latex_booktabs", disable_numparse=True, colalign=align)
+        caption = table.caption.replace("%", r"\%")
+        label = "lai" if table.heads[1].startswith("Lai ") else "noise"
         texts.append(
             f"\\begin{{table*}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{label}}}\n"
             f"\\resizebox{{\\textwidth}}{{!}}{{%\n{text}}}\n\\end{{table*}}\n"
@@ -197,22 +188,10 @@ def to_latex(tables: Sequence[Table]) -> str:
     return "\n".join(texts)
 
 
-def to_rows(tables: Sequence[Table]) -> list[dict[str, str]]:
-    """The tables for programs: one row per cell; source is `measured` or `published`."""
-    rows = []
-    for line in [line for table in tables for line in table.lines]:
-        source = "published" if line.published else "measured"
-        costs = (_number(line.parameters), line.seconds, line.memory)
-        for (set_name, column), cell in line.cells.items():
-            values = (line.method, line.label, source, set_name, column, cell.psnr, cell.ssim, *costs)
-            rows.append(dict(zip(ROW_COLUMNS, values, strict=True)))
-    return rows
-
-
 def headline(rows: Sequence[Mapping[str, str]]) -> str:
     """The README's first table: PSNR (dB) of some methods as Markdown.
 
-    rows: `to_rows` of both of the paper's tables. A method without rows is left out.
+    rows: the rows of table.csv of both of the paper's tables. A method without rows is left out.
     """
     lines = []
     for source, methods in HEADLINE.items():
@@ -224,53 +203,14 @@ def headline(rows: Sequence[Mapping[str, str]]) -> str:
                 label = own[0]["label"] + (" (paper)" if source == "published" else "")
                 lines.append([label, *noisy, psnr.get(("Lai", "overall"), "-")])
     heads = ["PSNR (dB)", "BSD100, noise 1 / 3 / 5 %", "Levin, noise 1 / 3 / 5 %", "Lai, overall"]
-    return tabulate(lines, heads, tablefmt="github", disable_numparse=True) + "\n"
+    return _tabulated(lines, heads) + "\n"
 
 
-def _number(parameters: str) -> str:
-    """A count without separators; 58.35M, as the paper rounds it, is 58350000."""
-    return f"{float(parameters[:-1]) * 1e6:.0f}" if parameters.endswith("M") else parameters.replace(",", "")
-
-
-def text_rows(table: Table) -> list[list[str]]:
-    """The cells of every line: the method, PSNR and SSIM of each column, and the costs."""
-    return [
-        [
-            f"{line.label} (paper)" if line.published else line.label,
-            *(str(line.cells.get(column, "")) for column in table.columns),
-            *(line.parameters, line.seconds, line.memory),
-        ]
-        for line in table.lines
-    ]
-
-
-def text_heads(table: Table) -> list[str]:
-    """The column heads of `text_rows`."""
-    heads = [f"{name} {column}".strip() + (" %" if column.isdigit() else "") for name, column in table.columns]
-    return ["Method", *heads, "parameters", "s / image", "MiB"]
-
-
-def _caption(table: Table) -> str:
-    first, noise = table.columns[0]
-    timed = f"{first} at {noise} % noise" if noise.isdigit() else first
-    notes = [
-        f"PSNR (dB) / SSIM. Images: {table.images}. s / image is the median time for {timed}. "
-        "MiB is the peak memory, on a CPU that of the process."
-    ]
-    if any(line.published for line in table.lines):
-        notes.append("Rows marked (paper) are published figures, not measured here.")
-    if any(set_name == _SHOWN["LevinIndependent"] for set_name, _ in table.columns):
-        notes.append(INDEPENDENT)
-    return " ".join(notes)
+def _tabulated(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> str:
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
 def set_and_noise(name: str) -> tuple[str, str]:
     """("BSD100", "3") for CBSD_n03; a name without a noise level stays whole."""
-    match = re.fullmatch(r"(.+)_n(\d+)", name)
-    if not match:
-        return _SHOWN.get(name, name), ""
-    return _SHOWN.get(match[1], match[1]), str(int(match[2]))
-
-
-def _in_order(names: Iterable) -> list:
-    return list(dict.fromkeys(names))
+    name, noise = re.fullmatch(r"(.+?)(?:_n(\d+))?", name).groups()
+    return _SHOWN.get(name, name), str(int(noise)) if noise else ""

@@ -52,7 +52,7 @@ def ablate(folder: Path, *more: str) -> int:
     return run_command_line(ablation.main, arguments)
 
 
-def test_an_interrupted_experiment_continues(folder: Path, monkeypatch, capsys: pytest.CaptureFixture) -> None:
+def test_an_interrupted_experiment_continues(folder, monkeypatch, capsys):
     """A finished training is left alone, an interrupted one continues from its checkpoint, and options are checked."""
     monkeypatch.setattr(measured_complexity, "SIDE", 48)
     assert ablate(folder, "--only", "cgnet") == 0
@@ -109,9 +109,7 @@ def test_an_interrupted_experiment_continues(folder: Path, monkeypatch, capsys: 
         ({"training": "nowhere.yml"}, "no such option file"),
     ],
 )
-def test_mistakes_in_the_option_file_are_one_line(
-    folder: Path, tmp_path: Path, change: dict, message: str, capsys: pytest.CaptureFixture
-) -> None:
+def test_mistakes_in_the_option_file_are_one_line(folder, tmp_path, change, message, capsys):
     content = yaml.safe_load((folder / "ablation.yml").read_text()) | change
     (tmp_path / "ablation.yml").write_text(yaml.safe_dump(content))
     assert ablate(tmp_path) == 1
@@ -119,12 +117,12 @@ def test_mistakes_in_the_option_file_are_one_line(
     assert not (tmp_path / "small").exists()
 
 
-def test_an_unknown_variant_is_one_line(folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_an_unknown_variant_is_one_line(folder, capsys):
     assert ablate(folder, "--only", "cgn") == 1
     assert "unknown variant 'cgn'; did you mean" in capsys.readouterr().err
 
 
-def test_the_variants_differ_in_the_solver_alone() -> None:
+def test_the_variants_differ_in_the_solver_alone():
     """Equally long, on the same data; and every row of the poster has its variant."""
     options = load_options(AblationOptions, OPTION_FILE)
     posters = {variant.poster for variant in options.variants.values() if variant.poster}
@@ -144,7 +142,7 @@ def test_the_variants_differ_in_the_solver_alone() -> None:
         assert options.recipe("cg", 2, quick).train.manual_seed == 2
 
 
-def test_the_figure_is_drawn(tmp_path: Path) -> None:
+def test_the_figure_is_drawn(tmp_path):
     options = load_options(AblationOptions, OPTION_FILE)
     rows = [
         table_row(options, name, 5000, [{"n01": 30.0 + n}, {"n01": 30.2 + n}], Complexity(10, 5.0 + n, 0.1))
@@ -155,7 +153,7 @@ def test_the_figure_is_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
 
 
-def test_complexity() -> None:
+def test_complexity():
     class Convolution(nn.Conv2d):
         def forward(self, image, kernel):
             return super().forward(image)
@@ -167,7 +165,7 @@ def test_complexity() -> None:
     assert cost.seconds > 0
 
 
-def test_only_a_complete_experiment_is_published(tmp_path: Path) -> None:
+def test_only_a_complete_experiment_is_published(tmp_path):
     published = tmp_path / "published"
     published.mkdir()
     run = tmp_path / "ablation"

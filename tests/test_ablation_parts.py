@@ -52,7 +52,7 @@ def dense(operator, example: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def test_conjugate_gradients_solve_the_weighted_normal_equations() -> None:
+def test_conjugate_gradients_solve_the_weighted_normal_equations():
     s = system()
     solver = ConjugateGradients(1, C, N, M, nf_n=4)
     solver.iterations = 150
@@ -69,7 +69,7 @@ def test_conjugate_gradients_solve_the_weighted_normal_equations() -> None:
 
 
 @torch.no_grad()
-def test_fourier_solution_is_the_dense_circular_one() -> None:
+def test_fourier_solution_is_the_dense_circular_one():
     F, G, kernel = torch.randn(N, C, 3, 3), torch.randn(M, C, 3, 3), torch.rand(2, 1, 3, 5)
     weights = Scalars(torch.rand(2, N), torch.rand(2, M), torch.rand(2))
     prior, data, example = torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), torch.rand(C, *SIZE)
@@ -87,7 +87,7 @@ def test_fourier_solution_is_the_dense_circular_one() -> None:
 
 @pytest.mark.parametrize("solver", [ConjugateGradients, FourierSolver])
 @torch.no_grad()
-def test_consistent_targets_keep_the_image(solver) -> None:
+def test_consistent_targets_keep_the_image(solver):
     s = system()
     s.prior_target, s.data_target = s.Fx, s.GHx
     torch.testing.assert_close(solver(1, C, N, M)(0, s), s.x)
@@ -96,7 +96,7 @@ def test_consistent_targets_keep_the_image(solver) -> None:
 @pytest.mark.parametrize("name", ["cgnet", "cg", "cg_denoise", "fft", "fft_denoise"])
 @pytest.mark.parametrize("filters", [1, C, M])
 @torch.no_grad()
-def test_one_kernel_per_channel(name: str, filters: int) -> None:
+def test_one_kernel_per_channel(name, filters):
     """With the same kernel in each channel the result is the same, for all numbers of data filters."""
     s, bump = centred_system()
     s.G = Filters(C, filters)
@@ -108,7 +108,7 @@ def test_one_kernel_per_channel(name: str, filters: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["fft", "fft_denoise"])
-def test_a_different_kernel_per_channel(name: str) -> None:
+def test_a_different_kernel_per_channel(name):
     """This stopped with an error when the number of data filters was not 3."""
     image, kernel = torch.rand(1, 3, 24, 20, dtype=torch.float32), torch.rand(1, 3, 5, 3, dtype=torch.float32)
     restored = small(solver=name)(image, kernel / kernel.sum((-2, -1), keepdim=True))
@@ -117,7 +117,7 @@ def test_a_different_kernel_per_channel(name: str) -> None:
 
 
 @torch.no_grad()
-def test_fourier_and_conjugate_gradients_agree_far_from_borders() -> None:
+def test_fourier_and_conjugate_gradients_agree_far_from_borders():
     """With the same weights everywhere, and targets that are zero near the border."""
     s, _ = centred_system()
     fourier, gradients = FourierSolver(1, C, N, M, 4), ConjugateGradients(1, C, N, M, 4)
@@ -149,7 +149,7 @@ def small(**parts) -> DSDNet:
     ],
 )
 @pytest.mark.parametrize("amp", [False, True])
-def test_every_weight_learns(parts: dict[str, str], amp: bool) -> None:
+def test_every_weight_learns(parts, amp):
     network = small(**parts).train()
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     sharp = nnf.interpolate(torch.rand(2, 3, 12, 12, dtype=torch.float32), (36, 36), mode="bicubic")
@@ -169,14 +169,14 @@ def test_every_weight_learns(parts: dict[str, str], amp: bool) -> None:
         assert parameter.grad.any() or ".res." in name, name
 
 
-def test_black_image_has_finite_gradients() -> None:
+def test_black_image_has_finite_gradients():
     network = small(solver="cg", shrinkage="relu").train()
     network(torch.zeros(1, 3, 24, 24, dtype=torch.float32), torch.ones(1, 1, 1, dtype=torch.float32)).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
 @torch.no_grad()
-def test_soft_threshold() -> None:
+def test_soft_threshold():
     shrink = SHRINKAGES["soft_threshold"](2).eval()
     shrink.threshold.copy_(torch.tensor([0.5, -1.0])[:, None, None] * SoftMaxout.gain)
     a = torch.tensor([-2.0, -0.75, 0.25, 1.5]).expand(1, 2, 1, 4)
@@ -185,7 +185,7 @@ def test_soft_threshold() -> None:
 
 
 @torch.no_grad()
-def test_all_shrinkages_of_the_ablation_start_alike() -> None:
+def test_all_shrinkages_of_the_ablation_start_alike():
     a = torch.linspace(-0.05, 0.05, 101).expand(1, 3, 5, -1).clone()
     expected = SHRINKAGES["soft_threshold"](3)(a)
     for name in ("relu", "maxout_soft"):
@@ -193,7 +193,7 @@ def test_all_shrinkages_of_the_ablation_start_alike() -> None:
 
 
 @torch.no_grad()
-def test_the_data_term_has_its_own_shrinkage() -> None:
+def test_the_data_term_has_its_own_shrinkage():
     network = small(shrinkage_z="zero")
     assert not any(list(shrink.parameters()) for shrink in network.shrink_z)
     assert all(isinstance(shrink, SoftMaxout) for shrink in network.shrink_v)
@@ -203,13 +203,13 @@ def test_the_data_term_has_its_own_shrinkage() -> None:
 
 
 @torch.no_grad()
-def test_denoiser_starts_as_its_solver_alone() -> None:
+def test_denoiser_starts_as_its_solver_alone():
     s = system()
     denoised = Denoised(1, C, N, M, 4, solver=FourierSolver)
     torch.testing.assert_close(denoised(0, s), denoised.solver(0, s))
 
 
-def test_mask_is_refused() -> None:
+def test_mask_is_refused():
     image = torch.rand(1, 3, 24, 24, dtype=torch.float32)
     kernel = torch.ones(1, 1, 1, dtype=torch.float32)
     with pytest.raises(ValueError, match="does not use masks"):

@@ -31,7 +31,7 @@ PLAIN, MARKUP, ENTITY = "plain", "<!--<script><img src=x onerror=boom()>", "&lt;
 NAMES = (PLAIN, MARKUP, ENTITY)
 
 
-def test_run(folder: Path, **keys) -> Path:
+def test_run(folder, **keys):
     """Run codes/test.py on the images of `folder`/CBSD; returns results/<name>."""
     options = {
         "name": "trial",

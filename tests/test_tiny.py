@@ -45,14 +45,14 @@ def psnr(x: Tensor, sharp: Tensor) -> float:
 
 
 @pytest.mark.parametrize(("sigma", "gain"), [(0.01, 0.5), (0.03, 4), (0.05, 6)])
-def test_adaptive_start_is_better_than_the_papers(sharp: Tensor, kernel: Tensor, sigma: float, gain: float) -> None:
+def test_adaptive_start_is_better_than_the_papers(sharp, kernel, sigma, gain):
     blurry = degraded(sharp, kernel, sigma)
     starts = (AdaptiveInitialisation(), PaperInitialisation())
     adaptive, paper = (psnr(start(blurry, kernel), sharp) for start in starts)
     assert adaptive > paper + gain
 
 
-def test_adaptive_start_treats_each_image_of_a_batch_alone(sharp: Tensor, kernel: Tensor) -> None:
+def test_adaptive_start_treats_each_image_of_a_batch_alone(sharp, kernel):
     initialise = AdaptiveInitialisation()
     blurry = torch.cat([degraded(sharp, kernel, sigma) for sigma in (0.005, 0.05)])
     together = initialise(blurry, kernel.expand(2, -1, -1))
@@ -60,7 +60,7 @@ def test_adaptive_start_treats_each_image_of_a_batch_alone(sharp: Tensor, kernel
         torch.testing.assert_close(one, initialise(alone[None], kernel)[0])
 
 
-def test_soft_maxout_starts_as_soft_thresholding() -> None:
+def test_soft_maxout_starts_as_soft_thresholding():
     shrink = SoftMaxout(3).eval()
     a = torch.linspace(-1, 1, 101).expand(1, 3, 1, -1).clone()
     expected = a.sign() * (a.abs() - shrink.threshold / shrink.gain).clamp(min=0)
@@ -71,7 +71,7 @@ def test_soft_maxout_starts_as_soft_thresholding() -> None:
         build_preset("tiny", max_nc=1)
 
 
-def test_tiny_starts_as_half_quadratic_splitting(sharp: Tensor, kernel: Tensor) -> None:
+def test_tiny_starts_as_half_quadratic_splitting(sharp, kernel):
     """Before training, with a denoiser that changes nothing, the stages approach y = Hx, also at the border."""
     network = build_preset("tiny")
     nn.init.zeros_(network.denoiser.tail.weight)
@@ -85,7 +85,7 @@ def test_tiny_starts_as_half_quadratic_splitting(sharp: Tensor, kernel: Tensor) 
 
 
 @torch.no_grad()
-def test_the_step_is_the_optimum_far_from_borders() -> None:
+def test_the_step_is_the_optimum_far_from_borders():
     """P r is the step to the minimum if the weights are constants and the image is zero near its borders."""
     network = build_preset("tiny", nb=1)
     solver, k = network.solver, torch.rand(1, 5, 5)
@@ -106,7 +106,7 @@ def test_the_step_is_the_optimum_far_from_borders() -> None:
 
 
 @pytest.mark.parametrize(("size", "kernel_size"), [((1, 1), 1), ((3, 3), 1), ((1, 9), 2), ((4, 12), 3)])
-def test_images_smaller_than_the_filters(size: tuple[int, int], kernel_size: int) -> None:
+def test_images_smaller_than_the_filters(size, kernel_size):
     """The system stays the same: zeros next to an image change little, and no value explodes."""
     network, k = build_preset("tiny", nb=1), torch.full((1, kernel_size, kernel_size), kernel_size**-2.0)
     nn.init.zeros_(network.denoiser.tail.weight)
@@ -117,7 +117,7 @@ def test_images_smaller_than_the_filters(size: tuple[int, int], kernel_size: int
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("side", [1, 9, 25, 45])
-def test_the_step_at_one_side_hardly_reaches_the_other(trained: nn.Module, side: int, transposed: bool) -> None:
+def test_the_step_at_one_side_hardly_reaches_the_other(trained, side, transposed):
     """A residual in the last column, or row, changes little in the first ones, although the transforms are cyclic."""
     k = torch.from_numpy(camera_shake(np.random.RandomState(side), side) if side > 1 else np.ones((1, 1)))[None].float()
     image, residual = torch.zeros(1, 3, 48, 240), torch.zeros(1, 3, 48, 240)
@@ -131,7 +131,7 @@ def test_the_step_at_one_side_hardly_reaches_the_other(trained: nn.Module, side:
     assert float(beginning.max() / step.max()) < 0.01
 
 
-def test_the_noise_level_is_given_or_estimated(sharp: Tensor, kernel: Tensor) -> None:
+def test_the_noise_level_is_given_or_estimated(sharp, kernel):
     network, blurry = build_preset("tiny", nb=1), degraded(sharp, kernel, 0.03)
     with torch.no_grad():
         estimated = network(blurry, kernel)
@@ -141,7 +141,7 @@ def test_the_noise_level_is_given_or_estimated(sharp: Tensor, kernel: Tensor) ->
         network(sharp, kernel, sigma=torch.tensor([0.1, 0.1]))
 
 
-def test_the_denoiser_scales_with_its_noise(sharp: Tensor) -> None:
+def test_the_denoiser_scales_with_its_noise(sharp):
     denoiser = DenoisingUNet()
     sigma = torch.tensor([0.1])
     with torch.no_grad():
@@ -150,14 +150,14 @@ def test_the_denoiser_scales_with_its_noise(sharp: Tensor) -> None:
     torch.testing.assert_close(doubled, 2 * once, atol=1e-4, rtol=1e-4)
 
 
-def test_equals_its_literal_reference(trained: nn.Module, sharp: Tensor, kernel: Tensor) -> None:
+def test_equals_its_literal_reference(trained, sharp, kernel):
     blurry = degraded(sharp, kernel, 0.03).contiguous()
     with torch.no_grad():
         torch.testing.assert_close(trained(blurry, kernel), LiteralDSDNet(trained)(blurry, kernel), atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
-def test_random_weights_and_a_mask_equal_the_literal_reference(sharp: Tensor, kernel: Tensor) -> None:
+def test_random_weights_and_a_mask_equal_the_literal_reference(sharp, kernel):
     network = build_preset("tiny", nf_p=4, nf_d=5, nb=2, nf_n=4)
     for parameter in network.parameters():  # no part is zero, as some are before training
         parameter.add_(0.01 * torch.randn_like(parameter))
@@ -167,7 +167,7 @@ def test_random_weights_and_a_mask_equal_the_literal_reference(sharp: Tensor, ke
     torch.testing.assert_close(network(blurry, kernel, mask), expected, atol=1e-4, rtol=0)
 
 
-def test_every_weight_learns(sharp: Tensor, kernel: Tensor) -> None:
+def test_every_weight_learns(sharp, kernel):
     """Once the last convolutions have left zero, each weight gets a gradient."""
     network = build_preset("tiny").train()
     optimizer = torch.optim.SGD(network.parameters(), 0.1)

@@ -58,7 +58,7 @@ def same_channels(image: Tensor) -> bool:
 # --- data ---------------------------------------------------------------------------------
 
 
-def test_sample_is_the_blurred_patch_plus_noise(data: Path) -> None:
+def test_sample_is_the_blurred_patch_plus_noise(data):
     patches = patches_of(data, real_border=0.0, noise=[0.05, 0.05])
     sample = patches[Request(5, 24)]
     assert sample.sharp.shape == sample.blurry.shape == (3, 24, 24)
@@ -70,7 +70,7 @@ def test_sample_is_the_blurred_patch_plus_noise(data: Path) -> None:
     assert float(sample.sigma) == pytest.approx(0.05)
 
 
-def test_grey_patches_and_their_noise(data: Path) -> None:
+def test_grey_patches_and_their_noise(data):
     grey, colour = (patches_of(data, grey=share)[Request(1, 24)] for share in (1.0, 0.0))
     assert all(map(same_channels, (grey.sharp, grey.blurry, grey.noise)))
     assert not same_channels(colour.sharp)
@@ -95,7 +95,7 @@ FROZEN = [
 ]
 
 
-def test_the_random_stream_is_frozen(data: Path) -> None:
+def test_the_random_stream_is_frozen(data):
     """Checkpoints of earlier versions continue with the same samples: a new option may draw only if it is used."""
     options = {"grey": 0.4, "masks": 0.3, "round_8bit": True, "noise_exponent": 1.25, "real_border": 0.15}
     patches = patches_of(data, **options)
@@ -104,7 +104,7 @@ def test_the_random_stream_is_frozen(data: Path) -> None:
     assert found == FROZEN
 
 
-def test_text_patches_are_cut_from_no_image(data: Path) -> None:
+def test_text_patches_are_cut_from_no_image(data):
     """One colour, that of the paper or the ink, is as frequent as in no photograph."""
     text, none = (patches_of(data, text=share) for share in (1.0, 0.0))
     for number in range(4):
@@ -119,7 +119,7 @@ def test_text_patches_are_cut_from_no_image(data: Path) -> None:
     assert np.array_equal(drawn[7], text_page(np.random.RandomState(7), 60, 80))
 
 
-def test_real_border_sees_the_pixels_beyond_the_patch(data: Path) -> None:
+def test_real_border_sees_the_pixels_beyond_the_patch(data):
     sample = patches_of(data, real_border=1.0, use_flip=False, use_rot=False)[Request(0, 24)]
     images = [read_image(path) for path in sorted((data / "GT").iterdir())]
     whole = [blurred(image, sample.kernel.double().numpy()) for image in images]
@@ -135,7 +135,7 @@ def test_real_border_sees_the_pixels_beyond_the_patch(data: Path) -> None:
     assert found[0] < 1e-5
 
 
-def test_samples_do_not_depend_on_the_workers_or_the_cache(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_do_not_depend_on_the_workers_or_the_cache(data, monkeypatch):
     def batches(workers: int, start: int = 0, cache: bool = True) -> list[Sample]:
         patches = patches_of(data)
         if not cache:
@@ -152,7 +152,7 @@ def test_samples_do_not_depend_on_the_workers_or_the_cache(data: Path, monkeypat
     assert not torch.equal(alone[0].blurry, alone[1].blurry)
 
 
-def test_processes_share_the_same_batches(data: Path) -> None:
+def test_processes_share_the_same_batches(data):
     options = patches_of(data, batch_size=4, progressive=[{"from_iter": 3, "GT_size": 32, "batch_size": 2}]).options
     whole = list(Batches(options, 0, 5))
     shares = [list(Batches(options, 0, 5, rank, 2)) for rank in (0, 1)]
@@ -165,21 +165,21 @@ def test_processes_share_the_same_batches(data: Path) -> None:
         Batches(options, 0, 5, 0, 3)
 
 
-def test_every_epoch_shows_every_image(data: Path) -> None:
+def test_every_epoch_shows_every_image(data):
     shuffled, plain = patches_of(data), patches_of(data, use_shuffle=False)
     epochs = [tuple(shuffled._image_of(2 * epoch + place) for place in (0, 1)) for epoch in range(20)]
     assert set(epochs) == {(0, 1), (1, 0)}
     assert [plain._image_of(number) for number in range(4)] == [0, 1, 0, 1]
 
 
-def test_image_smaller_than_the_largest_patch(data: Path) -> None:
+def test_image_smaller_than_the_largest_patch(data):
     with pytest.raises(UserError, match=r"2 of 2 images are smaller than GT_size 65 \(first: a.png, 72x64\)"):
         patches_of(data, GT_size=65)
     with pytest.raises(UserError, match="smaller than GT_size 65"):
         patches_of(data, progressive=[{"from_iter": 2, "GT_size": 65, "batch_size": 2}])
 
 
-def test_kernels_of_every_kind(data: Path) -> None:
+def test_kernels_of_every_kind(data):
     def only(kind: str) -> dict[str, float]:
         return {name: float(name == kind) for name in KernelShares.model_fields}
 
@@ -198,12 +198,12 @@ def test_kernels_of_every_kind(data: Path) -> None:
     torch.testing.assert_close(sample.blurry, sample.sharp)
 
 
-def test_zero_padding_keeps_the_blur() -> None:
+def test_zero_padding_keeps_the_blur():
     x, kernel = torch.rand(1, 3, 20, 20), torch.rand(5, 5)
     torch.testing.assert_close(Blur(kernel[None], (20, 20))(x), Blur(zero_padded(kernel, 11)[None], (20, 20))(x))
 
 
-def test_noise_exponent_draws_more_weak_noise(data: Path) -> None:
+def test_noise_exponent_draws_more_weak_noise(data):
     """u ** 2 with u uniform has its median at 1/4, and the ends stay."""
     patches = patches_of(data, noise=[0.01, 0.05], noise_exponent=2.0)
     sigmas = torch.stack([patches[Request(number, 8)].sigma for number in range(200)])
@@ -212,7 +212,7 @@ def test_noise_exponent_draws_more_weak_noise(data: Path) -> None:
     assert 0.047 < float(sigmas.max()) <= 0.05
 
 
-def test_masks_leave_out_clipped_and_dead_pixels(data: Path) -> None:
+def test_masks_leave_out_clipped_and_dead_pixels(data):
     patches = patches_of(data, masks=1.0, noise=[0.0, 0.0], real_border=0.0)
     dead = clipped = 0
     for number in range(12):
@@ -246,7 +246,7 @@ def watched(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tens
     return seen
 
 
-def test_masks_reach_the_network(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_reach_the_network(data, monkeypatch):
     trainer, batch = trainer_of(data), batch_of(data, masks=1.0)
     seen = watched(trainer, monkeypatch)
     assert np.isfinite(trainer.step(batch)["loss"])
@@ -257,14 +257,14 @@ def test_masks_reach_the_network(data: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert set(seen) == {"stages"}
 
 
-def test_denoiser_gets_the_noise_level(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_denoiser_gets_the_noise_level(data, monkeypatch):
     trainer = trainer_of(data, network_G={"which_model_G": "Denoiser"})
     batch, seen = batch_of(data), watched(trainer, monkeypatch)
     trainer.step(batch)
     assert torch.equal(seen["sigma"], batch.sigma)
 
 
-def test_denoiser_trained_alone_becomes_that_of_the_x_step(data: Path, tmp_path: Path) -> None:
+def test_denoiser_trained_alone_becomes_that_of_the_x_step(data, tmp_path):
     alone = build_network(training_recipe.options(data, network_G={"which_model_G": "Denoiser"}).network_G)
     save_weights(alone, tmp_path / "denoiser.safetensors")
     network = build_preset("tiny", nf_p=4, nf_d=4, nb=2, nf_n=4)
@@ -280,7 +280,7 @@ def test_denoiser_trained_alone_becomes_that_of_the_x_step(data: Path, tmp_path:
         load_denoiser(network, str(tmp_path / "other.safetensors"))
 
 
-def test_the_denoiser_in_the_repository_fits_tiny() -> None:
+def test_the_denoiser_in_the_repository_fits_tiny():
     network = build_preset("tiny")
     load_denoiser(network, "Models/tiny_denoiser.safetensors")
     noisy = 0.5 + 0.05 * torch.randn(1, 3, 64, 64)
@@ -297,7 +297,7 @@ def loss_of(data: Path, stages: list[Tensor], batch: Sample, **overrides) -> tup
 
 
 @pytest.mark.parametrize(("criterion", "expected"), [("l1", 0.2), ("l2", 0.04), ("cb", (0.04 + 1e-6) ** 0.5)])
-def test_pixel_criteria_and_stage_weights(data: Path, criterion: str, expected: float) -> None:
+def test_pixel_criteria_and_stage_weights(data, criterion, expected):
     batch = batch_of(data)
     stages = [batch.sharp + 0.2, batch.sharp - 0.2]
     only_pixels = {"pixel_criterion": criterion, "fft_weight": 0.0, "reblur_weight": 0.0}
@@ -308,7 +308,7 @@ def test_pixel_criteria_and_stage_weights(data: Path, criterion: str, expected: 
     assert float(loss) == pytest.approx(1.5 * expected, rel=1e-4)
 
 
-def test_fourier_and_reblur_terms(data: Path) -> None:
+def test_fourier_and_reblur_terms(data):
     batch = batch_of(data, real_border=0.0, noise=[0.03, 0.03])
     _, terms = loss_of(data, [batch.sharp + 0.1] * 2, batch, fft_weight=0.01, reblur_weight=0.5)
     # A constant has its whole spectrum, 24 * 24 times its value, at one of 24 * 13 frequencies.
@@ -318,7 +318,7 @@ def test_fourier_and_reblur_terms(data: Path) -> None:
     assert float(terms["reblur_l1"]) < 1e-6
 
 
-def test_in_a_masked_batch_anything_brighter_than_white_counts_as_white(data: Path) -> None:
+def test_in_a_masked_batch_anything_brighter_than_white_counts_as_white(data):
     batch = batch_of(data, masks=1.0)
     bright = batch.sharp >= 1
     assert bright.any()
@@ -349,7 +349,7 @@ def rates(recipe: Recipe, scheduler_of=None) -> list[float]:
     return seen
 
 
-def test_schedules_are_those_of_torch() -> None:
+def test_schedules_are_those_of_torch():
     cosine = schedule(T_period=[100], eta_min=1e-5)
     expected = rates(cosine, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100, eta_min=1e-5))
     np.testing.assert_allclose(rates(cosine), expected, rtol=1e-6)
@@ -358,7 +358,7 @@ def test_schedules_are_those_of_torch() -> None:
     np.testing.assert_allclose(rates(steps), expected, rtol=1e-6)
 
 
-def test_restarts_and_warmup() -> None:
+def test_restarts_and_warmup():
     cosine = schedule(restarts=[40], restart_weights=[0.5], warmup_iter=10)
     assert cosine.T_period == [40, 60]
     assert [factor(i, cosine) for i in (0, 40, 100)] == pytest.approx([0.1, 0.5, 0.0])
@@ -367,14 +367,14 @@ def test_restarts_and_warmup() -> None:
     assert [factor(i, steps) for i in (9, 10, 50, 60)] == pytest.approx([1, 0.1, 0.8, 0.08])
 
 
-def test_period_and_warmup_follow_niter() -> None:
+def test_period_and_warmup_follow_niter():
     derived = schedule(niter=3000, warmup_iter=None)
     assert (derived.T_period, derived.warmup_iter) == ([3000], 100)
     given = schedule(niter=60, T_period=[50], warmup_iter=7)
     assert (given.T_period, given.warmup_iter) == ([50], 7)
 
 
-def test_changed_lr_scale_keeps_the_moments_of_each_weight() -> None:
+def test_changed_lr_scale_keeps_the_moments_of_each_weight():
     """Parameter groups follow lr_scale, so a position in the optimiser's state can belong to another weight."""
     network = torch.nn.ModuleDict({name: torch.nn.Linear(1, 1, bias=False) for name in "abc"})
     before = build_optimizer(network, schedule(lr_scale={"a.*": 0.5}))
@@ -387,7 +387,7 @@ def test_changed_lr_scale_keeps_the_moments_of_each_weight() -> None:
     assert moments == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_lr_scale() -> None:
+def test_lr_scale():
     """The first pattern that matches counts; the schedule and a resumed state keep the factors."""
     network = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2)})
     recipe = schedule(lr_scale={"a.weight": 0.5, "a.*": 0.0, "*.nothing": 2.0})
@@ -425,7 +425,7 @@ def test_lr_scale() -> None:
         ({"baselines": {"start": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),
     ],
 )
-def test_contradicting_options(data: Path, override: dict, message: str) -> None:
+def test_contradicting_options(data, override, message):
     with pytest.raises(ValueError, match=message):
         training_recipe.options(data, **override)
 
@@ -442,7 +442,7 @@ def test_contradicting_options(data: Path, override: dict, message: str) -> None
         ),
     ],
 )
-def test_options_that_do_not_fit_the_network(data: Path, override: dict, message: str) -> None:
+def test_options_that_do_not_fit_the_network(data, override, message):
     with pytest.raises(UserError, match=message):
         trainer_of(data, **override)
 
@@ -451,7 +451,7 @@ def test_options_that_do_not_fit_the_network(data: Path, override: dict, message
 
 
 @pytest.mark.parametrize("decay", [0.25, 0.0])
-def test_average_is_the_exponential_one(decay: float) -> None:
+def test_average_is_the_exponential_one(decay):
     """With a decay of 0 it is a copy of the weights."""
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(network.weight, 1.0)
@@ -468,7 +468,7 @@ def test_average_is_the_exponential_one(decay: float) -> None:
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.0])
-def test_average_has_the_trained_buffers(decay: float) -> None:
+def test_average_has_the_trained_buffers(decay):
     """Running statistics are averages already; the start's would make the averaged network useless."""
     network = torch.nn.BatchNorm2d(3)
     average = Average(network, decay)
@@ -479,7 +479,7 @@ def test_average_has_the_trained_buffers(decay: float) -> None:
     assert average.network.running_mean is not network.running_mean
 
 
-def test_step_that_is_not_finite_is_skipped(data: Path) -> None:
+def test_step_that_is_not_finite_is_skipped(data):
     trainer, batch = trainer_of(data, train__max_nonfinite=2), batch_of(data)
     bad = batch._replace(blurry=batch.blurry * float("nan"))
     before = [parameter.clone() for parameter in trainer.network.parameters()]
@@ -495,7 +495,7 @@ def test_step_that_is_not_finite_is_skipped(data: Path) -> None:
         trainer.check_finite()
 
 
-def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_not_saved(data, tmp_path):
     trainer = trainer_of(data)
     trainer.check_weights()
     first = next(trainer.network.parameters()).data
@@ -510,7 +510,7 @@ def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-def test_buffers_that_are_not_finite_are_reported(data: Path) -> None:
+def test_buffers_that_are_not_finite_are_reported(data):
     trainer = trainer_of(data)
     trainer.network.register_buffer("running_mean", torch.tensor([float("nan")]))
     with pytest.raises(UserError, match="no longer finite at iteration 0"):
@@ -521,7 +521,7 @@ def some_state(iteration: int) -> dict:
     return dict.fromkeys(checkpoint.KEYS, 0) | {"iteration": iteration, "network": torch.ones(300)}
 
 
-def test_checkpoints_are_kept_and_read(tmp_path: Path) -> None:
+def test_checkpoints_are_kept_and_read(tmp_path):
     assert checkpoint.load_last(tmp_path) is None
     (tmp_path / ".00000002-abcd.state").write_bytes(b"a process was killed while it wrote this")
     assert checkpoint.load_last(tmp_path) is None
@@ -534,7 +534,7 @@ def test_checkpoints_are_kept_and_read(tmp_path: Path) -> None:
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["00000004.state", "00000005.state"]
 
 
-def test_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_damaged_checkpoint(tmp_path, capsys):
     for iteration in (2, 4):
         path = checkpoint.save(tmp_path, iteration, some_state(iteration))
     whole = path.read_bytes()
@@ -555,7 +555,7 @@ def test_damaged_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
         checkpoint.load_last(tmp_path)
 
 
-def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+def test_full_disk_leaves_the_checkpoint_before(tmp_path):
     checkpoint.save(tmp_path, 2, some_state(2))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
@@ -568,7 +568,7 @@ def test_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     assert checkpoint.load_last(tmp_path)["iteration"] == 2
 
 
-def test_changed_options_and_images(data: Path) -> None:
+def test_changed_options_and_images(data):
     state = {"options": checkpoint.dump_options(training_recipe.options(data)), "images": "2 images"}
 
     def check(images: str = "2 images", **changes) -> None:
@@ -592,7 +592,7 @@ def test_changed_options_and_images(data: Path) -> None:
         check(datasets__train__text=0.5)
 
 
-def test_checkpoint_of_another_network(data: Path) -> None:
+def test_checkpoint_of_another_network(data):
     state = trainer_of(data).state()
     with pytest.raises(UserError, match="does not fit"):
         trainer_of(data, network_G__nf_p=8).load_state(state)
@@ -601,7 +601,7 @@ def test_checkpoint_of_another_network(data: Path) -> None:
 # --- reports --------------------------------------------------------------------------------
 
 
-def test_line_on_the_progress(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_on_the_progress(tmp_path, capsys, monkeypatch):
     """Skipped steps and waiting for data are shown when there are some; the time left always."""
     clock = iter([0.0, 0.0, 40.0, 40.0, 80.0, 80.0])
     monkeypatch.setattr("codes.training.monitor.time.monotonic", lambda: next(clock))

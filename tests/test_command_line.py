@@ -40,7 +40,7 @@ def project(tmp_path, random):
         preparation.Sharp(name, random.randint(0, 256, (40, 48, 3)).astype(np.uint8), camera_shake(random, 9))
         for name in ("a", "b", "c")
     ]
-    preparation.synthesise(tmp_path / "Set", sharp, iter)
+    preparation.synthesise(tmp_path / "Set", sharp)
     datasets = {}
     for n in (1, 5):
         folders = {"GT": "GT", "LQ": f"Noise_0{n}", "KM": "Kernel"}

@@ -26,7 +26,7 @@ def small(tmp_path, monkeypatch, random):
         Sharp(name, random.randint(0, 256, (48, 64, 3)).astype(np.uint8), camera_shake(random, 7))
         for name in ("astronaut", "coffee")
     ]
-    synthesise(tmp_path / "Datasets" / "Quickstart", sharp, iter)
+    synthesise(tmp_path / "Datasets" / "Quickstart", sharp)
     monkeypatch.setattr(shipped, "DATASETS", tmp_path / "Datasets")
     monkeypatch.setattr(make_figures, "load_network", lambda: Trained(network, tmp_path, False))
     monkeypatch.setattr(stages, "CROP", (8, 8, 20, 20))

@@ -67,7 +67,7 @@ def images(tmp_path_factory) -> Path:
         preparation.Sharp(name, random.randint(0, contrast, (40, 56, 3)).astype(np.uint8), camera_shake(random, 9))
         for name, contrast in zip(NAMES, (60, 120, 250), strict=True)
     ]
-    preparation.synthesise(folder / "CBSD", sharp, iter)
+    preparation.synthesise(folder / "CBSD", sharp)
     return folder
 
 

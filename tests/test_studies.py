@@ -209,10 +209,10 @@ def test_masks(tmp_path, random):
         preparation.Sharp(name, (64 * random.randint(0, 5, (40, 48, 3))).clip(0, 255).astype(np.uint8), np.eye(5) / 5)
         for name in ("natural_1", "saturated_1")
     ]
-    preparation.synthesise(tmp_path / "Lai", sharp, iter)
+    preparation.synthesise(tmp_path / "Lai", sharp)
     (tmp_path / "Lai" / "Noise_01").rename(tmp_path / "Lai" / "BL")
     photograph = preparation.Sharp("photograph", skimage_data.astronaut()[100:164, 200:272], np.eye(5) / 5)
-    preparation.synthesise(tmp_path / "Validation", [photograph], iter)
+    preparation.synthesise(tmp_path / "Validation", [photograph])
     assert run_command_line(masks.main, ["--data", str(tmp_path), "--output", str(tmp_path)]) == 0
     rows = read_csv(tmp_path / "masks.csv")
     assert [(row["what"], row["mask"], row["images"]) for row in rows] == [

@@ -20,7 +20,7 @@ def sharp_images(folder: Path) -> Path:
         Sharp("a", photograph[100:164, 200:272], camera_shake(random, 7)),
         Sharp("b", photograph[40:104, 180:252], camera_shake(random, 9)),
     ]
-    synthesise(folder, sharp, progress=list)
+    synthesise(folder, sharp)
     return folder
 
 

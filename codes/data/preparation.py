@@ -7,13 +7,15 @@ H uses the kernel that is read from the kernel's 8-bit PNG.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from skimage import data as skimage_data
+from tqdm import tqdm
 
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import IMAGE_SUFFIXES, decode, list_images, read_image, to_8bit, write_8bit
@@ -29,9 +31,6 @@ NOISE_LEVELS = (1, 3, 5)
 # Every 20th of the 400 training images, in the order of their names, is held out for validation.
 HOLD_OUT_EVERY = 20
 VALIDATION_KERNEL_SIZES = (13, 19, 27, 35, 17, 23, 51, 31, 15, 75)
-
-# Iterates over a sequence and shows the progress: `tqdm`, or `iter` to show nothing.
-ShowProgress = Callable[[Sequence], Iterable]
 
 
 @dataclass
@@ -122,14 +121,18 @@ def _with_kernels(paths: Sequence[Path], kernels: Sequence[np.ndarray]) -> list[
 # --- the files of each set ------------------------------------------------------------------------
 
 
-def synthesise(folder: Path, sharp: Sequence[Sharp], progress: ShowProgress, name: str | None = None) -> None:
+# The files to copy into a set: their path in it, and where they are now.
+Copies = dict[str, Path]
+
+
+def synthesise(folder: Path, sharp: Sequence[Sharp], name: str | None = None) -> None:
     """Write a set: ground truths, kernels, and blurry images of each noise level.
 
     The folders are `GT`, `Kernel` and `Noise_0N`; for CBSD100 `Noise_0N/{GT,BL,Kernel}`, as the authors have it.
     name: the set's name, which the noise depends on; by default the folder's.
     """
     name = name or folder.name
-    for item in progress(sharp):
+    for item in tqdm(sharp, desc=name, unit="image", leave=False, disable=None):
         blurry, file = None, f"{item.name}.png"
         for percent in NOISE_LEVELS:
             truths, blurries, kernels = folder / "GT", folder / noise_folder(percent), folder / "Kernel"
@@ -142,42 +145,36 @@ def synthesise(folder: Path, sharp: Sequence[Sharp], progress: ShowProgress, nam
             write_8bit(blurries / file, with_noise(blurry, percent / 100, seed_of(name, item.name, percent)))
 
 
-# A file of the source and its path below the folder of the set.
-Copy = tuple[Path, Path]
-
-
-def lai_files(source: Path) -> list[Copy]:
+def lai_files(source: Path) -> Copies:
     """Lai's 100 original blurred images, with a copy of the ground truth and the kernel for each."""
-    files = []
+    files = {}
     for path in list_images(source / "Lai" / "BL"):
         scene, separator, kernel = path.stem.partition("_kernel_")
         if not separator:
             raise UserError(f"{path}: a name such as manmade_01_kernel_01.png is expected")
         for kind, origin in (("GT", scene), ("BL", path.stem), ("Kernel", f"kernel_{kernel}")):
-            files.append((source / "Lai" / kind / f"{origin}.png", Path(kind, path.name)))
+            files[f"{kind}/{path.name}"] = source / "Lai" / kind / f"{origin}.png"
     return files
 
 
-def training_files(source: Path) -> list[Copy]:
+def training_files(source: Path) -> Copies:
     """The training images without the held-out ones."""
-    return [(path, Path("GT", path.name)) for path in training_split(source)[0]]
+    return {f"GT/{path.name}": path for path in training_split(source)[0]}
 
 
-def ready_made_files(folder: Path) -> list[Copy]:
-    """The files of a finished set, such as those of the authors' download; an empty list if it is not finished."""
+def finished_files(folder: Path) -> Copies:
+    """The files of a finished set, such as those of the authors' download; {} if it is not finished."""
     truths, blurry = folder / "GT", folder / "BL"
     same = truths.is_dir() and blurry.is_dir() and len(list_images(truths)) == len(list_images(blurry))  # Lai
     finished = same or (folder / noise_folder(NOISE_LEVELS[0])).is_dir()
-    return [(path, path.relative_to(folder)) for path in _data_files(folder)] if finished else []
+    return {str(path.relative_to(folder)): path for path in _data_files(folder)} if finished else {}
 
 
-def copy_files(folder: Path, files: Sequence[Copy], progress: ShowProgress) -> None:
-    """Copy files into a folder. Raises UserError if one is missing."""
-    for origin, target in progress(files):
-        if not origin.is_file():
-            raise UserError(f"{origin}: no such file")
-        (folder / target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(origin, folder / target)
+def copy_files(folder: Path, files: Copies) -> None:
+    """Copy files into a folder."""
+    for name, origin in files.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copyfile(origin, folder / name)
 
 
 @contextmanager
@@ -197,10 +194,21 @@ def ensure_quickstart(folder: Path) -> None:
     """Make the embedded set if it is not there yet; it takes a second."""
     if not folder.is_dir():
         with whole_folder(folder) as temporary:
-            synthesise(temporary, quickstart(), iter, "Quickstart")
+            synthesise(temporary, quickstart(), "Quickstart")
 
 
 # --- manifest ---------------------------------------------------------------------------------
+
+
+def manifest(folder: Path) -> list[dict[str, str]]:
+    """One row `file, sha256` for each image and kernel of a set; paths are relative to the set's parent folder."""
+    parent, files = folder.parent, _data_files(folder)
+    return [{"file": path.relative_to(parent).as_posix(), "sha256": _pixel_hash(path)} for path in files]
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """Images and kernels below a folder, without the hidden files (`._name`) of file systems and archives."""
+    return sorted(path for path in folder.rglob("[!.]*") if path.suffix.lower() in KERNEL_SUFFIXES)
 
 
 def _pixel_hash(path: Path) -> str:
@@ -212,29 +220,11 @@ def _pixel_hash(path: Path) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
-def manifest(folder: Path) -> list[dict[str, str]]:
-    """One row `file, sha256` for each file of a set; paths are relative to the set's parent folder."""
-    files = _data_files(folder)
-    return [{"file": path.relative_to(folder.parent).as_posix(), "sha256": _pixel_hash(path)} for path in files]
-
-
-def _data_files(folder: Path) -> list[Path]:
-    """Images and kernels below a folder, without the hidden files of file systems and archives."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and path.suffix.lower() in KERNEL_SUFFIXES
-        and not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-    )
-
-
 def folder_digests(rows: Sequence[dict[str, str]]) -> list[dict[str, object]]:
     """One row `folder, files, sha256` for each folder of a manifest: a hash over its files' rows."""
-    folders: dict[str, list[str]] = {}
-    for row in rows:
-        folders.setdefault(row["file"].rpartition("/")[0], []).append(f"{row['file']} {row['sha256']}\n")
-    return [
-        {"folder": name, "files": len(lines), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
-        for name, lines in folders.items()
-    ]
+    digests = []
+    for folder, members in groupby(rows, lambda row: row["file"].rpartition("/")[0]):
+        lines = [f"{row['file']} {row['sha256']}\n" for row in members]
+        digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+        digests.append({"folder": folder, "files": len(lines), "sha256": digest})
+    return digests

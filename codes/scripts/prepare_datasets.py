@@ -11,7 +11,6 @@ the embedded set is made.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -36,7 +35,7 @@ ORIGINS = {
 
 # For each set below Datasets/: what it needs of the source, and what it is made of: sharp images with kernels to
 # blur them, or files to copy.
-RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | list[prep.Copy]]]] = {
+RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | prep.Copies]]] = {
     "CBSD100": (("BSDS500/val", "Levin09.mat"), prep.cbsd100),
     "Levin": (("Levin", "Levin09.mat"), prep.levin),
     "LevinIndependent": (("Levin/im1.png", "Levin09.mat"), prep.levin_independent),
@@ -51,17 +50,16 @@ RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | list
 def make(name: str, source: Path, target: Path) -> list[str]:
     """Build one set; returns what is missing in the source (then nothing is built)."""
     needs, content = RECIPES[name]
-    files = prep.ready_made_files(source / name)
-    missing = [] if files else [need for need in needs if not (source / need).exists()]
-    if missing:
+    finished = prep.finished_files(source / name)
+    missing = [need for need in needs if not (source / need).exists()]
+    if missing and not finished:
         return missing
-    parts = files or content(source)
-    progress = partial(tqdm, desc=name, unit="image")
-    with prep.whole_folder(target) as temporary:
-        if isinstance(parts[0], prep.Sharp):
-            prep.synthesise(temporary, parts, progress, name)
+    parts = finished or content(source)
+    with prep.whole_folder(target) as folder:
+        if isinstance(parts, dict):
+            prep.copy_files(folder, parts)
         else:
-            prep.copy_files(temporary, parts, progress)
+            prep.synthesise(folder, parts, name)
     return []
 
 

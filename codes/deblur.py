@@ -40,8 +40,8 @@ from tqdm import tqdm
 from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import with_inset
 from codes.data.preparation import QUICKSTART, ensure_quickstart
+from codes.inference.restorer import PRECISIONS
 from codes.models.registry import PRESETS
-from codes.models.restorer import PRECISIONS
 from codes.restoration.call import ORIENTATIONS, open_restorer, restore
 from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of

@@ -26,8 +26,8 @@ if __name__ == "__main__":
 from codes.data.images import as_rgb, to_8bit
 from codes.data.kernels import read_kernel
 from codes.data.preparation import QUICKSTART, ensure_quickstart
+from codes.inference.restorer import Restorer
 from codes.models.noise import estimate_noise
-from codes.models.restorer import Restorer
 from codes.restoration.call import open_restorer, restore
 from codes.restoration.image_files import read_photo
 from codes.restoration.kernel_spec import SPECIFICATIONS, kernel_of

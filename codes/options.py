@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 from pydantic import Field, NonNegativeInt, PlainValidator, PositiveInt, ValidationError, model_validator
 
 import codes.models.all_networks  # noqa: F401  registers the networks whose options are accepted
+from codes.inference.restorer import Precision
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
-from codes.models.restorer import Precision
 from codes.utils.errors import UserError, nearest
 from codes.utils.option_files import Options, apply_override, insert_named, read_option_file
 from codes.utils.yaml_files import to_yaml

@@ -22,11 +22,11 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from codes.inference.restorer import Restorer
 from codes.metrics.evaluation import Evaluator, Failure, ImageScore
 from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
 from codes.metrics.score_files import write_scores
 from codes.models.factory import open_network
-from codes.models.restorer import Restorer
 from codes.options import NAME, Method, TestOptions, TestPaths, load_options
 from codes.restoration.networks import find_weights
 from codes.restoration.orientation import warn_if_rotated

@@ -38,9 +38,9 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.training import Sample
+from codes.inference.restorer import Restorer
 from codes.models.factory import build_network
 from codes.models.paper.dsdnet import DSDNet
-from codes.models.restorer import Restorer
 from codes.models.tiny.dsdnet_tiny import DSDNetTiny
 from codes.models.weights import load_weights
 from codes.options import network_of_file, network_options

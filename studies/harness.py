@@ -15,9 +15,9 @@ from tabulate import tabulate
 from codes.data.degradation import with_noise
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta
+from codes.inference.restorer import Restorer
 from codes.models.network import Network
 from codes.models.paper.blur import Blur
-from codes.models.restorer import Restorer
 from codes.utils.errors import UserError
 from codes.utils.files import PUBLISHED, ROOT, write_csv
 

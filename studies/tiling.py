@@ -1,4 +1,4 @@
-"""What tiles change, and the memory that a network needs: codes/models/restorer.py plans its tiles with these numbers.
+"""What tiles change, and the memory that a network needs: the numbers with which codes/inference plans its tiles.
 
     python studies/tiling.py
 
@@ -18,10 +18,10 @@ from tqdm import tqdm
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from codes.inference.restorer import X0_BYTES
+from codes.inference.tiling import overlap_of, smallest_side
 from codes.models.factory import build_preset
 from codes.models.network import Network
-from codes.models.restorer import X0_BYTES
-from codes.models.tiling import overlap_of, smallest_side
 from codes.restoration.networks import SHIPPED, load_network
 from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from codes.data.images import to_8bit, write_8bit
-from codes.models.restorer import Restorer
+from codes.inference.restorer import Restorer
 from tests.conftest import chromium, small_network
 
 

@@ -15,7 +15,7 @@ from codes.data.kernel_generator import camera_shake, motion
 from codes.data.kernels import read_kernel, rotated, write_kernel
 from codes.data.preparation import quickstart
 from codes.data.triples import TripleDataset
-from codes.models.gaps import clipped_highlights
+from codes.inference.gaps import clipped_highlights
 from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, read_mask, without_gaps

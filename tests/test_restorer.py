@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from codes.data.degradation import blurred, with_noise
 from codes.data.kernel_generator import camera_shake
 from codes.data.preparation import quickstart
-from codes.models import restorer, tiling
+from codes.inference import restorer, tiling
+from codes.inference.gaps import filled
+from codes.inference.restorer import Restorer
 from codes.models.factory import build_preset
-from codes.models.gaps import filled
 from codes.models.network import Network
-from codes.models.restorer import Restorer
 from codes.models.weights import load_weights
 from codes.utils import memory
 from codes.utils.devices import choose_device

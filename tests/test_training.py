@@ -14,8 +14,8 @@ from codes.data.images import read_image
 from codes.data.patch_options import KernelShares
 from codes.data.text_pages import text_page
 from codes.data.training import Batches, Request, Sample, TrainingPatches, collate, draw_kernel, zero_padded
+from codes.inference.gaps import filled
 from codes.models.factory import build_network, build_preset, load_denoiser
-from codes.models.gaps import filled
 from codes.models.paper.blur import Blur
 from codes.models.weights import save_weights
 from codes.training import checkpoint

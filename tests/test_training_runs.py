@@ -15,7 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from codes import train
-from codes.models import restorer
+from codes.inference import restorer
 from codes.models.factory import build_network
 from codes.models.weights import read_notes, read_weights, save_weights
 from codes.scripts import export_weights, preview_training_data

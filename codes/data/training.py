@@ -20,7 +20,7 @@ from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
 from codes.data.patch_options import KernelShares, TrainSet
 from codes.data.text_pages import LONGEST, text_page
-from codes.models.gaps import clipped_highlights
+from codes.inference.gaps import clipped_highlights
 from codes.models.paper.blur import Blur, centre
 from codes.utils.errors import UserError
 

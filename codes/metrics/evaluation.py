@@ -9,8 +9,8 @@ import numpy as np
 
 from codes.data.images import to_8bit, write_8bit
 from codes.data.triples import Triple, TripleDataset
+from codes.inference.restorer import Restorer
 from codes.metrics.quality import quality
-from codes.models.restorer import Restorer
 from codes.options import TestSet
 from codes.utils.errors import UserError
 

@@ -1,1 +1,1 @@
-"""The networks, their weight files, and the restoration of whole images with them."""
+"""The networks, the parts they are made of, and their weight files."""

@@ -8,8 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from codes.data.kernels import check_fits, normalised, rotated
-from codes.models.gaps import clipped_highlights
-from codes.models.restorer import Precision, Restorer
+from codes.inference.gaps import clipped_highlights
+from codes.inference.restorer import Precision, Restorer
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.networks import SHIPPED, load_network

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codes.models.gaps import filled
+from codes.inference.gaps import filled
 from codes.restoration.image_files import read_photo
 from codes.restoration.pixels import values_of
 from codes.utils.errors import UserError

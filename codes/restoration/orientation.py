@@ -25,7 +25,7 @@ from codes.utils.errors import UserError, warn
 
 # Side in pixels of the part of an image that is examined: the one with the most edges.
 LARGEST_SIDE = 1024
-# Pixels from this value on are left out. This is half a grey level below CLIPPED of models/gaps.py, because the
+# Pixels from this value on are left out. This is half a grey level below CLIPPED of inference/gaps.py, because the
 # constants below were fitted with it.
 NEARLY_CLIPPED = 254 / 255
 # A kernel is symmetric if it differs from its rotation by less than this, relative to its norm.

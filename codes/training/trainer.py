@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from codes.data.degradation import seed_of
 from codes.data.training import Sample
-from codes.models.gaps import filled
+from codes.inference.gaps import filled
 from codes.models.network import Network
 from codes.models.paper.blur import Blur
 from codes.training.ema import Average

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codes.models.gaps import filled
+from codes.inference.gaps import filled
+from codes.inference.tiling import MULTIPLE, Tile, blended, overlap_of, plan, smallest_side
 from codes.models.network import Network
 from codes.models.noise import estimate_noise
 from codes.models.paper.blur import Blur, odd_sized
-from codes.models.tiling import MULTIPLE, Tile, blended, overlap_of, plan, smallest_side
 from codes.utils.errors import UserError
 from codes.utils.memory import budget, peak_memory, used
 from codes.utils.progress import Progress

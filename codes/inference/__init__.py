@@ -1,0 +1,1 @@
+"""A network restores images: whole or in tiles, on any device."""

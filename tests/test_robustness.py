@@ -8,9 +8,9 @@ from scipy.ndimage import center_of_mass
 from codes.data.images import decode, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake, gaussian
 from codes.data.kernels import write_kernel
+from codes.inference.restorer import Restorer
 from codes.models.factory import build_network
 from codes.models.network import Network
-from codes.models.restorer import Restorer
 from codes.models.weights import save_weights
 from codes.options import load_options
 from codes.scripts import publish

@@ -103,9 +103,9 @@ class TestOptions(Options):
 
     name: Name = Field(description="The name of the run: results are written to results/<name>/.")
     suffix: Name | None = Field(None, description="Appended to the names of the restored images.")
-    model: Literal["db"] = Field("db", description="MMSR's name for deblurring; no other value is accepted.")
-    distortion: Literal["sr"] = Field("sr", description="An MMSR key that says nothing here; always sr.")
-    scale: Literal[1] = Field(1, description="An MMSR key for super-resolution; always 1.")
+    model: Literal["db"] = Field("db", description="MMSR's name of the task, deblurring.")
+    distortion: Literal["sr"] = Field("sr", description="A key of MMSR without effect.")
+    scale: Literal[1] = Field(1, description="A key of MMSR without effect.")
     crop_border: NonNegativeInt | None = Field(
         None, description="Pixels left out at each side when an image is scored; none if not given."
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from tabulate import tabulate
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
@@ -109,8 +108,8 @@ def option_table() -> str:
     rows += [(", ".join(names), key) for key, names in networks.items()]
     cells = [(f"`{key.path}`", users, key.value, key.default, _sentence(key.meaning)) for users, key in rows]
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in cells]
-    heads = ("key", "used by", "value", "default", "meaning")
-    return tabulate(escaped, heads, tablefmt="github", disable_numparse=True) + "\n"
+    head = ["key", "used by", "value", "default", "meaning"]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *escaped])
 
 
 def _sentence(text: str) -> str:

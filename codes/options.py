@@ -8,18 +8,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import Field, NonNegativeInt, PlainValidator, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 import codes.models.all_networks  # noqa: F401  registers the networks whose options are accepted
 from codes.inference.restorer import Precision
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.utils.errors import UserError, nearest
-from codes.utils.option_files import Options, apply_override, insert_named, read_option_file
+from codes.utils.option_files import Options, apply_override, error_at, insert_named, read_option_file
 from codes.utils.yaml_files import to_yaml
+
+
+def _without_preset(network: Any) -> Any:
+    """Replace `{preset: light, ...}` by the preset's keys, overridden by the file's."""
+    if not isinstance(network, Mapping) or "preset" not in network:
+        return network
+    name = network["preset"]
+    if not isinstance(name, str) or name not in PRESETS:
+        raise error_at("preset", f"unknown preset '{name}'; {nearest(str(name), PRESETS)}")
+    return PRESETS[name] | {key: value for key, value in network.items() if key != "preset"}
+
 
 AnyNetwork = Annotated[
     Union[tuple(NETWORKS[name].options for name in NETWORKS)],  # noqa: UP007
     Field(discriminator="which_model_G"),
+    BeforeValidator(_without_preset),
 ]
 
 # A name that becomes part of a path below results/ or experiments/: of a run, a training, a data set, a table's row.
@@ -76,8 +97,8 @@ class TestSet(Options):
     )
 
 
-class TestPaths(Options):
-    __test__ = False
+class Weights(Options):
+    """The `path:` group."""
 
     pretrain_model_G: str | None = Field(
         None, description="Weight file (.pth or .safetensors), relative to the project's root."
@@ -93,23 +114,28 @@ class Method(Options):
 
     label: str | None = Field(None, description="The row's name in tables and figures; the row's id if not given.")
     network_G: AnyNetwork = Field(description="The network: `which_model_G` or `preset`, and the network's own keys.")
-    path: TestPaths = Field(TestPaths(), description="Where the weights are.")
+    path: Weights = Field(Weights(), description="Where the weights are.")
 
 
-class TestOptions(Options):
+class CommandOptions(Options):
+    """What a test file and a training file share."""
+
+    model: Literal["db"] = Field("db", description="MMSR's name of the task, deblurring.")
+    distortion: Literal["sr"] = Field("sr", description="A key of MMSR without effect.")
+    scale: Literal[1] = Field(1, description="A key of MMSR without effect.")
+    gpu_ids: GpuIds = "auto"
+
+
+class TestOptions(CommandOptions):
     """A test option file: one network, or several `methods`, on a number of sets."""
 
     __test__ = False
 
     name: Name = Field(description="The name of the run: results are written to results/<name>/.")
     suffix: Name | None = Field(None, description="Appended to the names of the restored images.")
-    model: Literal["db"] = Field("db", description="MMSR's name of the task, deblurring.")
-    distortion: Literal["sr"] = Field("sr", description="A key of MMSR without effect.")
-    scale: Literal[1] = Field(1, description="A key of MMSR without effect.")
     crop_border: NonNegativeInt | None = Field(
         None, description="Pixels left out at each side when an image is scored; none if not given."
     )
-    gpu_ids: GpuIds = "auto"
     precision: Precision = Field(
         "float32", description="Number format of most convolutions. float16 works on GPUs only."
     )
@@ -122,7 +148,7 @@ class TestOptions(Options):
     network_G: AnyNetwork | None = Field(
         None, description="The network: `which_model_G` or `preset`, and the network's own keys."
     )
-    path: TestPaths = Field(TestPaths(), description="Where the weights of network_G are.")
+    path: Weights = Field(Weights(), description="Where the weights of network_G are.")
     methods: dict[Name, Method] | None = Field(
         None,
         description="The rows of a table of several methods, instead of network_G and path: "
@@ -133,7 +159,7 @@ class TestOptions(Options):
     def _one_kind(self) -> "TestOptions":
         if (self.network_G is None) == (not self.methods):
             raise ValueError("needs either network_G (one network) or methods (several)")
-        if self.methods and self.path != TestPaths():
+        if self.methods and self.path != Weights():
             raise ValueError("path belongs to each of the methods")
         names = [test_set.name for test_set in self.datasets.values()]
         if len(set(names)) < len(names):
@@ -146,16 +172,7 @@ class TestOptions(Options):
 
     def labels(self) -> dict[str, str]:
         """What tables and figures show for each row's id."""
-        return labels(self.rows())
-
-
-def labels(methods: Mapping[str, Method]) -> dict[str, str]:
-    """The label of each method by its id; the id itself if it has none."""
-    return {name: method.label or name for name, method in methods.items()}
-
-
-class _NetworkGroup(Options):
-    network_G: AnyNetwork
+        return {name: method.label or name for name, method in self.rows().items()}
 
 
 AnyOptions = TypeVar("AnyOptions", bound=Options)
@@ -174,7 +191,10 @@ def load_options(schema: type[AnyOptions], path: str | Path, overrides: Sequence
     for override in overrides:
         apply_override(content, override)
         insert_named(content, f"--set {override}")
-    return _validate(schema, content, str(path))
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_first_mistake(error, str(path))) from None
 
 
 def _check_kind(schema: type[Options], content: Mapping, path: str | Path) -> None:
@@ -187,18 +207,12 @@ def _check_kind(schema: type[Options], content: Mapping, path: str | Path) -> No
         raise UserError(f"{path} is a test file; use codes/test.py")
 
 
-def _validate(schema: type[AnyOptions], content: dict, where: str) -> AnyOptions:
-    _expand_presets(content, where)
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        raise UserError(_explain(error, where)) from None
-
-
 def network_options(content: Any, where: str) -> NetworkOptions:
     """The options of a network from the value of a `network_G` key. Raises UserError, naming `where`, for a mistake."""
-    group = {"network_G": dict(content) if isinstance(content, Mapping) else content}
-    return _validate(_NetworkGroup, group, where).network_G
+    try:
+        return TypeAdapter(AnyNetwork).validate_python(content)
+    except ValidationError as error:
+        raise UserError(_first_mistake(error, where, "network_G")) from None
 
 
 def network_of_file(path: str | Path) -> NetworkOptions:
@@ -214,36 +228,19 @@ def dump_options(options: Options) -> str:
     return to_yaml(options.model_dump(by_alias=True, exclude_none=True))
 
 
-def _expand_presets(content: dict, where: str) -> None:
-    """Replace `network_G: {preset: light, ...}` by the preset's keys, overridden by the file's."""
-    groups = {"": content}
-    for key in ("methods", "baselines"):
-        if isinstance(content.get(key), dict):
-            groups |= {f"{key}.{name}.": group for name, group in content[key].items()}
-    for key, group in groups.items():
-        network = group.get("network_G") if isinstance(group, dict) else None
-        if isinstance(network, dict) and "preset" in network:
-            name = network.pop("preset")
-            if not isinstance(name, str) or name not in PRESETS:
-                raise UserError(
-                    f"{where}: {key}network_G.preset: unknown preset '{name}'; {nearest(str(name), PRESETS)}"
-                )
-            group["network_G"] = {**PRESETS[name], **network}
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    """One line for the first mistake."""
+def _first_mistake(error: ValidationError, where: str, *group: str) -> str:
+    """One line for the first mistake. group: the keys above the validated part."""
     first, *others = error.errors()
-    parts = first["loc"]
+    parts = (*group, *first["loc"])
     # Below network_G pydantic puts the network's name into the path; the file has no such key.
     above = ("", *parts)
     loc = [str(part) for i, part in enumerate(parts) if not (above[i] == "network_G" and part in NETWORKS)]
     loc = [part for part in loc if part != "[key]"]
     value, context = first["input"], first.get("ctx", {})
     match first["type"]:
-        case "unknown_key":
+        case "error_at":
             loc.append(context["key"])
-            reason = f"unknown key; {context['hint']}"
+            reason = context["reason"]
         case "missing":
             reason = "is required but missing"
         case "union_tag_invalid":

@@ -27,7 +27,7 @@ from codes.metrics.evaluation import Evaluator, Failure, ImageScore
 from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
 from codes.metrics.score_files import write_scores
 from codes.models.factory import open_network
-from codes.options import NAME, Method, TestOptions, TestPaths, load_options
+from codes.options import NAME, Method, TestOptions, Weights, load_options
 from codes.restoration.networks import find_weights
 from codes.restoration.orientation import warn_if_rotated
 from codes.utils.devices import choose_device
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 def with_weights(options: TestOptions, weights: str) -> TestOptions:
     """The options with another network: as one more of the methods, or in place of the only network."""
     path, network, _ = find_weights(weights)
-    paths = TestPaths(pretrain_model_G=str(path.resolve()))
+    paths = Weights(pretrain_model_G=str(path.resolve()))
     if not options.methods:
         return options.model_copy(update={"network_G": network, "path": paths})
     # experiments/own and experiments/own/models/best.safetensors are both called own.

@@ -19,12 +19,11 @@ from codes.models.factory import build_network, build_preset, load_denoiser
 from codes.models.paper.blur import Blur
 from codes.models.weights import save_weights
 from codes.training import checkpoint
-from codes.training.ema import Average
 from codes.training.losses import training_loss
-from codes.training.monitor import Monitor, duration
+from codes.training.monitor import Monitor
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, factor
-from codes.training.trainer import Trainer, by_name
+from codes.training.trainer import MOST_SKIPPED_IN_A_ROW, Trainer, averaged, by_name
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
 from tests import training_recipe
@@ -350,7 +349,7 @@ def rates(recipe: Recipe, scheduler_of=None) -> list[float]:
 
 
 def test_schedules_are_those_of_torch():
-    cosine = schedule(T_period=[100], eta_min=1e-5)
+    cosine = schedule(eta_min=1e-5)
     expected = rates(cosine, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100, eta_min=1e-5))
     np.testing.assert_allclose(rates(cosine), expected, rtol=1e-6)
     steps = schedule(lr_scheme="MultiStepLR", lr_steps=[20, 50], lr_gamma=0.3)
@@ -358,20 +357,13 @@ def test_schedules_are_those_of_torch():
     np.testing.assert_allclose(rates(steps), expected, rtol=1e-6)
 
 
-def test_restarts_and_warmup():
-    cosine = schedule(restarts=[40], restart_weights=[0.5], warmup_iter=10)
-    assert cosine.T_period == [40, 60]
-    assert [factor(i, cosine) for i in (0, 40, 100)] == pytest.approx([0.1, 0.5, 0.0])
-    assert factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 40)) / 2)
-    steps = schedule(lr_scheme="MultiStepLR", lr_steps=[10, 60], lr_gamma=0.1, restarts=[50], restart_weights=[0.8])
-    assert [factor(i, steps) for i in (9, 10, 50, 60)] == pytest.approx([1, 0.1, 0.8, 0.08])
-
-
-def test_period_and_warmup_follow_niter():
-    derived = schedule(niter=3000, warmup_iter=None)
-    assert (derived.T_period, derived.warmup_iter) == ([3000], 100)
-    given = schedule(niter=60, T_period=[50], warmup_iter=7)
-    assert (given.T_period, given.warmup_iter) == ([50], 7)
+def test_warmup():
+    cosine = schedule(warmup_iter=10)
+    assert [factor(i, cosine) for i in (0, 100)] == pytest.approx([0.1, 0.0])
+    assert factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 100)) / 2)
+    steps = schedule(lr_scheme="MultiStepLR", lr_steps=[12, 60], lr_gamma=0.1, warmup_iter=10)
+    assert [factor(i, steps) for i in (4, 11, 12, 60)] == pytest.approx([0.5, 1, 0.1, 0.01])
+    assert schedule(niter=3000, warmup_iter=None).warmup_iter == 100
 
 
 def test_changed_lr_scale_keeps_the_moments_of_each_weight():
@@ -412,9 +404,6 @@ def test_lr_scale():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ({"train__T_period": [4, 5]}, "T_period needs one entry more"),
-        ({"train__restarts": [3]}, "the same number of entries"),
-        ({"train__restarts": [9], "train__restart_weights": [1.0]}, r"below niter \(9\)"),
         ({"datasets__train__kernel_size": 10}, "odd"),
         ({"datasets__train__noise": [0.05, 0.01]}, "the smaller"),
         ({"train__lr": 1e-3}, "did you mean 'lr_G'"),
@@ -455,32 +444,32 @@ def test_average_is_the_exponential_one(decay):
     """With a decay of 0 it is a copy of the weights."""
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(network.weight, 1.0)
-    average = Average(network, decay)
-    expected = 1.0
-    for iteration, weight in enumerate((3.0, -2.0, 5.0), 1):
+    average = averaged(network, decay)
+    expected = 3.0  # the first step's weights replace the random start
+    for steps, weight in enumerate((3.0, -2.0, 5.0)):
         torch.nn.init.constant_(network.weight, weight)
-        average.update(iteration)
-        early = min(decay, (1 + iteration) / (10 + iteration))
+        average.update_parameters(network)
+        early = min(decay, (1 + steps) / (10 + steps))
         expected = early * expected + (1 - early) * weight
-        assert average.network.weight.item() == pytest.approx(expected)
-    assert average.network.weight is not network.weight
-    assert not average.network.training
+        assert average.module.weight.item() == pytest.approx(expected)
+    assert average.module.weight is not network.weight
+    assert not average.module.training
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.0])
 def test_average_has_the_trained_buffers(decay):
     """Running statistics are averages already; the start's would make the averaged network useless."""
     network = torch.nn.BatchNorm2d(3)
-    average = Average(network, decay)
+    average = averaged(network, decay)
     network(5 + torch.randn(8, 3, 4, 4))
-    average.update(1)
+    average.update_parameters(network)
     for name in ("running_mean", "running_var", "num_batches_tracked"):
-        torch.testing.assert_close(getattr(average.network, name), getattr(network, name))
-    assert average.network.running_mean is not network.running_mean
+        torch.testing.assert_close(getattr(average.module, name), getattr(network, name))
+    assert average.module.running_mean is not network.running_mean
 
 
 def test_step_that_is_not_finite_is_skipped(data):
-    trainer, batch = trainer_of(data, train__max_nonfinite=2), batch_of(data)
+    trainer, batch = trainer_of(data), batch_of(data)
     bad = batch._replace(blurry=batch.blurry * float("nan"))
     before = [parameter.clone() for parameter in trainer.network.parameters()]
     trainer.step(bad)
@@ -489,9 +478,10 @@ def test_step_that_is_not_finite_is_skipped(data):
     trainer.check_finite()
     trainer.step(batch)
     assert trainer.skipped_in_a_row == 0
-    trainer.step(bad)
-    trainer.step(bad)
-    with pytest.raises(UserError, match="not finite for 2 steps in a row"):
+    for _ in range(MOST_SKIPPED_IN_A_ROW):
+        trainer.check_finite()
+        trainer.step(bad)
+    with pytest.raises(UserError, match=f"not finite for {MOST_SKIPPED_IN_A_ROW} steps in a row"):
         trainer.check_finite()
 
 
@@ -602,7 +592,7 @@ def test_checkpoint_of_another_network(data):
 
 
 def test_line_on_the_progress(tmp_path, capsys, monkeypatch):
-    """Skipped steps and waiting for data are shown when there are some; the time left always."""
+    """The means since the last line, and the time left."""
     clock = iter([0.0, 0.0, 40.0, 40.0, 80.0, 80.0])
     monkeypatch.setattr("codes.training.monitor.time.monotonic", lambda: next(clock))
     monitor = Monitor(tmp_path, None, None, 100, 0.0, "")
@@ -611,8 +601,9 @@ def test_line_on_the_progress(tmp_path, capsys, monkeypatch):
             monitor.step({"loss": loss}, 2, waited)
         monitor.report(iteration, 0.1, skipped)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["4/100", "loss", "1.5", "lr", "0.1", "0.2", "images/s", "16", "min", "left"]
-    assert lines[1].endswith("skipped 3  50 % of the time waiting for data  15 min left")
+    assert lines[0].split("  ")[-6:] == [
+        "loss 1.5", "lr 0.1", "skipped 0", "images_per_second 0.2", "data_wait_share 0.01", "0:16:00 left"
+    ]  # fmt: skip
+    assert lines[1].endswith("skipped 3  images_per_second 0.2  data_wait_share 0.5  0:15:20 left")
     logged = (tmp_path / "train.log").read_text().splitlines()
     assert [line[21:] for line in logged] == lines
-    assert [duration(seconds) for seconds in (59, 100, 4000, 300000)] == ["59 s", "2 min", "1 h 7 min", "3 d 11 h"]

@@ -1,42 +1,25 @@
-"""Exit with status 0 if this Python has all packages of the given requirement files.
+"""Exit with status 0 if this Python has all packages of the given requirement files, else name those that it lacks.
 
-    python codes/scripts/check_environment.py requirements.txt
-
-Prints what is missing or too old. It runs with the standard library alone.
+python codes/scripts/check_environment.py requirements.txt
 """
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from packaging.requirements import Requirement
 
-def unmet(lines: list[str]) -> list[str]:
-    """The requirements that are missing or too old here."""
+
+def is_met(requirement: Requirement) -> bool:
+    """True if the package is installed and new enough."""
     try:
-        from packaging.requirements import Requirement
-    except ImportError:
-        return ["packaging"]
-    found = []
-    for requirement in map(Requirement, lines):
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            found.append(str(requirement))
-            continue
-        if not requirement.specifier.contains(installed.split("+")[0], prereleases=True):
-            found.append(f"{requirement} (installed: {installed})")
-    return found
-
-
-def main(files: list[str]) -> int:
-    if sys.version_info < (3, 11):
-        print(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
-        return 1
-    missing = unmet([line for file in files for line in Path(file).read_text().split("\n") if line.strip()])
-    if missing:
-        print("missing: " + ", ".join(missing))
-    return 1 if missing else 0
+        return requirement.specifier.contains(version(requirement.name), prereleases=True)
+    except PackageNotFoundError:
+        return False
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    lines = [line for file in sys.argv[1:] for line in Path(file).read_text().splitlines()]
+    wanted = [f"Python 3.11 or newer, not {sys.version.split()[0]}"] if sys.version_info < (3, 11) else []
+    wanted += [line for line in lines if line.strip() and not is_met(Requirement(line))]
+    sys.exit(f"needed: {', '.join(wanted)}" if wanted else 0)

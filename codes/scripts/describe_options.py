@@ -94,28 +94,18 @@ def _text(default: Any) -> str:
 def option_table() -> str:
     """All keys of test and training files as one Markdown table."""
     # Validation sets have the keys of test sets, baselines those of methods, and every `path` the same ones.
-    train = [key for key in keys_of(TrainOptions) if not key.path.startswith(("datasets.val.", "baselines.*"))]
-    test = [key for key in keys_of(TestOptions) if ".*.path." not in key.path]
-    meanings = {(key.path, key.meaning) for key in test} & {(key.path, key.meaning) for key in train}
-    shared = {path for path, _ in meanings}
-    rows = [("train and test" if key.path in shared else "train", key) for key in train]
-    rows += [("test", key) for key in test if key.path not in shared]
-    networks: dict[Key, list[str]] = {}
-    for network in NETWORKS:
-        for key in keys_of(NETWORKS[network].options, "network_G."):
-            if key.path != "network_G.which_model_G":
-                networks.setdefault(key, []).append(network)
-    rows += [(", ".join(names), key) for key, names in networks.items()]
-    cells = [(f"`{key.path}`", users, key.value, key.default, _sentence(key.meaning)) for users, key in rows]
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in cells]
+    repeated = re.compile(r"datasets\.val\.|baselines\.\*|.*\.\*\.path\.|network_G\.which_model_G")
+    sources = {"train": keys_of(TrainOptions), "test": keys_of(TestOptions)}
+    sources |= {name: keys_of(NETWORKS[name].options, "network_G.") for name in NETWORKS}
+    users: dict[Key, list[str]] = {}
+    for user, keys in sources.items():
+        for key in keys:
+            if not repeated.match(key.path):
+                users.setdefault(key, []).append(user)
+    rows = [(f"`{key.path}`", ", ".join(names), *key[1:]) for key, names in users.items()]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     head = ["key", "used by", "value", "default", "meaning"]
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *escaped])
-
-
-def _sentence(text: str) -> str:
-    """A description with a capital letter, but for a symbol such as x0, and a full stop."""
-    is_word = text[:2].isalpha() or text[1:2] == " "
-    return (text[0].upper() + text[1:] if is_word else text).rstrip(".") + "." if text else ""
 
 
 def with_options(page: str) -> str:
@@ -124,8 +114,7 @@ def with_options(page: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args(argv)
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
     write_text(PAGE, with_options(PAGE.read_text(encoding="utf-8")))
     return 0
 

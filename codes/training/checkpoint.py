@@ -29,7 +29,6 @@ WITHOUT_EFFECT = (
     "datasets.val",
     "train.val_freq",
     "train.val_images",
-    "train.max_nonfinite",
 )
 SUFFIX = ".state"
 # Keys that every checkpoint has: those of Trainer.state and of Run.save.
@@ -113,10 +112,7 @@ def check_unchanged(state: Mapping[str, Any], options: TrainOptions, images: str
 def _complete(saved: str) -> str:
     """Dumped options with the defaults of newer keys added; unchanged if they hold a key that no longer exists."""
     try:
-        options = parse_yaml(saved, "checkpoint")
-        if isinstance(options, dict) and isinstance(options.get("train"), dict):
-            options["train"].pop("channels_last", None)  # of earlier versions, where it was always true
-        return dump_options(TrainOptions.model_validate(options))
+        return dump_options(TrainOptions.model_validate(parse_yaml(saved, "checkpoint")))
     except ValidationError:
         return saved
 

@@ -1,8 +1,9 @@
 """Reports of a training: lines on the terminal and in train.log, tensorboard, validation.csv."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CURVE_COLUMNS = ("iteration", "set", "psnr", "ssim", "hours")
-# Waiting for data is printed only above this share of the time.
-WAIT_SHOWN = 0.1
 # Longest time without a line on the progress, in seconds.
 LONGEST_SILENCE = 60.0
 
@@ -54,8 +53,7 @@ class Monitor:
 
     def step(self, figures: Mapping[str, float], images: int, waited: float) -> None:
         """Add the figures of one step, the number of its images, and the seconds waited for them."""
-        for name, value in figures.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._sums.update(figures)  # a Counter adds
         self._steps += 1
         self._images += images
         self._waited += waited
@@ -69,17 +67,12 @@ class Monitor:
         self._reported = True
         seconds = time.monotonic() - self._since
         figures = {name: total / self._steps for name, total in self._sums.items()}
-        rate, waiting = self._images / seconds, self._waited / seconds
-        parts = [f"{name} {value:.4g}" for name, value in figures.items()]
-        parts += [f"lr {learning_rate:.4g}", f"{rate:.3g} images/s"]
-        if skipped:
-            parts.append(f"skipped {skipped}")
-        if waiting > WAIT_SHOWN:
-            parts.append(f"{100 * waiting:.0f} % of the time waiting for data")
-        parts.append(f"{duration((self.niter - iteration) * seconds / self._steps)} left")
-        self.say(f"{iteration:8d}/{self.niter}  " + "  ".join(parts))
+        figures |= {"lr": learning_rate, "skipped": skipped}
+        figures |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
+        line = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        left = timedelta(seconds=round((self.niter - iteration) * seconds / self._steps))
+        self.say(f"{iteration:8d}/{self.niter}  {line}  {left} left")
         if self._tensorboard:
-            figures |= {"skipped": skipped, "lr": learning_rate, "images_per_second": rate, "data_wait_share": waiting}
             for name, value in figures.items():
                 self._writer().add_scalar(f"train/{name}", value, iteration)
         self._forget()
@@ -101,9 +94,9 @@ class Monitor:
             lines = {"network": result.scores, "start": self.start()}
             lines |= {name: baseline.scores for name, baseline in baselines.items()}
             for method, scores_of in lines.items():
-                for name in result.scores.keys() & scores_of.keys():
-                    self._writer(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
-                    self._writer(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
+                for name, score in scores_of.items():
+                    self._writer(method).add_scalar(f"psnr/{name}", score.psnr, iteration)
+                    self._writer(method).add_scalar(f"ssim/{name}", score.ssim, iteration)
             for name, panel in result.panels.items():
                 self._writer().add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
         self._forget()
@@ -128,16 +121,5 @@ class Monitor:
 
     def _forget(self) -> None:
         """Begin new means, without the time of a validation."""
-        self._sums: dict[str, float] = {}
+        self._sums: Counter[str] = Counter()
         self._steps, self._images, self._waited, self._since = 0, 0, 0.0, time.monotonic()
-
-
-def duration(seconds: float) -> str:
-    """A time span in words: `45 s`, `12 min`, `3 h 20 min` or `2 d 5 h`."""
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

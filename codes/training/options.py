@@ -1,12 +1,11 @@
 """The schema of a training file: MMSR's keys, and those that MMSR lacks."""
 
-from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from codes.data.patch_options import TrainSet
-from codes.options import AnyNetwork, GpuIds, Method, Name, TestSet
+from codes.options import AnyNetwork, CommandOptions, Method, Name, TestSet, Weights
 from codes.utils.option_files import Options
 
 # Without warmup_iter, the learning rate grows during this fraction of all iterations.
@@ -37,21 +36,13 @@ class Recipe(Options):
     beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the optimiser's mean of the squared gradients.")
     lr_scheme: Literal["MultiStepLR", "CosineAnnealingLR_Restart"] = Field(
         "CosineAnnealingLR_Restart",
-        description="How the learning rate falls: by a factor at given iterations, or as a cosine to eta_min.",
+        description="How the learning rate falls: by a factor at given iterations, or as one cosine to eta_min at "
+        "niter.",
     )
     lr_steps: list[PositiveInt] = Field(
         [], description="MultiStepLR: iterations at which the learning rate is multiplied by lr_gamma."
     )
     lr_gamma: PositiveFloat = Field(0.5, description="MultiStepLR: the factor of the learning rate.")
-    T_period: list[PositiveInt] = Field(
-        [],
-        description="CosineAnnealingLR_Restart: lengths of the periods, in iterations. If it is not given, each "
-        "period ends at the next restart, and the last one at niter.",
-    )
-    restarts: list[PositiveInt] = Field([], description="Iterations at which the schedule starts again.")
-    restart_weights: list[PositiveFloat] = Field(
-        [], description="The learning rate at each restart, as a multiple of lr_G."
-    )
     eta_min: NonNegativeFloat = Field(0.0, description="CosineAnnealingLR_Restart: the learning rate at the end.")
     warmup_iter: NonNegativeInt | None = Field(
         None,
@@ -87,30 +78,15 @@ class Recipe(Options):
     start_values: str | None = Field(
         None, description="Name of a set of start values for a new network, in codes/models/start_values.py."
     )
-    max_nonfinite: PositiveInt = Field(
-        10, description="Training stops after this number of steps in a row whose loss or gradient is not finite."
-    )
     val_freq: PositiveInt = Field(description="Number of iterations between validations.")
     val_images: PositiveInt | None = Field(
         None, description="Number of images of each validation set that are used; all if it is not given."
     )
 
     @model_validator(mode="after")
-    def _schedule(self) -> "Recipe":
-        if len(self.restarts) != len(self.restart_weights):
-            raise ValueError("restarts and restart_weights need the same number of entries")
-        if self.restarts != sorted(set(self.restarts)):
-            raise ValueError("restarts must increase")
+    def _warmup(self) -> "Recipe":
         if self.warmup_iter is None:
             self.warmup_iter = int(WARMUP * self.niter)
-        if self.lr_scheme == "CosineAnnealingLR_Restart":
-            ends = [*self.restarts, self.niter]
-            if not self.T_period:
-                self.T_period = [end - begin for begin, end in pairwise([0, *ends])]
-                if min(self.T_period) < 1:
-                    raise ValueError(f"restarts have to be below niter ({self.niter})")
-            if len(self.T_period) != len(ends):
-                raise ValueError("T_period needs one entry more than restarts")
         return self
 
 
@@ -119,9 +95,7 @@ class Logger(Options):
     save_checkpoint_freq: PositiveInt = Field(1000, description="Number of iterations between checkpoints.")
 
 
-class TrainPaths(Options):
-    pretrain_model_G: str | None = Field(None, description="Weight file to start from (fine-tuning).")
-    strict_load: bool = Field(True, description="If false, load what fits of pretrain_model_G and warn about the rest.")
+class TrainPaths(Weights):
     pretrain_denoiser: str | None = Field(
         None, description="Weight file of a `Denoiser`, for the denoiser in the x-step of a new network."
     )
@@ -130,14 +104,10 @@ class TrainPaths(Options):
     )
 
 
-class TrainOptions(Options):
+class TrainOptions(CommandOptions):
     """A training option file."""
 
     name: Name = Field(description="Name of the training; its results are in experiments/<name>.")
-    model: Literal["db"] = Field("db", description="MMSR's name of the task, deblurring.")
-    distortion: Literal["sr"] = Field("sr", description="A key of MMSR without effect.")
-    scale: Literal[1] = Field(1, description="A key of MMSR without effect.")
-    gpu_ids: GpuIds = "auto"
     use_tb_logger: bool = Field(True, description="Write tensorboard files to tb_logger/<name>.")
     datasets: TrainDatasets = Field(description="Training and validation images.")
     network_G: AnyNetwork = Field(description="The network: `preset`, or `which_model_G` and its keys.")
@@ -149,13 +119,9 @@ class TrainOptions(Options):
     )
 
     @model_validator(mode="after")
-    def _one_start(self) -> "TrainOptions":
+    def _fitting(self) -> "TrainOptions":
         if self.train.start_values is not None and self.path.pretrain_model_G is not None:
             raise ValueError("train.start_values: path.pretrain_model_G replaces these values; remove one of the keys")
-        return self
-
-    @model_validator(mode="after")
-    def _own_lines(self) -> "TrainOptions":
         for name in OWN_LINES:
             if name in self.baselines:
                 raise ValueError(f"baselines: '{name}' is the name of the trained network's own line; rename it")

@@ -103,7 +103,7 @@ class Run:
         """
         trainer, models = self.trainer, self.folder / "models"
         trainer.check_weights()
-        averaged = trainer.average.network
+        averaged = trainer.average.module
         outcome = self.validation.run(
             averaged, trainer.device, self.folder / "val_images", lambda: bool(stop.signal), title
         )

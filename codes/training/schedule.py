@@ -1,7 +1,6 @@
 """Optimiser and learning rate, under MMSR's names."""
 
 import math
-from bisect import bisect_right
 from fnmatch import fnmatchcase
 
 import torch
@@ -43,16 +42,9 @@ def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LambdaL
 
 
 def factor(iteration: int, recipe: Recipe) -> float:
-    """The learning rate of an iteration (counted from 0) as a fraction of lr_G.
-
-    At each of `restarts` the schedule starts again, from that restart's weight.
-    """
+    """The learning rate of an iteration (counted from 0) as a fraction of lr_G."""
     warmup = min(1.0, (iteration + 1) / recipe.warmup_iter) if recipe.warmup_iter else 1.0
-    period = bisect_right(recipe.restarts, iteration)
-    begin, weight = (recipe.restarts[period - 1], recipe.restart_weights[period - 1]) if period else (0, 1.0)
     if recipe.lr_scheme == "MultiStepLR":
-        drops = sum(begin < step <= iteration for step in recipe.lr_steps)
-        return warmup * weight * recipe.lr_gamma**drops
+        return warmup * recipe.lr_gamma ** sum(step <= iteration for step in recipe.lr_steps)
     floor = recipe.eta_min / recipe.lr_G
-    progress = min(1.0, (iteration - begin) / recipe.T_period[period])
-    return warmup * (floor + (weight - floor) * (1 + math.cos(math.pi * progress)) / 2)
+    return warmup * (floor + (1 - floor) * (1 + math.cos(math.pi * min(1.0, iteration / recipe.niter))) / 2)

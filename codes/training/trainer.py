@@ -8,18 +8,21 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from codes.data.degradation import seed_of
 from codes.data.training import Sample
 from codes.inference.gaps import filled
 from codes.models.network import Network
 from codes.models.paper.blur import Blur
-from codes.training.ema import Average
 from codes.training.losses import training_loss
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, factor
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
+
+# Training stops after this number of steps in a row whose loss or gradient is not finite.
+MOST_SKIPPED_IN_A_ROW = 10
 
 
 class Trainer:
@@ -36,7 +39,7 @@ class Trainer:
             network.checkpoint_stages = True
         self.recipe, self.device, self.group = recipe, device, group
         self.network = network.train()
-        self.average = Average(network, recipe.ema_decay)
+        self.average = averaged(network, recipe.ema_decay)
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe)
         self.iteration, self.skipped, self.skipped_in_a_row = 0, 0, 0
@@ -78,7 +81,7 @@ class Trainer:
             self.skipped_in_a_row += 1
         self.scheduler.step()
         self.iteration += 1
-        self.average.update(self.iteration)
+        self.average.update_parameters(self.network)
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
     def _stages(self, batch: Sample) -> list[Tensor]:
@@ -92,7 +95,7 @@ class Trainer:
 
     def check_finite(self) -> None:
         """Raise UserError after too many steps in a row whose loss or gradient was not finite."""
-        if self.skipped_in_a_row >= self.recipe.max_nonfinite:
+        if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             raise UserError(
                 f"the loss was not finite for {self.skipped_in_a_row} steps in a row, up to iteration "
                 f"{self.iteration}; continue from the last checkpoint with a lower train.lr_G and --accept-changes"
@@ -113,7 +116,7 @@ class Trainer:
             "skipped": self.skipped,
             "skipped_in_a_row": self.skipped_in_a_row,
             "network": self.network.state_dict(),
-            "average": self.average.network.state_dict(),
+            "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
         }
@@ -127,7 +130,8 @@ class Trainer:
         fresh = [{key: group[key] for key in kept} for group in self.optimizer.param_groups]
         try:
             self.network.load_state_dict(state["network"])
-            self.average.network.load_state_dict(state["average"])
+            self.average.module.load_state_dict(state["average"])
+            self.average.n_averaged.fill_(state["iteration"])
             self.optimizer.load_state_dict(by_name(state["optimizer"], self.optimizer))
             self.scheduler.load_state_dict(state["scheduler"])
         except (RuntimeError, ValueError, KeyError) as error:
@@ -137,6 +141,19 @@ class Trainer:
             group.update(settings, lr=settings["initial_lr"] * factor(state["iteration"], self.recipe))
         self.iteration = state["iteration"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+
+
+def averaged(network: Network, decay: float) -> AveragedModel:
+    """The exponential moving average of the network's weights, in eval mode; with a decay of 0 the weights themselves.
+
+    At first the decay is smaller than `decay`, so that the random start is soon forgotten. Buffers, such as the
+    running statistics of BatchNorm, are copied: they are averages already.
+    """
+
+    def update(own: list[Tensor], new: list[Tensor], steps: Tensor) -> None:
+        torch._foreach_lerp_(own, new, 1 - min(decay, (1 + int(steps)) / (10 + int(steps))))
+
+    return AveragedModel(network, multi_avg_fn=update).eval().requires_grad_(False)
 
 
 def by_name(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> Mapping[str, Any]:

@@ -26,6 +26,11 @@ _NAMED = {
 }
 
 
+def error_at(key: str, reason: str) -> PydanticCustomError:
+    """A validation error at a key below the validated group."""
+    return PydanticCustomError("error_at", "{key}: {reason}", {"key": key, "reason": reason})
+
+
 class Options(BaseModel):
     """Base of all option groups: unknown keys are rejected, nothing is converted silently."""
 
@@ -43,8 +48,7 @@ class Options(BaseModel):
             valid = cls.keys()
             for key in content:
                 if key not in valid:
-                    hint = {"key": str(key), "hint": nearest(str(key), valid)}
-                    raise PydanticCustomError("unknown_key", "unknown key; {hint}", hint)
+                    raise error_at(str(key), f"unknown key; {nearest(str(key), valid)}")
         return content
 
 

@@ -141,7 +141,7 @@ class Deblurring:
         """Restore one image file and write the job's files, the result last."""
         photo, mask = read_photo(job.source), self.arguments.mask
         if mask not in (None, "auto"):
-            mask = read_mask(mask, photo.pixels.shape[:2])
+            mask = read_mask(mask)
         orientation, trace = self.arguments.kernel_orientation, self.arguments.trace
         outcome = restore(
             self.restorer, photo.pixels, self.kernel, orientation, mask, stages=trace, where=str(job.source)

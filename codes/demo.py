@@ -120,7 +120,7 @@ def restored(
         raise UserError("image: choose one first, or an example")
     pixels = read_photo(path).pixels
     outcome = restore(restorer, pixels, kernel, where=Path(path).name)
-    before, _, white = values_of(pixels)
+    before, _, white, _ = values_of(pixels)
     after = values_of(outcome.pixels, white=white).colours
     noise = float(estimate_noise(torch.from_numpy(before).permute(2, 0, 1)[None]))
     size = f"kernel {outcome.kernel.shape[0]}x{outcome.kernel.shape[1]}"

@@ -73,7 +73,7 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
     if group.is_main:
         first_use = {test_set.dataroot_KM: (test_set, dataset) for test_set, dataset in reversed(sets)}
         for test_set, dataset in first_use.values():  # each folder of kernels is examined once
-            warn_if_rotated(test_set.name, dataset, count=2)
+            warn_if_rotated(test_set.name, dataset)
         (folder / COMPLETE).unlink(missing_ok=True)
     device = choose_device(options.gpu_ids, group.local_rank)
     scores: dict[str, list[ImageScore]] = {}

@@ -1,6 +1,7 @@
 """The call from Python: arrays in, arrays out. The commands use `open_restorer` and `restore` of it."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -14,13 +15,12 @@ from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.networks import SHIPPED, load_network
 from codes.restoration.orientation import SURE, Verdict, judge
-from codes.restoration.pixels import Values, as_float, pixels_of, values_of
+from codes.restoration.pixels import pixels_of, values_of
 from codes.utils.devices import available_device
 from codes.utils.errors import UserError, warn
 
 Orientation = Literal["auto", "as-is", "rotated"]
 ORIENTATIONS = get_args(Orientation)
-_NO_REASON = "this kernel does not seem to explain the blur; does it belong to this image?"
 
 
 class Outcome(NamedTuple):
@@ -106,20 +106,27 @@ def restore(
     blurry = values.colours
     if kernel.ndim == 3 and blurry.shape[2] == 1:
         raise UserError(f"{where}: is grey, but the kernel has a channel for each colour")
+    notes: list[str] = []
+
+    def say(*lines: str) -> None:
+        for line in lines:
+            tqdm.write(f"{where}: {line}", file=sys.stderr)  # above a progress bar
+        notes.extend(lines)
+
     if mask is None and is_delta(kernel):
-        notes = _printed(["this kernel is a single pixel, which blurs nothing; the image stays as it is"], where)
+        say("this kernel is a single pixel, which blurs nothing; the image stays as it is")
         same = pixels if pixels.ndim == 3 else pixels[..., None]
         return Outcome(same, [same] * (restorer.stages + 1) if stages else [], kernel, notes)
     check_fits(kernel, blurry, where)
     valid = clipped_highlights(blurry) if isinstance(mask, str) else mask
-    valid = None if valid is None else checked_mask(valid, blurry.shape[:2])
-    notes = _printed(range_notes(pixels, values), where)
+    valid = None if valid is None else checked_mask(valid, blurry.shape[:2], where)
+    if values.white != 1:
+        say(f"divided by its white level ({values.white:.3g} of full scale), multiplied after restoring")
+    if values.cut:
+        say(f"{values.cut} values below 0 or beyond {values.white:.3g} are cut off")
     if orientation == "auto":
         verdict = judge(without_gaps(blurry, valid), kernel)
-        notes += _printed(kernel_note(verdict), where)
-        if not verdict.explains:
-            warn(f"{where}: {_NO_REASON}")
-            notes.append(_NO_REASON)
+        say(*kernel_notes(verdict))
         orientation = "rotated" if verdict.rotated else "as-is"
     kernel = rotated(kernel) if orientation == "rotated" else kernel
     try:
@@ -134,39 +141,15 @@ def restore(
 
 def is_delta(kernel: np.ndarray) -> bool:
     """True if a kernel (h, w) or (h, w, 3), odd sides, is zero except at its centre."""
-    height, width = kernel.shape[:2]
-    rest = kernel.copy()
-    rest[height // 2, width // 2] = 0
-    return not rest.any()
+    return np.count_nonzero(kernel) == np.count_nonzero(kernel[kernel.shape[0] // 2, kernel.shape[1] // 2])
 
 
-def range_notes(pixels: np.ndarray, values: Values) -> list[str]:
-    """Notes on an image that was rescaled or clipped for the network."""
-    notes = []
-    colours = as_float(pixels.reshape(*pixels.shape[:2], -1)[..., : values.colours.shape[2]])
-    if values.white != 1:
-        notes.append(f"divided by its white level ({values.white:.3g} of full scale), multiplied after restoring")
-    for count, what in (
-        (np.count_nonzero(colours > values.white), f"beyond {values.white:.3g}"),
-        (np.count_nonzero(colours < 0), "below 0"),
-    ):
-        if count:
-            notes.append(f"{count} values {what} are cut off")
-    return notes
-
-
-def kernel_note(verdict: Verdict) -> list[str]:
-    """How a kernel is used, if there is anything to say."""
+def kernel_notes(verdict: Verdict) -> Iterator[str]:
+    """How a kernel is used, and whether it seems to be a wrong one."""
     if verdict.certainty < SURE:
-        return ["the image does not show which way round the kernel is; used as it is; set the orientation to choose"]
-    if verdict.symmetric:
-        return []
-    sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
-    return [f"kernel used {'rotated by 180 degrees' if verdict.rotated else 'as it is'} ({sure} sure)"]
-
-
-def _printed(notes: list[str], where: str) -> list[str]:
-    """Print notes on stderr, above a progress bar."""
-    for note in notes:
-        tqdm.write(f"{where}: {note}", file=sys.stderr)
-    return notes
+        yield "the image does not show which way round the kernel is; used as it is; set the orientation to choose"
+    elif not verdict.symmetric:
+        sure = f"{verdict.certainty:.0%}" if verdict.certainty < 0.99 else "over 99%"
+        yield f"kernel used {'rotated by 180 degrees' if verdict.rotated else 'as it is'} ({sure} sure)"
+    if not verdict.explains:
+        yield "this kernel does not seem to explain the blur; does it belong to this image?"

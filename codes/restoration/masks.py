@@ -11,34 +11,24 @@ from codes.restoration.pixels import values_of
 from codes.utils.errors import UserError
 
 
-def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """A mask file as float32 (H, W): 1 (white, valid) or 0 (black, to be left out).
-
-    The mask is any image of `size` (H, W). A pixel is valid if its darkest channel is at least half of full scale.
-    Raises UserError for another size, a mask without a valid pixel, and as `read_photo` does.
-    """
-    values = values_of(read_photo(path).pixels, str(path), white=1).colours
-    if values.shape[:2] != tuple(size):
-        raise UserError(
-            f"{path}: the mask has {values.shape[1]}x{values.shape[0]} pixels, the image {size[1]}x{size[0]}"
-        )
-    return checked_mask(values.min(2) >= 0.5, size, str(path))
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask file as bool (H, W): True (white, valid) where the darkest channel is at least half of full scale."""
+    return values_of(read_photo(path).pixels, str(path), white=1).colours.min(2) >= 0.5
 
 
-def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str = "the mask") -> np.ndarray:
+def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:
     """A mask (H, W), 0 at pixels to leave out, as float32 with values 0 and 1.
 
-    Raises UserError for values that are not finite numbers, another size, and a mask without a valid pixel.
+    Raises UserError, naming `where`, for values that are not finite, another size, and a mask without a valid pixel.
     """
     mask = np.asarray(mask)
     if mask.dtype.kind not in "biuf" or not np.isfinite(mask).all():
         raise UserError(f"{where}: a mask is made of finite numbers, 0 at pixels to leave out")
-    if mask.shape != tuple(size):
-        raise UserError(f"{where}: a mask is an array {tuple(size)} as the image is, not {mask.shape}")
-    valid = (mask != 0).astype(np.float32)
-    if not valid.any():
-        raise UserError(f"{where}: leaves out every pixel; white (or 1) are the valid ones")
-    return valid
+    if mask.shape != size:
+        raise UserError(f"{where}: the mask has {mask.shape} values, the image {size} pixels")
+    if not mask.any():
+        raise UserError(f"{where}: the mask leaves out every pixel; white (or 1) are the valid ones")
+    return (mask != 0).astype(np.float32)
 
 
 def without_gaps(blurry: np.ndarray, valid: np.ndarray | None) -> np.ndarray:

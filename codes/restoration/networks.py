@@ -1,6 +1,7 @@
 """The network for deblur.py: a preset, a weight file, or the folder of a training."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,7 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
     network = build_network(options)
     if not network.deblurs:
         raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
-    try:
-        load_weights(network, path)
-    except UserError:
-        card, _ = _training_of(path)
-        if preset is None or card is None:
-            raise
-        reason = f"leave the preset out, because {card.name} describes the network"
-        raise UserError(f"{path}: does not fit the preset {preset}; {reason}") from None
+    load_weights(network, path)
     return Trained(network, path, trained_with_masks)
 
 
@@ -54,26 +48,25 @@ def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, 
     """A weight file, the options of its network, and whether its training used masks.
 
     weights: a preset with weights in Models/, a weight file, or the folder of a training (experiments/<name>: its best
-    weights, else its last ones). The network is described by `preset`, by the card next to the file (<name>.yml, key
-    options.network_G), or by the training's options.yml.
-    Raises UserError for an unknown name and for a missing file or configuration.
+    weights, else its last ones). The network is described by the card next to the file (<name>.yml, key
+    options.network_G), by the training's options.yml, or without these by `preset`.
+    Raises UserError for an unknown name, a missing file, and no description or two of them.
     """
     path = _path_of(str(weights))
     where, options = _training_of(path)
-    train = options
-    for key in ("datasets", "train"):
-        train = train.get(key) if isinstance(train, Mapping) else None
-    trained_with_masks = isinstance(train, Mapping) and bool(train.get("masks"))
-    if preset is None and where is None and str(weights) in PRESETS:
-        preset = str(weights)
-    if preset is not None:
-        return path, network_options({"preset": preset}, "preset"), trained_with_masks
-    if where is None:
+    if where is not None:
+        if preset is not None:
+            raise UserError(f"{path}: leave the preset out, because {where.name} describes the network")
+        trained_with_masks = False
+        with suppress(KeyError, TypeError):
+            trained_with_masks = bool(options["datasets"]["train"]["masks"])
+        return path, network_options(options.get("network_G"), str(where)), trained_with_masks
+    if preset is None and str(weights) not in PRESETS:
         raise UserError(
             f"{path}: which network is it? There is no card {path.stem}.yml next to it; name its preset "
             f"({', '.join(PRESETS)})"
         )
-    return path, network_options(options.get("network_G"), str(where)), trained_with_masks
+    return path, network_options({"preset": preset or str(weights)}, "preset"), False
 
 
 def files_of_preset(preset: str) -> list[Path]:

@@ -56,11 +56,8 @@ def check_folders(written: Iterable[Path]) -> None:
     """Raise UserError if the folder of a file cannot be made or written, before the work begins."""
     for folder in sorted({path.parent for path in written}):
         existing = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
-        if not existing.is_dir():
-            raise UserError(f"{existing}: is not a folder; choose another --output")
         try:
             with tempfile.TemporaryFile(dir=existing):
                 pass
-        except OSError as error:
-            reason = "it takes no files" if isinstance(error, FileNotFoundError) else error.strerror
-            raise UserError(f"{existing}: cannot be written ({reason}); choose another --output") from None
+        except OSError:
+            raise UserError(f"{existing}: is not a folder where files can be written; choose another --output") from None

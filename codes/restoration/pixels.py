@@ -18,12 +18,13 @@ class Values(NamedTuple):
     """Colours and alpha channel of an image.
 
     colours: float32 (H, W, 1 or 3), from 0 to 1; alpha: (H, W, 1) as it was, or None; white: the fraction of full scale
-    that the colours were divided by, 1 for an ordinary image.
+    that the colours were divided by, 1 for an ordinary image; cut: number of values that were clipped.
     """
 
     colours: np.ndarray
     alpha: np.ndarray | None
     white: float
+    cut: int
 
 
 def values_of(pixels: np.ndarray, where: str = "the image", white: float | None = None) -> Values:
@@ -43,7 +44,8 @@ def values_of(pixels: np.ndarray, where: str = "the image", white: float | None 
     if not np.isfinite(colours).all():
         raise UserError(f"{where}: holds values that are not finite (NaN or infinity)")
     white = white_level(colours) if white is None else white
-    return Values(np.clip(colours / np.float32(white), 0, 1), alpha if alpha.size else None, white)
+    cut = np.count_nonzero((colours < 0) | (colours > white))
+    return Values(np.clip(colours / np.float32(white), 0, 1), alpha if alpha.size else None, white, cut)
 
 
 def white_level(colours: np.ndarray) -> float:

@@ -266,8 +266,8 @@ def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("read only/new/sharp", "read only: is not a folder where files can be written; choose another --output"),
-        ("file/sharp", "file: is not a folder where files"),
+        ("read only/new/sharp", "read only: is not a writable folder; choose another --output"),
+        ("file/sharp", "file: is not a writable folder"),
     ],
 )
 def test_an_output_that_cannot_be_made_is_reported_before_the_work(

@@ -60,4 +60,4 @@ def check_folders(written: Iterable[Path]) -> None:
             with tempfile.TemporaryFile(dir=existing):
                 pass
         except OSError:
-            raise UserError(f"{existing}: is not a folder where files can be written; choose another --output") from None
+            raise UserError(f"{existing}: is not a writable folder; choose another --output") from None

@@ -26,7 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two images, and an experiment on them with two variants, two seeds and three iterations."""
     root = tmp_path_factory.mktemp("ablation")
     data = training_recipe.sharp_images(root / "two")
-    base = training_recipe.write(root / "base.yml", data, train__niter=3, train__val_freq=3, logger={"print_freq": 1})
+    base = training_recipe.write(
+        root / "base.yml", data, train__niter=3, train__T_period=[3], train__val_freq=3, logger={"print_freq": 1}
+    )
     content = yaml.safe_load(base.read_text())
     content["logger"]["save_checkpoint_freq"] = 1
     content["network_G"] = {"which_model_G": "DSDNet", "nf_p": 2, "nf_d": 2, "nb": 2, "nf_n": 4}
@@ -39,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "cgnet": {"what": "CGNet", "poster": "CGNet"},
             "cg": {"what": "conjugate gradients", "set": ["network_G.solver=cg"]},
         },
-        "quick": {"set": ["train.niter=1", "train.val_freq=1"]},
+        "quick": {"set": ["train.niter=1", "train.T_period=[1]", "train.val_freq=1"]},
     }
     (root / "ablation.yml").write_text(yaml.safe_dump(experiment))
     return root

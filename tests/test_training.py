@@ -349,7 +349,7 @@ def rates(recipe: Recipe, scheduler_of=None) -> list[float]:
 
 
 def test_schedules_are_those_of_torch():
-    cosine = schedule(eta_min=1e-5)
+    cosine = schedule(T_period=[100], eta_min=1e-5)
     expected = rates(cosine, lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 100, eta_min=1e-5))
     np.testing.assert_allclose(rates(cosine), expected, rtol=1e-6)
     steps = schedule(lr_scheme="MultiStepLR", lr_steps=[20, 50], lr_gamma=0.3)
@@ -357,13 +357,20 @@ def test_schedules_are_those_of_torch():
     np.testing.assert_allclose(rates(steps), expected, rtol=1e-6)
 
 
-def test_warmup():
-    cosine = schedule(warmup_iter=10)
-    assert [factor(i, cosine) for i in (0, 100)] == pytest.approx([0.1, 0.0])
-    assert factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 100)) / 2)
-    steps = schedule(lr_scheme="MultiStepLR", lr_steps=[12, 60], lr_gamma=0.1, warmup_iter=10)
-    assert [factor(i, steps) for i in (4, 11, 12, 60)] == pytest.approx([0.5, 1, 0.1, 0.01])
-    assert schedule(niter=3000, warmup_iter=None).warmup_iter == 100
+def test_restarts_and_warmup():
+    cosine = schedule(restarts=[40], restart_weights=[0.5], warmup_iter=10)
+    assert cosine.T_period == [40, 60]
+    assert [factor(i, cosine) for i in (0, 40, 100)] == pytest.approx([0.1, 0.5, 0.0])
+    assert factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 40)) / 2)
+    steps = schedule(lr_scheme="MultiStepLR", lr_steps=[10, 60], lr_gamma=0.1, restarts=[50], restart_weights=[0.8])
+    assert [factor(i, steps) for i in (9, 10, 50, 60)] == pytest.approx([1, 0.1, 0.8, 0.08])
+
+
+def test_period_and_warmup_follow_niter():
+    derived = schedule(niter=3000, warmup_iter=None)
+    assert (derived.T_period, derived.warmup_iter) == ([3000], 100)
+    given = schedule(niter=60, T_period=[50], warmup_iter=7)
+    assert (given.T_period, given.warmup_iter) == ([50], 7)
 
 
 def test_changed_lr_scale_keeps_the_moments_of_each_weight():
@@ -404,6 +411,9 @@ def test_lr_scale():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ({"train__T_period": [4, 5]}, "T_period one more"),
+        ({"train__restarts": [3]}, "the same number of entries"),
+        ({"train__restarts": [9], "train__restart_weights": [1.0]}, r"below niter \(9\)"),
         ({"datasets__train__kernel_size": 10}, "odd"),
         ({"datasets__train__noise": [0.05, 0.01]}, "the smaller"),
         ({"train__lr": 1e-3}, "did you mean 'lr_G'"),

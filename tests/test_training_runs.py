@@ -194,7 +194,7 @@ def test_one_training_at_a_time(data, tmp_path, capsys):
 def test_changed_option_file(uninterrupted, data, tmp_path, capsys):
     """Refused in one line; --accept-changes trains with the new learning rate and weight decay."""
     shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
-    changes = {"train__niter": 10, "train__lr_G": 0.125, "train__weight_decay_G": 0.25}
+    changes = {"train__niter": 10, "train__T_period": [9], "train__lr_G": 0.125, "train__weight_decay_G": 0.25}
     assert learn(tmp_path, data, **changes) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert learn(tmp_path, data, "--accept-changes", **changes) == 0

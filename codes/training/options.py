@@ -1,5 +1,6 @@
 """The schema of a training file: MMSR's keys, and those that MMSR lacks."""
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -24,7 +25,6 @@ class Recipe(Options):
 
     manual_seed: NonNegativeInt = Field(description="Seed of start weights, patches, kernels and noise.")
     niter: PositiveInt = Field(description="Number of iterations (training steps).")
-    optimizer: Literal["AdamW", "Adam"] = Field("AdamW", description="The optimiser.")
     lr_G: PositiveFloat = Field(description="Learning rate at the start, after the warm-up.")
     lr_scale: dict[str, NonNegativeFloat] = Field(
         {},
@@ -36,13 +36,21 @@ class Recipe(Options):
     beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the optimiser's mean of the squared gradients.")
     lr_scheme: Literal["MultiStepLR", "CosineAnnealingLR_Restart"] = Field(
         "CosineAnnealingLR_Restart",
-        description="How the learning rate falls: by a factor at given iterations, or as one cosine to eta_min at "
-        "niter.",
+        description="How the learning rate falls: by a factor at given iterations, or as a cosine to eta_min.",
     )
     lr_steps: list[PositiveInt] = Field(
         [], description="MultiStepLR: iterations at which the learning rate is multiplied by lr_gamma."
     )
     lr_gamma: PositiveFloat = Field(0.5, description="MultiStepLR: the factor of the learning rate.")
+    T_period: list[PositiveInt] = Field(
+        [],
+        description="CosineAnnealingLR_Restart: lengths of the periods, in iterations. If it is not given, each "
+        "period ends at the next restart, and the last one at niter.",
+    )
+    restarts: list[PositiveInt] = Field([], description="Iterations at which the schedule starts again.")
+    restart_weights: list[PositiveFloat] = Field(
+        [], description="The learning rate at each restart, as a multiple of lr_G."
+    )
     eta_min: NonNegativeFloat = Field(0.0, description="CosineAnnealingLR_Restart: the learning rate at the end.")
     warmup_iter: NonNegativeInt | None = Field(
         None,
@@ -84,9 +92,16 @@ class Recipe(Options):
     )
 
     @model_validator(mode="after")
-    def _warmup(self) -> "Recipe":
+    def _schedule(self) -> "Recipe":
         if self.warmup_iter is None:
             self.warmup_iter = int(WARMUP * self.niter)
+        ends = [*self.restarts, self.niter]
+        if ends != sorted(set(ends)):
+            raise ValueError(f"restarts must increase and be below niter ({self.niter})")
+        if not self.T_period:
+            self.T_period = [end - begin for begin, end in pairwise([0, *ends])]
+        if not len(self.restart_weights) + 1 == len(self.T_period) == len(ends):
+            raise ValueError("restarts and restart_weights need the same number of entries, and T_period one more")
         return self
 
 

@@ -1,6 +1,7 @@
 """Optimiser and learning rate, under MMSR's names."""
 
 import math
+from bisect import bisect_right
 from fnmatch import fnmatchcase
 
 import torch
@@ -10,11 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from codes.training.options import Recipe
 from codes.utils.errors import UserError
 
-OPTIMIZERS = {"AdamW": torch.optim.AdamW, "Adam": torch.optim.Adam}
-
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or Adam over all weights of the network, one parameter group for each factor of `lr_scale`.
+    """AdamW over all weights of the network, one parameter group for each factor of `lr_scale`.
 
     Raises UserError if a pattern of `lr_scale` matches no weight.
     """
@@ -27,7 +26,7 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
     for name, parameter in named.items():
         scale = next((scale for pattern, scale in recipe.lr_scale.items() if fnmatchcase(name, pattern)), 1.0)
         groups.setdefault(scale, []).append((name, parameter))
-    return OPTIMIZERS[recipe.optimizer](
+    return torch.optim.AdamW(
         [{"params": parameters, "lr": scale * recipe.lr_G} for scale, parameters in groups.items()],
         recipe.lr_G,
         betas=(recipe.beta1, recipe.beta2),
@@ -42,9 +41,15 @@ def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LambdaL
 
 
 def factor(iteration: int, recipe: Recipe) -> float:
-    """The learning rate of an iteration (counted from 0) as a fraction of lr_G."""
+    """The learning rate of an iteration (counted from 0) as a fraction of lr_G.
+
+    At each of `restarts` the schedule starts again, from that restart's weight.
+    """
     warmup = min(1.0, (iteration + 1) / recipe.warmup_iter) if recipe.warmup_iter else 1.0
+    period = bisect_right(recipe.restarts, iteration)
+    begin, weight = [0, *recipe.restarts][period], [1.0, *recipe.restart_weights][period]
     if recipe.lr_scheme == "MultiStepLR":
-        return warmup * recipe.lr_gamma ** sum(step <= iteration for step in recipe.lr_steps)
+        return warmup * weight * recipe.lr_gamma ** sum(begin < step <= iteration for step in recipe.lr_steps)
     floor = recipe.eta_min / recipe.lr_G
-    return warmup * (floor + (1 - floor) * (1 + math.cos(math.pi * min(1.0, iteration / recipe.niter))) / 2)
+    progress = min(1.0, (iteration - begin) / recipe.T_period[period])
+    return warmup * (floor + (weight - floor) * (1 + math.cos(math.pi * progress)) / 2)

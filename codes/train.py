@@ -29,13 +29,13 @@ from torch.utils.data import DataLoader
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.training import Batches, Sample, TrainingPatches, collate
-from codes.models.factory import build_network, load_denoiser, load_pretrained
+from codes.models.factory import build_network, load_pretrained
 from codes.models.network import Network
-from codes.models.start_values import START_VALUES
 from codes.options import load_options
 from codes.training import checkpoint
 from codes.training.options import TrainOptions
 from codes.training.run import Run, only_training
+from codes.training.start_values import START_VALUES
 from codes.training.stop import leave_group, stop_requests
 from codes.training.trainer import Trainer
 from codes.utils.devices import choose_device
@@ -134,7 +134,7 @@ def start_network(options: TrainOptions, new: bool) -> Network:
     elif new and start is not None:
         start(network)
     if new and paths.pretrain_denoiser is not None:
-        load_denoiser(network, paths.pretrain_denoiser)
+        network.load_denoiser(paths.pretrain_denoiser)
     return network
 
 

@@ -52,7 +52,7 @@ def convolution_flop(network: nn.Module, image: Tensor, kernel: Tensor) -> int:
 
 # The parts of a DSDNet that are modules, by patterns of the modules' names.
 PARTS = {
-    "initialisation": r"x0_module",
+    "initialisation": r"initialisation",
     "Maxout": r"shrink_[vz]\.\d+",
     "HypNet": r"solver\.m_[pd]\.\d+",
     "NLNet": r"solver\.m_n\.\d+",

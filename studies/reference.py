@@ -47,7 +47,7 @@ class LiteralDSDNet(nn.Module):
         tiny = isinstance(net, DSDNetTiny)
         m = torch.ones_like(blurry) if mask is None else mask.expand_as(blurry)
         y = m * blurry
-        x, u_i, u_j = net.x0_module(y, k), 0, 0
+        x, u_i, u_j = net.initialisation(y, k), 0, 0
         for t in range(net.n_iter):
             if tiny:
                 u_i, u_j = net.dual_shares[t, 0] * u_i, net.dual_shares[t, 1] * u_j

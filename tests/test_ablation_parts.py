@@ -8,12 +8,12 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 import hubconf
-from codes.models.ablation import ConjugateGradients, Denoised, FourierSolver, Scalars, circular_solution
+from codes.models.ablation import ConjugateGradients, DenoisedFourierSolver, FourierSolver, Scalars, circular_solution
 from codes.models.paper.blur import Blur, transfer_function
-from codes.models.paper.cgnet import SOLVERS, System
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.paper.filters import Filters
 from codes.models.paper.shrinkage import SHRINKAGES
+from codes.models.paper.solver import SOLVERS, Problem, System
 from codes.models.soft_maxout import SoftMaxout
 from codes.utils.errors import UserError
 
@@ -33,7 +33,8 @@ def system(border: str = "replicate") -> System:
     kernel = torch.rand(2, 3, 5)
     F, G, H = Filters(C, N), Filters(C, M), Blur(kernel / kernel.sum((1, 2), keepdim=True), SIZE, border)
     x = torch.rand(2, C, *SIZE)
-    return System(x, F(x), G(H(x)), torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), F, G, H)
+    targets = {"prior_target": torch.rand(2, N, *SIZE), "data_target": torch.rand(2, M, *SIZE)}
+    return System(problem=Problem(x, H), F=F, G=G, x=x, Fx=F(x), GHx=G(H(x)), **targets)
 
 
 def centred_system() -> tuple[System, Tensor]:
@@ -42,7 +43,9 @@ def centred_system() -> tuple[System, Tensor]:
     F, G, H = Filters(C, N), Filters(C, M), Blur(torch.full((1, 3, 3), 1 / 9), size)
     bump = torch.zeros(1, C, *size)
     bump[..., 18:22, 18:22] = 1.0
-    return System(0 * bump, 0 * F(bump), 0 * G(bump), F(bump), 0.5 * G(H(bump)), F, G, H), bump
+    at_zero = {"x": 0 * bump, "Fx": 0 * F(bump), "GHx": 0 * G(bump)}
+    targets = {"prior_target": F(bump), "data_target": 0.5 * G(H(bump))}
+    return System(problem=Problem(bump, H), F=F, G=G, **at_zero, **targets), bump
 
 
 def dense(operator, example: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ def test_conjugate_gradients_solve_the_weighted_normal_equations():
     solver.iterations = 150
     x, m = solver(0, s), solver.weights(0, s)
     for i in range(2):
-        H = Blur(s.H.kernel[i : i + 1], SIZE)
+        H = Blur(s.problem.H.kernel[i : i + 1], SIZE)
         F_, GH = dense(s.F, s.x[i]), dense(lambda x, H=H: s.G(H(x)), s.x[i])
         prior, data = m.prior[i].flatten().square(), m.data[i].flatten().square()
         normal = m.image[i].mean() * F_.T @ (prior[:, None] * F_) + GH.T @ (data[:, None] * GH)
@@ -90,7 +93,7 @@ def test_fourier_solution_is_the_dense_circular_one():
 def test_consistent_targets_keep_the_image(solver):
     s = system()
     s.prior_target, s.data_target = s.Fx, s.GHx
-    torch.testing.assert_close(solver(1, C, N, M)(0, s), s.x)
+    torch.testing.assert_close(solver(1, C, N, M, 4)(0, s), s.x)
 
 
 @pytest.mark.parametrize("name", ["cgnet", "cg", "cg_denoise", "fft", "fft_denoise"])
@@ -100,10 +103,10 @@ def test_one_kernel_per_channel(name, filters):
     """With the same kernel in each channel the result is the same, for all numbers of data filters."""
     s, bump = centred_system()
     s.G = Filters(C, filters)
-    s.GHx, s.data_target = 0 * s.G(bump), 0.5 * s.G(s.H(bump))
+    s.GHx, s.data_target = 0 * s.G(bump), 0.5 * s.G(s.problem.H(bump))
     solver = SOLVERS[name](1, C, N, filters, 4)
     expected = solver(0, copy.copy(s))
-    s.H = Blur(torch.full((1, C, 3, 3), 1 / 9), s.x.shape[-2:])
+    s.problem = Problem(bump, Blur(torch.full((1, C, 3, 3), 1 / 9), s.x.shape[-2:]))
     torch.testing.assert_close(solver(0, copy.copy(s)), expected)
 
 
@@ -205,7 +208,7 @@ def test_the_data_term_has_its_own_shrinkage():
 @torch.no_grad()
 def test_denoiser_starts_as_its_solver_alone():
     s = system()
-    denoised = Denoised(1, C, N, M, 4, solver=FourierSolver)
+    denoised = DenoisedFourierSolver(1, C, N, M, 4)
     torch.testing.assert_close(denoised(0, s), denoised.solver(0, s))
 
 

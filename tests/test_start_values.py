@@ -5,8 +5,8 @@ import torch
 
 from codes.models.factory import build_preset
 from codes.models.paper.dsdnet import DSDNet
-from codes.models.start_values import START_VALUES, UNET_OUTPUT
 from codes.train import start_network
+from codes.training.start_values import START_VALUES, UNET_OUTPUT
 from codes.utils.errors import UserError
 from tests import training_recipe
 
@@ -14,7 +14,7 @@ from tests import training_recipe
 def started(**sizes: int) -> DSDNet:
     torch.manual_seed(0)
     network = DSDNet(**{"nf_p": 8, "nf_d": 8, "n_iter": 2, **sizes})
-    START_VALUES["alive"](network)
+    START_VALUES["open_unets"](network)
     return network
 
 
@@ -62,11 +62,11 @@ def test_networks_that_it_does_not_fit_are_refused():
     ]
     for network in others:
         with pytest.raises(UserError, match="solver: cgnet and shrinkage: maxout"):
-            START_VALUES["alive"](network)
+            START_VALUES["open_unets"](network)
 
 
 @pytest.mark.parametrize("new", [True, False])
 def test_a_misspelt_name_is_reported_even_if_the_training_continues(tmp_path, new):
-    options = training_recipe.options(tmp_path, train__start_values="alife")
-    with pytest.raises(UserError, match="unknown start values 'alife'; did you mean 'alive'"):
+    options = training_recipe.options(tmp_path, train__start_values="open_unet")
+    with pytest.raises(UserError, match="unknown start values 'open_unet'; did you mean 'open_unets'"):
         start_network(options, new)

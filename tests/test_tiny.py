@@ -11,11 +11,11 @@ from codes.data.kernel_generator import camera_shake
 from codes.models.factory import build_preset
 from codes.models.noise import estimate_noise
 from codes.models.paper.blur import Blur
-from codes.models.paper.cgnet import System
 from codes.models.paper.initialisation import PaperInitialisation
+from codes.models.paper.solver import Problem, System
 from codes.models.soft_maxout import SoftMaxout
 from codes.models.tiny.denoiser import DenoisingUNet
-from codes.models.tiny.start import AdaptiveInitialisation
+from codes.models.tiny.initialisation import AdaptiveInitialisation
 from codes.utils.errors import UserError
 from studies.reference import LiteralDSDNet
 
@@ -74,7 +74,7 @@ def test_soft_maxout_starts_as_soft_thresholding():
 def test_tiny_starts_as_half_quadratic_splitting(sharp, kernel):
     """Before training, with a denoiser that changes nothing, the stages approach y = Hx, also at the border."""
     network = build_preset("tiny")
-    nn.init.zeros_(network.denoiser.tail.weight)
+    nn.init.zeros_(network.solver.denoiser.tail.weight)
     H = Blur(kernel, sharp.shape[-2:])
     blurry = H(sharp)
     with torch.no_grad():
@@ -95,13 +95,13 @@ def test_the_step_is_the_optimum_far_from_borders():
     F, G, H = network.F[0], network.G[0], Blur(k, (64, 64), border="zero")
     w = torch.tensor([0.3])
     prior, data = solver.log_prior[0].exp()[:, None, None], solver.log_data[0].exp()[:, None, None]
-    s = System(x, F(x), G(H(x)), F(x), G(y), F, G, H)
+    s = System(problem=Problem(y, H), F=F, G=G, x=x, Fx=F(x), GHx=G(H(x)), prior_target=F(x), data_target=G(y))
     step = solver.step(0, s, w, torch.zeros_like(x), G.adjoint(data * G(y)))
     A = w * F.adjoint(prior * F(step)) + H.adjoint(G.adjoint(data * G(H(step)))) + solver.pull * step
     expected = H.adjoint(G.adjoint(data * G(y)))
     torch.testing.assert_close(A, expected, atol=2e-3 * float(expected.abs().max()), rtol=0)
     # The same kernel for each channel is the same blur.
-    s.H = Blur(k[:, None].expand(-1, 3, -1, -1), (64, 64), border="zero")
+    s.problem = Problem(y, Blur(k[:, None].expand(-1, 3, -1, -1), (64, 64), border="zero"))
     torch.testing.assert_close(solver.step(0, s, w, torch.zeros_like(x), G.adjoint(data * G(y))), step)
 
 
@@ -109,7 +109,7 @@ def test_the_step_is_the_optimum_far_from_borders():
 def test_images_smaller_than_the_filters(size, kernel_size):
     """The system stays the same: zeros next to an image change little, and no value explodes."""
     network, k = build_preset("tiny", nb=1), torch.full((1, kernel_size, kernel_size), kernel_size**-2.0)
-    nn.init.zeros_(network.denoiser.tail.weight)
+    nn.init.zeros_(network.solver.denoiser.tail.weight)
     blurry = torch.rand(1, 3, *size)
     with torch.no_grad():
         assert float((network(blurry, k) - network.initial(blurry, k)).abs().max()) < 1.5
@@ -124,7 +124,9 @@ def test_the_step_at_one_side_hardly_reaches_the_other(trained, side, transposed
     residual[..., -1] = 1.0
     if transposed:
         image, residual = image.mT, residual.mT
-    system = System(*5 * [image], F=trained.F[-1], G=trained.G[-1], H=Blur(k, image.shape[-2:]))
+    parts = dict.fromkeys(("x", "Fx", "GHx", "prior_target", "data_target"), image)
+    problem = Problem(image, Blur(k, image.shape[-2:]))
+    system = System(problem=problem, F=trained.F[-1], G=trained.G[-1], **parts)
     with torch.no_grad():
         step = trained.solver.step(trained.n_iter - 1, system, torch.tensor([0.05]), image, residual).abs()
     beginning = step[..., :16, :] if transposed else step[..., :16]

@@ -15,7 +15,7 @@ from codes.data.patch_options import KernelShares
 from codes.data.text_pages import text_page
 from codes.data.training import Batches, Request, Sample, TrainingPatches, collate, draw_kernel, zero_padded
 from codes.inference.gaps import filled
-from codes.models.factory import build_network, build_preset, load_denoiser
+from codes.models.factory import build_network, build_preset
 from codes.models.paper.blur import Blur
 from codes.models.weights import save_weights
 from codes.training import checkpoint
@@ -267,24 +267,24 @@ def test_denoiser_trained_alone_becomes_that_of_the_x_step(data, tmp_path):
     alone = build_network(training_recipe.options(data, network_G={"which_model_G": "Denoiser"}).network_G)
     save_weights(alone, tmp_path / "denoiser.safetensors")
     network = build_preset("tiny", nf_p=4, nf_d=4, nb=2, nf_n=4)
-    load_denoiser(network, str(tmp_path / "denoiser.safetensors"))
+    network.load_denoiser(str(tmp_path / "denoiser.safetensors"))
     noisy, sigma = torch.rand(1, 3, 16, 16), torch.tensor([0.1])
     with torch.no_grad():
-        assert torch.equal(network.denoiser(noisy, sigma), alone(noisy, torch.ones(1, 1, 1), sigma=sigma))
+        assert torch.equal(network.solver.denoiser(noisy, sigma), alone(noisy, torch.ones(1, 1, 1), sigma=sigma))
     without = build_network(training_recipe.options(data).network_G)
     with pytest.raises(UserError, match=r"path\.pretrain_denoiser: \w+ has no denoiser"):
-        load_denoiser(without, str(tmp_path / "denoiser.safetensors"))
+        without.load_denoiser(str(tmp_path / "denoiser.safetensors"))
     save_weights(without, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match=r"other\.safetensors does not fit this Denoiser"):
-        load_denoiser(network, str(tmp_path / "other.safetensors"))
+        network.load_denoiser(str(tmp_path / "other.safetensors"))
 
 
 def test_the_denoiser_in_the_repository_fits_tiny():
     network = build_preset("tiny")
-    load_denoiser(network, "Models/tiny_denoiser.safetensors")
+    network.load_denoiser("Models/tiny_denoiser.safetensors")
     noisy = 0.5 + 0.05 * torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        assert network.denoiser(noisy, torch.tensor([0.05])).std() < 0.01
+        assert network.solver.denoiser(noisy, torch.tensor([0.05])).std() < 0.01
 
 
 # --- loss and schedule ----------------------------------------------------------------------
@@ -417,7 +417,7 @@ def test_lr_scale():
         ({"datasets__train__kernel_size": 10}, "odd"),
         ({"datasets__train__noise": [0.05, 0.01]}, "the smaller"),
         ({"train__lr": 1e-3}, "did you mean 'lr_G'"),
-        ({"train__start_values": "alive", "path__pretrain_model_G": "a.pth"}, "remove one of the keys"),
+        ({"train__start_values": "open_unets", "path__pretrain_model_G": "a.pth"}, "remove one of the keys"),
         ({"name": ".."}, "name"),
         ({"datasets__val": {"../n03": None}}, "pattern"),
         ({"baselines": {"network": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),

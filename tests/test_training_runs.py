@@ -413,9 +413,9 @@ def test_released_weights_load_into_the_released_class(data, tmp_path, capsys):
                 weight.fill_(0.01)
     save_weights(network, tmp_path / "experiments" / "test" / "models" / "best.safetensors", notes={"iteration": "1"})
     assert export(tmp_path, data, "--released", **small) == 0
-    alive = read_yaml(tmp_path / "weights.yml")["alive"]
-    assert len(alive) == 2
-    assert min(alive) > 0.3
+    shares = read_yaml(tmp_path / "weights.yml")["nonzero_unet_outputs"]
+    assert len(shares) == 2
+    assert min(shares) > 0.3
     state = torch.load(tmp_path / "weights.pth", weights_only=True)
     released = ReleasedDSDNet(prior=4, data=6, stages=2)
     released.load_state_dict(state, strict=True)

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 import hubconf
 from codes.models.factory import load_pretrained
+from codes.models.network import Network
 from codes.models.paper.released_names import as_released
 from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights, save_weights
@@ -113,9 +114,18 @@ def test_tensors_that_are_no_weights(net, tensor):
         load_weights(net, {"p.0.conv.weight": tensor})
 
 
+class Other(Network):
+    """A network of the given modules, which are never called."""
+
+    def __init__(self, **modules):
+        super().__init__()
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+
 def test_other_networks_keep_their_key_names(tmp_path):
     """Only DSDNet reads the authors' names: other networks may call their modules `i` or `hp`."""
-    other = torch.nn.ModuleDict({"i": torch.nn.Linear(2, 2), "hp": torch.nn.Linear(2, 2)})
+    other = Other(i=torch.nn.Linear(2, 2), hp=torch.nn.Linear(2, 2))
     save_weights(other, tmp_path / "other.safetensors")
     load_weights(other, tmp_path / "other.safetensors")
 
@@ -123,14 +133,14 @@ def test_other_networks_keep_their_key_names(tmp_path):
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 def test_networks_with_integers(tmp_path, suffix):
     """BatchNorm counts batches in an int64 tensor; float16 could not hold the number."""
-    net, other = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
-    net.num_batches_tracked.fill_(70_001)
+    net, other = Other(norm=torch.nn.BatchNorm2d(2)), Other(norm=torch.nn.BatchNorm2d(2))
+    net.norm.num_batches_tracked.fill_(70_001)
     if suffix == "pth":
         torch.save(net.state_dict(), tmp_path / "net.pth")
     else:
         save_weights(net, tmp_path / "net.safetensors", torch.float16)
     load_weights(other, tmp_path / f"net.{suffix}")
-    assert other.num_batches_tracked == 70_001
+    assert other.norm.num_batches_tracked == 70_001
 
 
 def test_classical_methods_have_no_weights_and_networks_need_them(net):

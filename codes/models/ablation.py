@@ -1,11 +1,10 @@
-"""Parts to exchange in DSDNet, for the ablation: other x-steps and other shrinkage functions.
+"""Parts to exchange in DSDNet, for the ablation: other solvers and other shrinkage functions.
 
-x-steps: conjugate gradients (`cg`) and the closed form in the Fourier domain (`fft`), each also followed by a
+Solvers: conjugate gradients (`cg`) and the closed form in the Fourier domain (`fft`), each also followed by a
 denoising U-Net (`cg_denoise`, `fft_denoise`). Shrinkage functions: `relu`, `soft_threshold` and `zero`.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,12 +12,12 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from codes.models.paper.blur import Blur, inner, pad_to_fast_size, transfer_function
-from codes.models.paper.cgnet import SOLVERS, Solver, System, WeightedSolver
+from codes.models.paper.cgnet import WeightedSolver
 from codes.models.paper.initialisation import edge_taper
 from codes.models.paper.shrinkage import SHRINKAGES
+from codes.models.paper.solver import SOLVERS, Solver, System
 from codes.models.paper.unet import UNet
 from codes.models.soft_maxout import SoftMaxout
-from codes.models.start_values import start_constant
 
 
 @SOLVERS.register("cg")
@@ -43,7 +42,8 @@ class ConjugateGradients(WeightedSolver):
         m = self.weights(t, s)
         prior, data = m.prior.square(), m.data.square()
         image = m.image.mean((1, 2, 3), keepdim=True)
-        H = Blur(s.H.kernel, s.H.size, s.H.border, exact_adjoint=True)
+        H = s.problem.H
+        H = Blur(H.kernel, H.size, H.border, exact_adjoint=True)
 
         def adjoint(a: Tensor, b: Tensor) -> Tensor:
             return image * s.F.adjoint(prior * a) + H.adjoint(s.G.adjoint(data * b))
@@ -95,7 +95,7 @@ class FourierSolver(WeightedSolver):
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
         weights = Scalars(m.prior.square().mean((-2, -1)), m.data.square().mean((-2, -1)), m.image.mean((1, 2, 3)))
-        kernel = s.H.kernel
+        kernel = s.problem.H.kernel
         prior = pad_to_fast_size(s.prior_target - s.Fx, kernel.shape[-2:])
         data = pad_to_fast_size(s.data_target - s.GHx, kernel.shape[-2:])
         size = data.shape[-2:]
@@ -141,19 +141,21 @@ def _weighted_adjoint(bank: Tensor, weights: Tensor, responses: Tensor) -> Tenso
 
 
 class Denoised(Solver):
-    """x + F'a + G'b, where x is the solution of another x-step and a, b are the U-Net's output for Fx and Gx.
+    """x + F'a + G'b, where x is the solution of another solver and a, b are the U-Net's output for Fx and Gx.
 
-    CGNet applies its U-Net to the residual, this x-step to the solution. Before training it equals the other x-step.
+    CGNet applies its U-Net to the residual, this solver to the solution. Before training it equals the other solver.
     """
 
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int, solver: Callable[..., Solver]):
+    solver_class: type[Solver]
+
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()
-        self.solver = solver(n_iter, in_nc, nf_p, nf_d, nf_n)
+        self.solver = self.solver_class(n_iter, in_nc, nf_p, nf_d, nf_n)
         self.takes_mask = self.solver.takes_mask
         self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
         for unet in self.unet:
             unet.u0.m[3] = nn.Identity()  # no last ReLU: the output is 0 at first and may get either sign
-            start_constant(unet, 0.0)
+            unet.start_constant(0.0)
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
@@ -163,8 +165,18 @@ class Denoised(Solver):
         return x + s.F.adjoint(a) + s.G.adjoint(b)
 
 
-SOLVERS.register("cg_denoise")(partial(Denoised, solver=ConjugateGradients))
-SOLVERS.register("fft_denoise")(partial(Denoised, solver=FourierSolver))
+@SOLVERS.register("cg_denoise")
+class DenoisedConjugateGradients(Denoised):
+    """ConjugateGradients, then the U-Net."""
+
+    solver_class = ConjugateGradients
+
+
+@SOLVERS.register("fft_denoise")
+class DenoisedFourierSolver(Denoised):
+    """FourierSolver, then the U-Net."""
+
+    solver_class = FourierSolver
 
 
 @SHRINKAGES.register("relu")
@@ -205,7 +217,7 @@ class SoftThreshold(nn.Module):
 
 @SHRINKAGES.register("zero")
 class Zero(nn.Module):
-    """0 for all values. As `shrinkage_z` it reduces the data term to y = Hx."""
+    """0 for all values. As the shrinkage of z it reduces the data term to y = Hx."""
 
     def __init__(self, channels: int, max_nc: int = 4, dropout_rate: float = 0.0):
         super().__init__()

@@ -54,10 +54,10 @@ class Initial(ClassicalMethod):
 
     def __init__(self, init: str = "paper"):
         super().__init__()
-        self.x0_module = INITIALISATIONS[init]()
+        self.initialisation = INITIALISATIONS[init]()
 
     def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
-        return self.x0_module(blurry, odd_sized(kernel))
+        return self.initialisation(blurry, odd_sized(kernel))
 
 
 class WienerOptions(NetworkOptions):

@@ -3,7 +3,6 @@
 import codes.models.all_networks  # noqa: F401  registers the networks
 from codes.models.network import Network
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
-from codes.models.tiny.denoiser import Denoiser
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError
 from codes.utils.files import from_root
@@ -30,15 +29,6 @@ def build_preset(name: str, **overrides: object) -> Network:
     """The network of a named configuration, with single option-file keys overridden; eval mode."""
     keys = {**PRESETS[name], **overrides}
     return build_network(NETWORKS[keys["which_model_G"]].options(**keys))
-
-
-def load_denoiser(network: Network, path: str) -> None:
-    """Load `path.pretrain_denoiser`. Raises UserError if the network has no denoiser."""
-    if network.denoiser is None:
-        raise UserError(f"path.pretrain_denoiser: {type(network).__name__} has no denoiser; remove the key")
-    alone = Denoiser(network.in_nc)
-    load_weights(alone, from_root(path))
-    network.denoiser.load_state_dict(alone.unet.state_dict())
 
 
 def open_network(options: NetworkOptions, path: str | None, strict: bool = True) -> Network:

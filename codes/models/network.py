@@ -1,9 +1,11 @@
 """Network: what test.py, train.py and deblur.py need of a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+
+from codes.utils.errors import UserError
 
 
 class Network(nn.Module):
@@ -32,10 +34,6 @@ class Network(nn.Module):
     needs_weights = True
     # False for a denoiser, which is trained here but does not use the kernel: deblur.py refuses it.
     deblurs = True
-    # Weight files may use the key names of the authors' release.
-    reads_released_names = False
-    # A denoiser in the network, which `path.pretrain_denoiser` can load.
-    denoiser: nn.Module | None = None
     # In training, keep only the input of each stage and compute the stage again for its gradient. None: it cannot.
     checkpoint_stages: bool | None = None
     # What the network's blur sees beyond the image: replicate, circular or zero.
@@ -84,3 +82,18 @@ class Network(nn.Module):
         call = self if forward is None else forward
         result = call(blurry, kernel, **self.accepted(**arguments, stages=True))
         return result if self.gives_stages else [result]
+
+    def keys_in_file(self, weights: Mapping[str, Tensor]) -> dict[str, str]:
+        """{key of this network: key in a weight file}; here both are the same.
+
+        A network that reads files with other names overrides this. Keys of the file that it leaves out are ignored.
+        Raises ValueError if the file contradicts itself.
+        """
+        return {key: key for key in weights}
+
+    def load_denoiser(self, path: str) -> None:
+        """Load `path.pretrain_denoiser`, the weights of a denoiser that was trained on its own.
+
+        Raises UserError if they do not fit or the network has no denoiser.
+        """
+        raise UserError(f"path.pretrain_denoiser: {type(self).__name__} has no denoiser; remove the key")

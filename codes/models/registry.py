@@ -59,29 +59,6 @@ def register_network(
     return enter
 
 
-def register_variant(name: str, options: type[NetworkOptions]) -> Callable[[type[Network]], type[Network]]:
-    """Class decorator that gives the network `name` further option keys.
-
-    The decorated class is built if one of them differs from its default, the plain network otherwise.
-    options: a subclass of the plain network's options.
-    """
-
-    def enter(network: type[Network]) -> type[Network]:
-        plain = NETWORKS[name]
-        further = options.model_fields.keys() - plain.options.model_fields.keys()
-        defaults = {key: options.model_fields[key].default for key in further}
-
-        def build(**arguments: Any) -> Network:
-            exchanged = {key: value for key, value in arguments.items() if value != defaults.get(key, value)}
-            rest = {key: value for key, value in arguments.items() if key not in defaults}
-            return network(**rest, **exchanged) if exchanged else plain.build(**rest)
-
-        NETWORKS[name] = Entry(build, options)
-        return network
-
-    return enter
-
-
 def register_preset(name: str, network: str, **keys: Any) -> None:
     """Add a named configuration: option-file keys of `network`."""
     PRESETS.register(name)({"which_model_G": network, **keys})

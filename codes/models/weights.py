@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from codes.models.paper.released_names import our_name, translate
+from codes.models.network import Network
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
@@ -45,8 +45,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def load_weights(network: nn.Module, weights: str | Path | Mapping[str, Tensor], strict: bool = True) -> None:
-    """Load weights, from a file or a dictionary, under the authors' key names or ours.
+def load_weights(network: Network, weights: str | Path | Mapping[str, Tensor], strict: bool = True) -> None:
+    """Load weights, from a file or a dictionary, under key names that the network reads.
 
     Half-precision weights are converted to the network's precision. With `strict`, tensors that differ (see
     `differences`) raise a UserError and nothing is loaded; its notes name each of them. Otherwise they are left out
@@ -97,7 +97,7 @@ def differences(
     return misshapen | missing | unknown | infinite
 
 
-def _checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _checked(network: Network, weights: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The weights under our key names, and {our key: key in the file}.
 
     Raises UserError for anything but tensors of floats. Integers are accepted where the network has integers itself,
@@ -111,12 +111,11 @@ def _checked(network: nn.Module, weights: Mapping[str, Tensor], where: str) -> t
         if tensor.dtype not in kinds or tensor.layout != torch.strided or tensor.is_meta:
             kind = f"a {tensor.dtype} tensor of layout {tensor.layout}"
             raise UserError(f"{where}: {_short(key, 60)} is {kind}; floats are needed")
-    if not getattr(network, "reads_released_names", False):
-        return dict(weights), {}
     try:
-        return translate(weights), {our_name(key): key for key in weights}
+        names = network.keys_in_file(weights)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
+    return {own: weights[key] for own, key in names.items()}, names
 
 
 def save_weights(

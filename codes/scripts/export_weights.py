@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         raise UserError("--released: the authors' code knows only the paper's DSDNet, with none of its parts exchanged")
     network.half().float()  # scored as they are stored
     validation = Validation(options.datasets.val, None, Processes())
-    with alive_outputs(network) as alive:
+    with unet_outputs(network) as shares:
         scores = {"network": validation.run(network, torch.device("cpu")).scores}
     for name, method in options.baselines.items():
         scores[name] = validation.run(method_network(method), torch.device("cpu")).scores
@@ -70,8 +70,8 @@ def main(argv: Sequence[str]) -> int:
         method: {name: {"psnr": round(s.psnr, 2), "ssim": round(s.ssim, 4)} for name, s in by_set.items()}
         for method, by_set in scores.items()
     }
-    if alive:
-        card["alive"] = [round(fmean(shares), 3) for shares in alive]
+    if shares:
+        card["nonzero_unet_outputs"] = [round(fmean(one), 3) for one in shares]
     card["options"] = parse_yaml(dump_options(options), arguments.opt)
 
     def out(suffix: str) -> Path:
@@ -110,21 +110,21 @@ def best_weights(options: TrainOptions, experiment: Path, option_file: str) -> t
 
 
 @contextmanager
-def alive_outputs(network: Network) -> Iterator[list[list[float]]]:
+def unet_outputs(network: Network) -> Iterator[list[list[float]]]:
     """Record the share of non-zero outputs of each U-Net, in the order of the stages, for every image restored.
 
     A U-Net ends in a ReLU, which can die in training; then its stage changes nothing.
     """
     unets = [module for module in network.modules() if isinstance(module, UNet)]
-    alive: list[list[float]] = [[] for _ in unets]
+    shares: list[list[float]] = [[] for _ in unets]
     hooks = [
         unet.register_forward_hook(
-            lambda _module, _inputs, output, shares=shares: shares.append((output != 0).float().mean().item())
+            lambda _module, _inputs, output, one=one: one.append((output != 0).float().mean().item())
         )
-        for unet, shares in zip(unets, alive, strict=True)
+        for unet, one in zip(unets, shares, strict=True)
     ]
     try:
-        yield alive
+        yield shares
     finally:
         for hook in hooks:
             hook.remove()

@@ -84,7 +84,7 @@ class Recipe(Options):
     )
     compile: bool = Field(False, description="Use torch.compile.")
     start_values: str | None = Field(
-        None, description="Name of a set of start values for a new network, in codes/models/start_values.py."
+        None, description="Name of a set of start values for a new network, in codes/training/start_values.py."
     )
     val_freq: PositiveInt = Field(description="Number of iterations between validations.")
     val_images: PositiveInt | None = Field(

@@ -1,68 +1,11 @@
-"""The x-step: solve (F'F + H'G'GH) x = F'(v - u_i) + H'G'(Gy - z + u_j), learned as CGNet."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+"""CGNet, the solver of the paper: one learned step in the manner of conjugate gradients."""
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.paper.blur import Blur
-from codes.models.paper.filters import Filters
+from codes.models.paper.solver import SOLVERS, Solver, System, Weights
 from codes.models.paper.unet import UNet
-from codes.utils.registry import Registry
-
-SOLVERS: Registry[Callable[..., nn.Module]] = Registry("solver")
-
-
-class Solver(nn.Module):
-    """Base class of the x-steps: `Solver(n_iter, in_nc, nf_p, nf_d, nf_n)`, called as `solver(t, system)`.
-
-    `forward(t, system)` returns the x (B, C, H, W) of stage t + 1. Registered in SOLVERS, a solver can be named by
-    `solver` in an option file. nf_n: width of NLNet.
-    """
-
-    # True if the x-step uses `system.mask`.
-    takes_mask = False
-
-
-@dataclass
-class System:
-    """The linear system of one x-step, with what the v- and z-steps have computed already.
-
-    x: (B, C, H, W), the x of the last stage. Fx: (B, N, H, W). GHx: (B, M, H, W).
-    prior_target: v - u_i, (B, N, H, W). data_target: Gy - z + u_j, (B, M, H, W).
-    mask: None, or (B, C, H, W), 1 at valid pixels.
-    """
-
-    x: Tensor
-    Fx: Tensor
-    GHx: Tensor
-    prior_target: Tensor
-    data_target: Tensor
-    F: Filters
-    G: Filters
-    H: Blur
-    mask: Tensor | None = None
-
-    def residual(self, m: "Weights") -> Tensor:
-        """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
-
-        Deletes the responses and the targets, which nothing else needs: without gradients this frees memory for the
-        U-Net.
-        """
-        a, b = self.prior_target - m.prior * self.Fx, self.data_target - m.data * self.GHx
-        del self.Fx, self.GHx, self.prior_target, self.data_target
-        return adjoint(self, m, a, b)
-
-
-class Weights(NamedTuple):
-    """m_p (B, N, H, W), m_d (B, M, H, W) and m_n (B, C, H, W)."""
-
-    prior: Tensor
-    data: Tensor
-    image: Tensor
 
 
 class HypNet(nn.Module):
@@ -115,13 +58,13 @@ def local_average(x: Tensor) -> Tensor:
 
 
 class WeightedSolver(Solver):
-    """The learned weights of the system, which most x-steps have in common.
+    """The learned weights of the system, which most solvers have in common.
 
     A hyper-Laplacian prior makes the weights depend on the image: m_p and m_d scale the filter responses, m_n scales
     the prior's part.
     """
 
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 64):
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()
         self.m_p = nn.ModuleList(HypNet(in_nc, nf_p) for _ in range(n_iter))
         self.m_d = nn.ModuleList(HypNet(in_nc, nf_d) for _ in range(n_iter))
@@ -129,7 +72,7 @@ class WeightedSolver(Solver):
 
     def weights(self, t: int, s: System) -> Weights:
         """m_p, m_d and m_n of stage `t`."""
-        mask = torch.ones_like(s.x) if s.mask is None else s.mask
+        mask = torch.ones_like(s.x) if s.problem.mask is None else s.problem.mask
         x_and_mask = torch.cat([s.x, mask], 1)
         # NLNet, the widest, comes first. Under autocast each weight is converted to the image's precision once.
         image = self.m_n[t](s.x).to(s.x.dtype)
@@ -139,22 +82,17 @@ class WeightedSolver(Solver):
 
 @SOLVERS.register("cgnet")
 class CGNet(WeightedSolver):
-    """The x-step of the paper: one step in the manner of conjugate gradients; a U-Net gives direction and step size."""
+    """x + Ad(U-Net(m_p F r, m_d GH r)): the U-Net of the stage turns the residual r into a direction and a step."""
 
     takes_mask = True
 
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 64):
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
         self.unet = nn.ModuleList(UNet(nf_p + nf_d) for _ in range(n_iter))
 
     def forward(self, t: int, s: System) -> Tensor:
-        """The next x (B, C, H, W) of stage `t`: x + Ad(U-Net(m_p F r, m_d GH r))."""
+        """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
         r = s.residual(m)
-        directions = self.unet[t](torch.cat([m.prior * s.F(r), m.data * s.G(s.H(r))], 1))
-        return s.x + adjoint(s, m, *directions.split([m.prior.shape[1], m.data.shape[1]], 1))
-
-
-def adjoint(s: System, m: Weights, a: Tensor, b: Tensor) -> Tensor:
-    """Ad(a, b) = m_n F'(m_p a) + H'G'(m_d b)."""
-    return m.image * s.F.adjoint(m.prior * a) + s.H.adjoint(s.G.adjoint(m.data * b))
+        directions = self.unet[t](torch.cat([m.prior * s.F(r), m.data * s.G(s.problem.H(r))], 1))
+        return s.x + s.adjoint(m, *directions.split([m.prior.shape[1], m.data.shape[1]], 1))

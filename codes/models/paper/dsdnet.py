@@ -2,9 +2,10 @@
 
 The network minimises sum_i R_i(F_i x) + sum_j R_j(G_j(y - Hx)) over x. The problem is split into v_i = F_i x and
 z_j = G_j(y - Hx) with scaled dual variables u_i, u_j. Each stage has its own filters F and G, its own shrinkage
-functions and its own x-step.
+functions and its own weights in the solver of the x-step.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +16,13 @@ from torch.utils.checkpoint import checkpoint
 
 from codes.models.network import Network
 from codes.models.paper.blur import BORDERS, Blur, Border, odd_sized
-from codes.models.paper.cgnet import CGNet, System
+from codes.models.paper.cgnet import CGNet
 from codes.models.paper.filters import Filters
 from codes.models.paper.initialisation import PaperInitialisation
 from codes.models.paper.layout import laid_out_as
+from codes.models.paper.released_names import keys_in_file
 from codes.models.paper.shrinkage import Maxout
+from codes.models.paper.solver import Problem, Solver, System
 from codes.models.registry import NetworkOptions, register_network, register_preset
 
 
@@ -36,18 +39,6 @@ class DSDNetOptions(NetworkOptions):
     upscale: Literal[1] = Field(1, description="A key of MMSR; always 1 here.")
     padding_mode: Border = Field("replicate", alias="pm", description="Border of the blur H.")
     dropout_rate: float = Field(0.0, alias="dp", ge=0, lt=1, description="Dropout before each shrinkage function.")
-
-
-@dataclass
-class Given:
-    """What stays the same in all stages.
-
-    y: blurry images (B, C, H, W), 0 at masked pixels. H: their blur. mask: None, or (B, C, H, W), 1 at valid pixels.
-    """
-
-    y: Tensor
-    H: Blur
-    mask: Tensor | None = None
 
 
 @dataclass
@@ -69,13 +60,16 @@ class DSDNet(Network):
     is unknown.
     """
 
-    takes_mask = takes_x0 = gives_stages = reads_released_names = True
-
-    # The parts of a stage; subclasses may exchange them.
-    x0_part = PaperInitialisation
-    shrinkage_v = shrinkage_z = Maxout
-    x_step = CGNet
+    takes_x0 = gives_stages = True
     checkpoint_stages = False
+
+    # The parts. A subclass exchanges one by naming another class.
+    initialisation_class: type[nn.Module] = PaperInitialisation
+    shrink_v_class: type[nn.Module] = Maxout
+    shrink_z_class: type[nn.Module] = Maxout
+    solver_class: type[Solver] = CGNet
+    # Width of NLNet in the solver, which is fixed in the release.
+    nf_n = 64
 
     def __init__(
         self,
@@ -96,12 +90,17 @@ class DSDNet(Network):
         if min(in_nc, nf_p, nf_d, max_nc, n_iter) < 1:
             raise ValueError("in_nc, nf_p, nf_d, max_nc and n_iter are at least 1")
         self.in_nc, self.n_iter, self.padding_mode = in_nc, n_iter, padding_mode
-        self.x0_module = self.x0_part()
+        self.initialisation = self.initialisation_class()
         self.F = nn.ModuleList(Filters(in_nc, nf_p) for _ in range(n_iter))
         self.G = nn.ModuleList(Filters(in_nc, nf_d) for _ in range(n_iter))
-        self.shrink_v = nn.ModuleList(self.shrinkage_v(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
-        self.shrink_z = nn.ModuleList(self.shrinkage_z(nf_d, max_nc, dropout_rate) for _ in range(n_iter))
-        self.solver = self.x_step(n_iter, in_nc, nf_p, nf_d)
+        self.shrink_v = nn.ModuleList(self.shrink_v_class(nf_p, max_nc, dropout_rate) for _ in range(n_iter))
+        self.shrink_z = nn.ModuleList(self.shrink_z_class(nf_d, max_nc, dropout_rate) for _ in range(n_iter))
+        self.solver = self.solver_class(n_iter, in_nc, nf_p, nf_d, self.nf_n)
+        self.takes_mask = self.solver.takes_mask
+
+    def keys_in_file(self, weights: Mapping[str, Tensor]) -> dict[str, str]:
+        """As for Network; a file may also use the names of the authors' release."""
+        return keys_in_file(weights)
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -110,7 +109,7 @@ class DSDNet(Network):
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """x0 (B, C, H, W), the start of the iteration, not clamped. The kernel as for `forward`."""
-        return self.x0_module(blurry, odd_sized(kernel.to(blurry.dtype)))
+        return self.initialisation(blurry, odd_sized(kernel.to(blurry.dtype)))
 
     def forward(
         self,
@@ -127,68 +126,64 @@ class DSDNet(Network):
         x0: None, or a start (B, C, H, W) that the caller knows better, such as a tile's part of the whole image's.
         All are converted to the precision of the weights.
         Returns x_T (B, C, H, W), not clamped; with `stages` the list x_1 ... x_T.
-        Raises ValueError for a mask if the x-step does not use masks.
+        Raises ValueError for a mask if the solver does not use masks.
         """
-        return self.iterate(self.given(blurry, kernel, mask), x0, stages)
+        return self.iterate(self.problem(blurry, kernel, mask), x0, stages)
 
-    def given(self, blurry: Tensor, kernel: Tensor, mask: Tensor | None) -> Given:
+    def problem(self, blurry: Tensor, kernel: Tensor, mask: Tensor | None) -> Problem:
         """y, H and the mask in the precision of the weights; arguments as for `forward`."""
         if mask is not None and not self.takes_mask:
-            raise ValueError(f"the x-step of this {type(self).__name__} does not use masks")
+            raise ValueError(f"the solver of this {type(self).__name__} does not use masks")
         blurry, kernel = (tensor.to(self.F[0].weight.dtype) for tensor in (blurry, kernel))
         mask = None if mask is None else mask.expand_as(blurry)
         y = blurry if mask is None else mask * blurry
-        return Given(y, Blur(odd_sized(kernel), y.shape[-2:], border=self.padding_mode), mask)
+        return Problem(y, Blur(odd_sized(kernel), y.shape[-2:], border=self.padding_mode), mask)
 
-    def iterate(self, given: Given, x0: Tensor | None, stages: bool) -> Tensor | list[Tensor]:
+    def iterate(self, problem: Problem, x0: Tensor | None, stages: bool) -> Tensor | list[Tensor]:
         """All stages, from x0; returns as `forward` does."""
-        y = given.y
-        state = State(self.x0_module(y, given.H.kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
+        y = problem.y
+        state = State(self.initialisation(y, problem.H.kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
         restored = []
         for t in range(self.n_iter):
             if self.checkpoint_stages and torch.is_grad_enabled():
-                self._checkpointed(t, state, given)
+                self._checkpointed(t, state, problem)
             else:
-                self.stage(t, state, given)
+                self.stage(t, state, problem)
             if stages:
                 restored.append(state.x)
         return restored if stages else state.x
 
-    def stage(self, t: int, state: State, given: Given) -> None:
-        """Stage `t`: v-step, z-step, update of the dual variables and x-step.
-
-        Changes `state` in place and deletes what is not needed any more, which saves memory in the x-step.
-        """
-        F, G, H, m = self.F[t], self.G[t], given.H, given.mask
-        x, u_i, u_j = state.x, state.u_i, state.u_j
-        Fx, Hx, Gy = F(x), H(x), G(given.y)
-        GHx = G(Hx)
-        # G(y - Hx) = Gy - GHx, except with masked pixels.
-        residual = Gy - GHx if m is None else G(given.y - m * Hx)
-
-        # As in the release, the dual variables are updated with the x that entered the stage; the paper uses the
-        # new one.
-        v = self.shrink_v[t](Fx + u_i)
-        prior_target = v - u_i
-        state.u_i = u_i + Fx - v
-        del v, u_i
-        z = self.shrink_z[t](residual + u_j)
-        data_target = Gy - z + u_j
-        state.u_j = u_j + residual - z
-        system = self.system(given, x, Fx, GHx, prior_target, data_target, F, G, H, m)
-        del Fx, Hx, Gy, GHx, residual, z, u_j, prior_target, data_target
+    def stage(self, t: int, state: State, problem: Problem) -> None:
+        """Stage `t`, which changes `state` in place: v-step, z-step, dual variables, x-step."""
+        system = self.split(t, state, problem)
         state.x = self.solver(t, system)
 
-    def system(self, given: Given, *parts: Tensor | Filters | Blur | None) -> System:
-        """The system of an x-step from its parts; subclasses may add some of `given`."""
-        return System(*parts)
+    def split(self, t: int, state: State, problem: Problem) -> System:
+        """v-step, z-step and update of the dual variables; returns the system of the x-step.
 
-    def _checkpointed(self, t: int, state: State, given: Given) -> None:
+        It is a method of its own so that its tensors are freed before the x-step, which needs the memory.
+        """
+        F, G, H, y, mask = self.F[t], self.G[t], problem.H, problem.y, problem.mask
+        x, u_i, u_j = state.x, state.u_i, state.u_j
+        Fx, Hx, Gy = F(x), H(x), G(y)
+        GHx = G(Hx)
+        # G(y - Hx) = Gy - GHx, except with masked pixels.
+        residual = Gy - GHx if mask is None else G(y - mask * Hx)
+
+        v = self.shrink_v[t](Fx + u_i)
+        z = self.shrink_z[t](residual + u_j)
+        # As in the release, the dual variables are updated with the x that entered the stage; the paper uses the
+        # new one.
+        state.u_i = u_i + Fx - v
+        state.u_j = u_j + residual - z
+        return System(problem=problem, F=F, G=G, x=x, Fx=Fx, GHx=GHx, prior_target=v - u_i, data_target=Gy - z + u_j)
+
+    def _checkpointed(self, t: int, state: State, problem: Problem) -> None:
         """`stage`, of which only the input is kept; the gradient computes the rest again."""
 
         def advanced(*before: Tensor | float) -> tuple[Tensor | float, ...]:
             after = State(*before)
-            self.stage(t, after, given)
+            self.stage(t, after, problem)
             return after.x, after.u_i, after.u_j
 
         state.x, state.u_i, state.u_j = checkpoint(advanced, state.x, state.u_i, state.u_j, use_reentrant=False)
@@ -198,3 +193,5 @@ register_preset("feather", "DSDNet", nf_p=24, nf_d=24, nb=2)
 register_preset("light", "DSDNet", nf_p=24, nf_d=24, nb=3)
 register_preset("heavy", "DSDNet", nf_p=49, nf_d=49, nb=3)
 register_preset("full", "DSDNet", nf_p=49, nf_d=49, nb=4)
+# A size of our own, not of the paper: the largest that eight hours of a two-core CPU could train (docs/trials.md).
+register_preset("small", "DSDNet", nf_p=12, nf_d=12, nb=3)

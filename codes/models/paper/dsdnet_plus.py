@@ -1,6 +1,6 @@
 """DSDNet+, the authors' successor (TCSVT 2025): one lighter U-Net is shared by all stages.
 
-The iteration is that of DSDNet; only the x-step differs.
+The iteration is that of DSDNet; only the solver of the x-step differs.
 """
 
 from typing import Literal
@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.paper.cgnet import SOLVERS, Solver, System, Weights, adjoint, local_average
+from codes.models.paper.cgnet import local_average
 from codes.models.paper.dsdnet import DSDNet, DSDNetOptions
+from codes.models.paper.solver import SOLVERS, Solver, System, Weights
 from codes.models.registry import register_network, register_preset
 
 
@@ -114,7 +115,7 @@ class NLNetPlus(nn.Module):
 class CGNetPlus(Solver):
     """CGNet with one weight per stage for each side of the system, and a learned step along r. It has no NLNet."""
 
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 64):
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__()
         self.m_p, self.m_d = nn.Parameter(torch.zeros(n_iter)), nn.Parameter(torch.zeros(n_iter))
         self.gamma = nn.Parameter(torch.zeros(n_iter, 1))
@@ -126,8 +127,8 @@ class CGNetPlus(Solver):
         m = Weights(torch.sigmoid(self.m_p[t]), torch.sigmoid(self.m_d[t]), self.m_n[t](s.x))
         filters = [s.Fx.shape[1], s.GHx.shape[1]]
         r = s.residual(m)
-        directions = self.unet(torch.cat([m.prior * s.F(r), m.data * s.G(s.H(r))], 1))
-        return s.x + adjoint(s, m, *directions.split(filters, 1)) + self.gamma[t] * r
+        directions = self.unet(torch.cat([m.prior * s.F(r), m.data * s.G(s.problem.H(r))], 1))
+        return s.x + s.adjoint(m, *directions.split(filters, 1)) + self.gamma[t] * r
 
 
 class DSDNetPlusOptions(DSDNetOptions):
@@ -138,10 +139,9 @@ class DSDNetPlusOptions(DSDNetOptions):
 
 @register_network("DSDNet_plus", DSDNetPlusOptions)
 class DSDNetPlus(DSDNet):
-    """DSDNet with the x-step CGNetPlus, which does not use masks."""
+    """DSDNet with the solver CGNetPlus, which does not use masks."""
 
-    takes_mask = False
-    x_step = CGNetPlus
+    solver_class = CGNetPlus
 
 
 register_preset("plus_e", "DSDNet_plus", nf_p=16, nf_d=16, nb=1)

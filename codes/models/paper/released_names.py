@@ -72,20 +72,18 @@ def as_released(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return released
 
 
-def translate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` under our names, without repeated filters.
+def keys_in_file(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """{our key: key in a weight file}, without repeated filters.
 
     Raises ValueError if a repeated filter differs from its original, since our network has only one bank of filters,
     or if a key is given twice.
     """
-    translated = {}
+    keys: dict[str, str] = {}
     for key, tensor in weights.items():
         original = repeats(key)
         if original in weights:
             if not tensor.equal(weights[original]):
                 raise ValueError(f"{key} should repeat {original} but differs from it")
-            continue
-        if our_name(key) in translated:
+        elif keys.setdefault(our_name(key), key) != key:
             raise ValueError(f"{key} appears twice, with and without a prefix or under two names")
-        translated[our_name(key)] = tensor
-    return translated
+    return keys

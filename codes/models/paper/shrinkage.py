@@ -63,5 +63,5 @@ class _Maximum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
         (second_is_larger,) = ctx.saved_tensors
-        of_second = gradient * second_is_larger
-        return gradient - of_second, of_second
+        second_gradient = gradient * second_is_larger
+        return gradient - second_gradient, second_gradient

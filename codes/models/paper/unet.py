@@ -39,9 +39,9 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         first, *others = self.m
-        of_up, of_skip = first.weight.chunk(2, 1)
-        x = nnf.conv2d(self.u(x, output_size=skip.shape[-2:]), of_up, first.bias, padding=1)
-        x += nnf.conv2d(skip, of_skip, padding=1)
+        up_weight, skip_weight = first.weight.chunk(2, 1)
+        x = nnf.conv2d(self.u(x, output_size=skip.shape[-2:]), up_weight, first.bias, padding=1)
+        x += nnf.conv2d(skip, skip_weight, padding=1)
         for layer in others:
             x = layer(x)
         return x
@@ -67,3 +67,16 @@ class UNet(nn.Module):
         up = self.u2(up, x2)
         up = self.u1(up, x1)
         return self.u0(up, x)
+
+    def start_constant(self, value: float) -> None:
+        """Set He's weights without biases, and the constant output `value` before training.
+
+        With the weights that torch starts with, the last ReLU tends to switch itself off in training.
+        """
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        last = self.u0.m[2]
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, value)

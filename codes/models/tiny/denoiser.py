@@ -2,7 +2,7 @@
 
 It follows FFDNet (Zhang, Zuo, Zhang, TIP 2018: half resolution, noise level as an input) and DRUNet (Zhang et al.,
 TPAMI 2022: residual blocks without biases). First it is trained on its own, then it becomes the prior of the x-step in
-x_step.py; this is much cheaper than training it there from the start.
+solver.py; this is much cheaper than training it there from the start.
 """
 
 from itertools import pairwise

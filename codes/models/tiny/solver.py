@@ -1,4 +1,4 @@
-"""The x-step of DSDNetTiny: one step of Newton's method, then a denoiser that all stages share."""
+"""The solver of DSDNetTiny: one step of Newton's method, then a denoiser that all stages share."""
 
 import math
 from dataclasses import dataclass
@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 from codes.models.noise import LEAST_SIGMA
 from codes.models.paper.blur import centre, fast_length, inner, pad, transfer_function
-from codes.models.paper.cgnet import System, WeightedSolver
+from codes.models.paper.cgnet import WeightedSolver
 from codes.models.paper.layout import laid_out_as
+from codes.models.paper.solver import Problem, System
 from codes.models.tiny.denoiser import DenoisingUNet
 
 
-@dataclass
-class NoisySystem(System):
-    """System with the standard deviation sigma (B,) of the noise, in the units of the image."""
+@dataclass(frozen=True, kw_only=True)
+class NoisyProblem(Problem):
+    """Problem with the standard deviation sigma (B,) of the noise, in the units of the image."""
 
-    sigma: Tensor | None = None
+    sigma: Tensor
 
 
 class NewtonPrior(WeightedSolver):
@@ -53,11 +54,12 @@ class NewtonPrior(WeightedSolver):
     # With it, hardly anything from one side of the image gets to the other side, and the filters' correlations fit.
     margin = 64
 
-    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int = 16):
+    def __init__(self, n_iter: int, in_nc: int, nf_p: int, nf_d: int, nf_n: int):
         super().__init__(n_iter, in_nc, nf_p, nf_d, nf_n)
         self.denoiser = DenoisingUNet(in_nc)
         progress = torch.linspace(0, 1, n_iter) if n_iter > 1 else torch.ones(1)
         log_first, log_usual = math.log(self.first_sigma), math.log(self.usual_sigma)
+        # These two are named as in the weight files: a_t and b_t (T, 2) of sigma_t, and those of w_t.
         self.of_denoiser = nn.Parameter(torch.stack([log_first + progress * (log_usual - log_first), progress], 1))
         own = torch.tensor([math.log(self.strength) + 2 * log_usual, 2.0])
         self.of_prior = nn.Parameter(own - 2 * self.of_denoiser.detach())
@@ -65,10 +67,10 @@ class NewtonPrior(WeightedSolver):
         self.log_prior = nn.Parameter(torch.full((n_iter, nf_p), math.log(math.log(2) / 4)))
         self.log_data = nn.Parameter(torch.full((n_iter, nf_d), math.log(1 / 4)))
 
-    def forward(self, t: int, s: NoisySystem) -> Tensor:
-        """The next x (B, C, H, W) of stage `t`."""
-        level = (s.sigma.clamp(min=LEAST_SIGMA) / self.usual_sigma).log()
-        sigma_t, w = ((c[t, 0] + c[t, 1] * level).exp() for c in (self.of_denoiser, self.of_prior))
+    def forward(self, t: int, s: System) -> Tensor:
+        """The next x (B, C, H, W) of stage `t`. The system's problem is a NoisyProblem."""
+        level = (s.problem.sigma.clamp(min=LEAST_SIGMA) / self.usual_sigma).log()
+        sigma_t, w = ((a_t + b_t * level).exp() for a_t, b_t in (self.of_denoiser[t], self.of_prior[t]))
         m = self.weights(t, s)
         r_prior = m.image * s.F.adjoint(w[:, None, None, None] * m.prior.square() * (s.prior_target - s.Fx))
         r_data = data_residual(s, m.data.square())
@@ -78,30 +80,31 @@ class NewtonPrior(WeightedSolver):
 
     def step(self, t: int, s: System, w: Tensor, r_prior: Tensor, r_data: Tensor) -> Tensor:
         """P (r_prior + H' r_data), both (B, C, H, W), for w (B,)."""
-        kernel, image_size = s.H.kernel, s.H.size
-        faded = pad(r_data, s.H.kernel_size, "replicate") * fading(s.H.kernel_size, image_size, r_data)
+        H = s.problem.H
+        faded = pad(r_data, H.kernel_size, "replicate") * fading(H.kernel_size, H.size, r_data)
         # `faded` includes the reach of the kernel once; the inverse reaches about as far again.
         size = tuple(
             fast_length(length + side - 1 + self.margin)
-            for length, side in zip(faded.shape[-2:], s.H.kernel_size, strict=True)
+            for length, side in zip(faded.shape[-2:], H.kernel_size, strict=True)
         )
-        K = transfer_function(kernel, size)[..., None]
+        K = transfer_function(H.kernel, size)[..., None]
         r = K.conj() * torch.fft.rfft2(faded, s=size)[..., None]
-        r = r + torch.fft.rfft2(pad(r_prior, s.H.kernel_size, "zero"), s=size)[..., None]
+        r = r + torch.fft.rfft2(pad(r_prior, H.kernel_size, "zero"), s=size)[..., None]
         # C equations for each frequency: (B, H', W'//2+1, C, C) and (B, H', W'//2+1, C, 1).
         K = K.movedim(1, -2)
         system = w[:, None, None, None, None] * weighted_power(s.F.weight, self.log_prior[t : t + 1].exp(), size)
         system = system + K.conj() * K.mT * weighted_power(s.G.weight, self.log_data[t : t + 1].exp(), size)
         system = system + self.pull * torch.eye(r_data.shape[1], device=r.device, dtype=r.real.dtype)
         solution = torch.linalg.solve(system, r.movedim(1, -2))[..., 0].movedim(-1, 1)
-        return inner(torch.fft.irfft2(solution, s=size), image_size, s.H.kernel_size)
+        return inner(torch.fft.irfft2(solution, s=size), H.size, H.kernel_size)
 
 
 def data_residual(s: System, weight: Tensor) -> Tensor:
     """G'(d (Gy - z + u_j - GHx)) (B, C, H, W) for weights d (B, M, H, W), of valid pixels only."""
-    if s.mask is None:
+    mask = s.problem.mask
+    if mask is None:
         return s.G.adjoint(weight * (s.data_target - s.GHx))
-    return s.mask * s.G.adjoint(weight * (s.data_target - s.G(s.mask * s.H(s.x))))
+    return mask * s.G.adjoint(weight * (s.data_target - s.G(mask * s.problem.H(s.x))))
 
 
 def weighted_power(bank: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Start values for training the paper's network, and preset `small`, the size of it that was trained with them.
+"""Start values for training the paper's network, by name (`train.start_values`).
 
 The network itself stays as released. With torch's own start values it learns slowly: the filters F and G mix 49 pixels
 each, the shrinkage functions have biases far above a filter response, and the last ReLU of a U-Net often dies.
@@ -11,12 +11,8 @@ from torch import nn
 
 from codes.models.paper.cgnet import CGNet
 from codes.models.paper.shrinkage import Maxout
-from codes.models.paper.unet import UNet
-from codes.models.registry import register_preset
 from codes.utils.errors import UserError
 from codes.utils.registry import Registry
-
-register_preset("small", "DSDNet", nf_p=12, nf_d=12, nb=3)
 
 START_VALUES: Registry[Callable[[nn.Module], None]] = Registry("start values")
 
@@ -28,9 +24,9 @@ UNET_OUTPUT = 0.05
 WEIGHT_LOGIT = 1.5
 
 
-@START_VALUES.register("alive")
+@START_VALUES.register("open_unets")
 @torch.no_grad()
-def alive(network: nn.Module) -> None:
+def open_unets(network: nn.Module) -> None:
     """Start a DSDNet with CGNet as the identity, with every U-Net open and the image in its input.
 
     The first 2C filters of F and of G are the pairs +x_c and -x_c of the C channels, so that a U-Net, whose output
@@ -42,7 +38,7 @@ def alive(network: nn.Module) -> None:
     solver = getattr(network, "solver", None)
     if not isinstance(solver, CGNet) or not all(type(s) is Maxout for s in (*network.shrink_v, *network.shrink_z)):
         raise UserError(
-            "train.start_values: 'alive' is for a DSDNet with solver: cgnet and shrinkage: maxout; leave the key out"
+            "train.start_values: 'open_unets' is for a DSDNet with solver: cgnet and shrinkage: maxout; remove the key"
         )
     for bank in (*network.F, *network.G):
         start_with_pairs(bank.weight)
@@ -56,28 +52,14 @@ def alive(network: nn.Module) -> None:
         nn.init.zeros_(hypnet.res[4].weight)
         nn.init.zeros_(hypnet.res[4].bias)
     for unet in solver.unet:
-        start_constant(unet, UNET_OUTPUT)
-
-
-def start_constant(unet: UNet, value: float) -> None:
-    """Give a U-Net He's weights without biases and the constant output `value` before training.
-
-    With the weights that torch starts with, the last ReLU tends to switch itself off in training.
-    """
-    for module in unet.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
-    last = unet.u0.m[2]
-    nn.init.zeros_(last.weight)
-    nn.init.constant_(last.bias, value)
+        unet.start_constant(UNET_OUTPUT)
 
 
 def start_with_pairs(filters: torch.Tensor) -> None:
     """Set the first 2C of the filters (N, C, h, w) to plus and minus a single pixel of each channel."""
     channels, height, width = filters.shape[1:]
     if len(filters) < 2 * channels:
-        raise UserError(f"train.start_values: 'alive' needs nf_p and nf_d of at least {2 * channels}")
+        raise UserError(f"train.start_values: 'open_unets' needs nf_p and nf_d of at least {2 * channels}")
     filters.sub_(filters.mean((-2, -1), keepdim=True))
     filters[: 2 * channels] = 0
     for c in range(channels):

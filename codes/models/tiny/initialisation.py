@@ -1,4 +1,4 @@
-"""Where DSDNetTiny starts: its x0, and the filters before training."""
+"""The start of DSDNetTiny: its x0, and its filters before training."""
 
 import torch
 from torch import Tensor, nn

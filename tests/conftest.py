@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import torch
 
 from codes.models.factory import build_preset
 from codes.models.network import Network
+from tests import training_recipe
 
 # Tests run in parallel processes, which would slow each other down with several threads each.
 torch.set_num_threads(1)
@@ -69,6 +71,17 @@ def permissions_count() -> Iterator[None]:
         checked(libc.capset(header, before))
 
 
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Files of this process cannot grow beyond `size` bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def chromium() -> str:
     """The path of the browser."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -83,6 +96,12 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared (real images and the authors' outputs) is not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two images with kernels that tests of training use."""
+    return training_recipe.sharp_images(tmp_path_factory.mktemp("data") / "two")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import hubconf
 from codes.models.ablation import ConjugateGradients, DenoisedFourierSolver, FourierSolver, Scalars, circular_solution
+from codes.models.factory import build_preset
 from codes.models.paper.blur import Blur, transfer_function
 from codes.models.paper.dsdnet import DSDNet
 from codes.models.paper.filters import Filters
@@ -141,19 +142,12 @@ def small(**parts) -> DSDNet:
 
 @pytest.mark.parametrize(
     "parts",
-    [
-        {"solver": "cg"},
-        {"solver": "fft"},
-        {"solver": "cg_denoise"},
-        {"solver": "fft_denoise"},
-        {"shrinkage_z": "zero"},
-        {"shrinkage": "relu"},
-        {"shrinkage": "soft_threshold"},
-    ],
+    [{"solver": name} for name in ("cg", "fft", "cg_denoise", "fft_denoise")]
+    + [{"shrinkage_z": "zero"}, {"shrinkage": "relu"}, {"shrinkage": "soft_threshold"}, {"preset": "tiny"}],
 )
 @pytest.mark.parametrize("amp", [False, True])
 def test_every_weight_learns(parts, amp):
-    network = small(**parts).train()
+    network = (build_preset("tiny").float() if "preset" in parts else small(**parts)).train()
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     sharp = nnf.interpolate(torch.rand(2, 3, 12, 12, dtype=torch.float32), (36, 36), mode="bicubic")
     kernel = torch.full((2, 3, 3), 1 / 9, dtype=torch.float32)
@@ -210,10 +204,3 @@ def test_denoiser_starts_as_its_solver_alone():
     s = system()
     denoised = DenoisedFourierSolver(1, C, N, M, 4)
     torch.testing.assert_close(denoised(0, s), denoised.solver(0, s))
-
-
-def test_mask_is_refused():
-    image = torch.rand(1, 3, 24, 24, dtype=torch.float32)
-    kernel = torch.ones(1, 1, 1, dtype=torch.float32)
-    with pytest.raises(ValueError, match="does not use masks"):
-        small(solver="cg")(image, kernel, mask=torch.ones_like(image))

@@ -7,12 +7,10 @@ import io
 import os
 import pickle
 import re
-import resource
 import shutil
 import struct
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +29,7 @@ from codes.models.weights import save_weights
 from codes.restoration.image_files import read_photo
 from codes.utils.errors import run_command_line
 from tests import training_recipe
-from tests.conftest import files_in, one_error, permissions_count, small_network
+from tests.conftest import files_in, full_disk, one_error, permissions_count, small_network
 
 SMALL = {"preset": "tiny", "nf_p": 3, "nf_d": 3, "nb": 1, "nf_n": 4}
 
@@ -246,21 +244,10 @@ def test_bad_files(place, capsys, use, kind):
 # --- where results go
 
 
-@contextmanager
-def at_most(size: int) -> Iterator[None]:
-    """Files of this process cannot grow beyond `size` bytes, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("run", [restore, evaluate, learn])
 def test_a_disk_that_is_full(place, capsys, run):
     before = files_in(place)
-    with at_most(200):
+    with full_disk(200):
         assert run(place) == 1
     one_error(capsys)
     after = files_in(place)

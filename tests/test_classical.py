@@ -108,12 +108,9 @@ def test_noise_estimate_leaves_out_masked_pixels():
     assert estimate_noise(torch.where(mask > 0, noisy, 7.0))[0] > 0.05
 
 
-def test_parameters_between_noise_levels():
-    table = {0.01: 1.0, 0.04: 16.0}
-    assert at_noise_level(table, 0.01) == pytest.approx(1)
-    assert at_noise_level(table, 0.02) == pytest.approx(4)
-    assert at_noise_level(table, 0.5) == pytest.approx(16)
-    assert at_noise_level(table, 0.0) == pytest.approx(1)
+@pytest.mark.parametrize(("sigma", "value"), [(0.0, 1), (0.01, 1), (0.02, 4), (0.5, 16)])
+def test_parameters_between_noise_levels(sigma, value):
+    assert at_noise_level({0.01: 1.0, 0.04: 16.0}, sigma) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("p", [0.5, 2 / 3, 1.0])

@@ -18,8 +18,9 @@ from codes import deblur as deblur_script
 from codes.data.degradation import blurred
 from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
-from codes.data.kernels import read_kernel, rotated, write_kernel
+from codes.data.kernels import rotated, write_kernel
 from codes.data.preparation import quickstart
+from codes.data.triples import TripleDataset
 from codes.metrics.quality import psnr
 from codes.models.network import Network
 from codes.models.weights import save_weights
@@ -28,15 +29,16 @@ from codes.restoration.image_files import read_photo
 from codes.restoration.networks import load_network
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.progress import Progress
+from codes.utils.yaml_files import read_yaml
 from tests.conftest import ROOT, files_in, one_error, permissions_count, small_network
 
 SMALL = "{preset: tiny, nf_p: 3, nf_d: 3, nb: 2, nf_n: 4}"
 
 
-def save_small(path, scale=0.03):
+def save_small(path, scale=0.03, more=""):
     """Weights of a small network with their card."""
     save_weights(small_network(scale), path)
-    path.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
+    path.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}{more}}}\n")
     return path
 
 
@@ -124,6 +126,10 @@ def test_trace_and_compare(project, weights):
     assert sorted(results) == names
     assert results["sharp.png"] == results["sharp_stage2.png"]
     assert read_image(project / "out" / "sharp_compare.png").shape == (128, 2 * 160 + 4, 3)
+    # With a kernel of one pixel every stage is the image.
+    assert call(project, weights, "--trace", kernel="gaussian:0", output="same/a.png") == 0
+    stages = files_in(project / "same").values()
+    assert (len(stages), len(set(stages))) == (4, 1)
 
 
 def test_the_kernel_belongs_to_the_image_as_it_is_shown(project, weights, photograph):
@@ -151,10 +157,7 @@ def test_options_change_the_result(project, weights, tmp_path, capsys):
     assert "small.safetensors was not trained with masks" in capsys.readouterr().err
     assert call(project, weights, "--tile", "off", "--device", "cpu", output="off.tif") == 0
     assert (project / "off.tif").read_bytes() == (project / "0.tif").read_bytes()
-    trained = tmp_path / "trained.safetensors"
-    trained.write_bytes(weights.read_bytes())
-    card = weights.with_suffix(".yml").read_text()
-    trained.with_suffix(".yml").write_text(card.replace("}}", "}, datasets: {train: {masks: 0.2}}}"))
+    trained = save_small(tmp_path / "trained.safetensors", more=", datasets: {train: {masks: 0.2}}")
     assert call(project, trained, "--mask", "auto", output="b.png") == 0
     assert "not trained with masks" not in capsys.readouterr().err
 
@@ -264,21 +267,19 @@ def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project
 
 @pytest.mark.parametrize("source", ["blurry.png", "photos"])
 @pytest.mark.parametrize(
-    ("output", "message"),
+    ("folder", "message"),
     [
-        ("read only/new/sharp", "read only: is not a writable folder; choose another --output"),
-        ("file/sharp", "file: is not a writable folder"),
+        ("read only/new", "read only: is not a writable folder; choose another"),
+        ("file", "file: is not a writable folder"),
     ],
 )
-def test_an_output_that_cannot_be_made_is_reported_before_the_work(
-    project, weights, capsys, monkeypatch, source, output, message
-):
+def test_no_output_folder_no_work(project, weights, capsys, monkeypatch, source, folder, message):
     monkeypatch.setattr(deblur_script, "restore", lambda *_, **__: pytest.fail("restored in vain"))
     (project / "read only").mkdir(mode=0o500)
     (project / "file").write_text("precious")
     before = files_in(project)
     with permissions_count():
-        assert call(project, weights, source=source, output=output) == 1
+        assert call(project, weights, source=source, output=f"{folder}/sharp") == 1
     assert one_error(capsys).startswith(f"error: {project}/{message}")
     assert files_in(project) == before
 
@@ -300,22 +301,6 @@ def test_an_output_that_cannot_be_made_is_reported_before_the_work(
         ({"source": "photos", "output": "photos"}, "is an input, which is not overwritten"),
         ({"source": "photos", "output": "out.png"}, "a folder is needed for the images of a folder"),
         ({"source": "empty", "output": "out"}, "empty: holds no .png"),
-    ],
-)
-def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsys, changes, message):
-    (project / "old.png").write_bytes(b"precious")
-    (project / "link.png").symlink_to(project / "blurry.png")
-    (project / "empty").mkdir()
-    before = files_in(project)
-    extra = ["--overwrite"] if "not overwritten" in message else []
-    assert call(project, weights, *extra, **changes) == 1
-    assert message in one_error(capsys)
-    assert files_in(project) == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
         (["--weights", "gone.pth"], "gone.pth: no such file or folder, and no preset"),
         (["--weights", "light"], "Models/README.md says where to get it"),
         (["--weights", "photos"], "photos/models/last.safetensors does not exist; has this training"),
@@ -326,17 +311,24 @@ def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsy
         (["--mask", "kernel.png"], "the mask has (9, 9) values, the image (128, 160) pixels"),
     ],
 )
-def test_impossible_options(project, weights, capsys, monkeypatch, arguments, message):
+def test_mistakes_end_in_one_line_and_nothing_is_written(project, weights, capsys, monkeypatch, changes, message):
+    (project / "old.png").write_bytes(b"precious")
+    (project / "link.png").symlink_to(project / "blurry.png")
+    (project / "empty").mkdir()
     monkeypatch.chdir(project)
-    assert call(project, weights, *arguments) == 1
+    before = files_in(project)
+    extra = changes if isinstance(changes, list) else ["--overwrite"] if "not overwritten" in message else []
+    assert call(project, weights, *extra, **(changes if isinstance(changes, dict) else {})) == 1
     assert message in one_error(capsys)
-    assert not (project / "out").exists()
+    assert files_in(project) == before
 
 
 def test_the_examples_are_made_where_they_are_missing(project, weights, monkeypatch):
     monkeypatch.setattr(deblur_script, "QUICKSTART", project / "Quickstart")
     kernel = project / "Quickstart" / "Kernel" / "coffee.png"
-    assert call(project, weights, kernel=str(kernel)) == 0
+    assert call(project, weights) == 0
+    assert not kernel.exists()
+    assert call(project, weights, kernel=str(kernel), output="s.png") == 0
     assert kernel.is_file()
 
 
@@ -360,6 +352,8 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     trained = load_network()
     assert trained.path == ROOT / "Models" / "dsdnet_tiny.safetensors"
     assert trained.trained_with_masks
+    parameters = sum(parameter.numel() for parameter in trained.network.parameters())
+    assert read_yaml(trained.path.with_suffix(".yml"))["parameters"] == parameters
     folder = tmp_path / "experiments" / "own"
     (folder / "models").mkdir(parents=True)
     last, best = (folder / "models" / f"{name}.safetensors" for name in ("last", "best"))
@@ -499,13 +493,11 @@ def test_blurred_images_follow_the_forward_model(project, random, monkeypatch, c
     write_kernel(project / "kernels" / "k.png", camera_shake(random, 7))
     assert blur(project, "--kernel", kernel, "--noise", "0") == 0
     assert f"dataroot_LQ: {project}/set/Blurry" in capsys.readouterr().out
-    names = [f"{folder}/{name}.png" for folder in ("Blurry", "GT", "Kernel") for name in "ab"]
-    assert sorted(files_in(project / "set")) == names
-    for name in ("a.png", "b.png"):
-        truth, blurry = (read_image(project / "set" / folder / name) for folder in ("GT", "Blurry"))
-        np.testing.assert_array_equal(truth, read_image(project / "photos" / name))
-        expected = blurred(truth, read_kernel(project / "set" / "Kernel" / name))
-        np.testing.assert_array_equal(to_8bit(blurry), to_8bit(expected))
+    assert sorted(files_in(project / "set")) == [f"{kind}/{x}.png" for kind in ("Blurry", "GT", "Kernel") for x in "ab"]
+    for triple in TripleDataset(*(project / "set" / kind for kind in ("GT", "Blurry", "Kernel"))):
+        np.testing.assert_array_equal(triple.ground_truth, read_image(project / "photos" / f"{triple.name}.png"))
+        expected = blurred(triple.ground_truth, triple.kernel)
+        np.testing.assert_array_equal(to_8bit(triple.blurry), to_8bit(expected))
     kernels = files_in(project / "set" / "Kernel")
     assert (kernels["a.png"] != kernels["b.png"]) == kernel.startswith("shake")
 

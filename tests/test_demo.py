@@ -47,53 +47,44 @@ def upload(page, path) -> None:
     page.get_by_text(path.stem).first.wait_for()
 
 
-def restore(page) -> None:
-    page.get_by_role("button", name="Restore").click()
-
-
 def error_of(page) -> str:
     page.get_by_test_id("toast-body").first.wait_for()
     return page.get_by_test_id("toast-body").first.inner_text()
 
 
-def drag(page, element, start, end) -> None:
-    """Drag the mouse between two points that are relative to the element's middle."""
-    box = element.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x + start[0], y + start[1])
-    page.mouse.down()
-    page.mouse.move(x + end[0], y + end[1], steps=5)
-    page.mouse.up()
-
-
 def test_upload_restore_and_slide(browser, photograph):
     upload(browser, photograph / "blurry.png")
     browser.get_by_label("motion:").fill("gaussian:1.2")
-    restore(browser)
+    browser.get_by_role("button", name="Restore").click()
     browser.get_by_text("noise about").wait_for()
     browser.get_by_text("kernel 11x11").wait_for()
     slider = browser.locator(".slider-wrap").first
     slider.wait_for()
     assert slider.locator("img").count() == 2
     before = slider.screenshot()
-    drag(browser, slider, (0, 0), (-0.3 * slider.bounding_box()["width"], 0))
+    box = slider.bounding_box()
+    y = box["y"] + box["height"] / 2
+    browser.mouse.move(box["x"] + box["width"] / 2, y)
+    browser.mouse.down()
+    browser.mouse.move(box["x"] + 0.2 * box["width"], y, steps=5)
+    browser.mouse.up()
     assert slider.screenshot() != before
 
 
 def test_mistakes_show_an_error(browser, photograph):
-    restore(browser)
+    browser.get_by_role("button", name="Restore").click()
     assert "image: choose one first" in error_of(browser)
     browser.reload()
     upload(browser, photograph / "blurry.png")
     upload(browser, photograph / "bad.npy")
-    restore(browser)
+    browser.get_by_role("button", name="Restore").click()
     assert "bad.npy: not a readable .npy array" in error_of(browser)
 
 
 def test_an_example(browser):
     browser.get_by_text("chelsea.png").first.click()
     browser.locator(".file-preview").nth(1).wait_for()  # the image and its kernel
-    restore(browser)
+    browser.get_by_role("button", name="Restore").click()
     browser.get_by_text("noise about").wait_for()
 
 

@@ -93,6 +93,11 @@ def test_every_option_file_builds_its_networks_and_reads_back_the_same(tmp_path,
         ("datasets={}", "datasets: "),
         ("datasets.test_0.name=Levin_n01", "two sets have the same name"),
         ("methods={a b: {network_G: {which_model_G: Blurry}}}", "methods.a b: should consist of letters, digits"),
+        (
+            "methods={W: {network_G: {which_model_G: Wiener, balence: 2}}}",
+            "network_G.balence: unknown key; did you mean",
+        ),
+        ("methods={d: {network_G: {preset: fulll}}}", "methods.d.network_G.preset: unknown preset 'fulll'"),
         ("network_G=~", "needs either network_G (one network) or methods (several)"),
         ("methods={a: {network_G: {which_model_G: Blurry}}}", "needs either network_G (one network) or methods"),
     ],
@@ -114,18 +119,6 @@ def test_a_missing_key_is_named(tmp_path, key):
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=rf"options\.yml: {key}: is required but missing$"):
         load_options(TestOptions, path)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("Wiener.network_G.balence={0.01: 2}", r"Wiener\.network_G\.balence: unknown key; did you mean 'balance'\?"),
-        ("dsdnet.network_G={preset: fulll}", r"dsdnet\.network_G\.preset: unknown preset 'fulll'"),
-    ],
-)
-def test_mistakes_in_a_method_are_named_with_their_place(override, message):
-    with pytest.raises(UserError, match=rf"methods\.{message}"):
-        load_options(TestOptions, ROOT / "options" / "test" / "quickstart.yml", [f"methods.{override}"])
 
 
 @pytest.mark.parametrize("override", ["a", "a..b=3", "name.x=3", "x=[", "x=!!python/object/apply:os.getcwd []"])
@@ -150,16 +143,12 @@ def test_overrides_are_typed_like_the_file(preset):
         (b"\xff\xfe\x00\x01", "not a text file"),
         (b"name: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
         (b"a: &a [*a]\n", ""),
-        (None, "no such option file"),
     ],
 )
 def test_files_that_are_no_option_files(tmp_path, content, message):
-    path = tmp_path / "bad file.yml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=r"bad file\.yml") as error:
-        load_options(TestOptions, path)
-    assert message in str(error.value)
+    (tmp_path / "bad file.yml").write_bytes(content)
+    with pytest.raises(UserError, match=rf"bad file\.yml.*{message}"):
+        load_options(TestOptions, tmp_path / "bad file.yml")
 
 
 def test_sets_and_methods_are_named_or_written_out(tmp_path):
@@ -220,10 +209,9 @@ def test_a_base_that_does_not_work(tmp_path, base, message):
     assert message in str(error.value)
 
 
-def test_a_file_of_the_other_command():
-    options = ROOT / "options"
-    with pytest.raises(UserError, match=r"own.yml is a training file; use codes/train.py$"):
-        load_options(TestOptions, options / "train" / "own.yml")
-    for name in ("quickstart", "light_table2"):
-        with pytest.raises(UserError, match=rf"{name}.yml is a test file; use codes/test.py$"):
-            load_options(TrainOptions, options / "test" / f"{name}.yml")
+@pytest.mark.parametrize("name", ["train/own", "test/quickstart", "test/light_table2"])
+def test_a_file_of_the_other_command(name):
+    kind, schema = ("training", TestOptions) if name.startswith("train") else ("test", TrainOptions)
+    message = rf"{name}.yml is a {kind} file; use codes/{name.split('/')[0]}.py$"
+    with pytest.raises(UserError, match=message):
+        load_options(schema, ROOT / "options" / f"{name}.yml")

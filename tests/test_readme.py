@@ -163,12 +163,8 @@ def test_python_examples_run(example, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_tables_are_those_of_the_published_files(page):
+def test_tables_and_excerpts_are_those_of_the_published_files(page):
     assert publish.with_tables(TEXTS[page]) == TEXTS[page], "run python codes/scripts/publish.py"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_excerpts_are_rows_of_the_published_files(page):
     for path, table in re.findall(r"<!-- rows of: (\S+) -->\n((?:\|.*\n)+)", TEXTS[page]):
         header, _, *rows = [[cell.strip() for cell in line.strip("|\n ").split("|")] for line in table.splitlines()]
         published = [tuple(row[name] for name in header) for row in read_csv(ROOT / path)]

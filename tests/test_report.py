@@ -31,31 +31,25 @@ PLAIN, MARKUP, ENTITY = "plain", "<!--<script><img src=x onerror=boom()>", "&lt;
 NAMES = (PLAIN, MARKUP, ENTITY)
 
 
-def test_run(folder, **keys):
+def evaluated(folder: Path, **keys) -> Path:
     """Run codes/test.py on the images of `folder`/CBSD; returns results/<name>."""
-    options = {
-        "name": "trial",
-        "gpu_ids": [],
-        "datasets": {
-            name: {
-                "name": name,
-                "mode": "LQGTDB",
-                "dataroot_GT": str(folder / "CBSD" / "GT"),
-                "dataroot_LQ": str(folder / "CBSD" / f"Noise_{name[-2:]}"),
-                "dataroot_KM": str(folder / "CBSD" / "Kernel"),
-                "noise_sigma": int(name[-2:]) / 100,
-            }
-            for name in SETS
-        },
-        **keys,
+    cbsd = str(folder / "CBSD")
+    datasets = {
+        name: {"name": name, "mode": "LQGTDB", "noise_sigma": int(name[-2:]) / 100}
+        | {"dataroot_GT": f"{cbsd}/GT", "dataroot_LQ": f"{cbsd}/Noise_{name[-2:]}", "dataroot_KM": f"{cbsd}/Kernel"}
+        for name in SETS
     }
+    options = {"name": "trial", "gpu_ids": [], "datasets": datasets, **keys}
     (folder / "options.yml").write_text(yaml.safe_dump(options))
     arguments = ["-opt", str(folder / "options.yml"), "--results", str(folder / "results")]
     assert run_command_line(test_script.main, arguments) == 0
     return folder / "results" / options["name"]
 
 
-test_run.__test__ = False
+def reported(folder: Path, name: str = "trial") -> dict:
+    """Make the report of <folder>/<name>; returns the data inside the page."""
+    assert run_command_line(make_report.main, [name, "--results", str(folder)]) == 0
+    return content_of(folder / name / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +68,7 @@ def images(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(images) -> Path:
     """A run of three methods, one restored image gone, one image restored perfectly, one not scored."""
-    folder = test_run(images, methods=METHODS)
+    folder = evaluated(images, methods=METHODS)
     (folder / "Wiener" / SETS[0] / f"{MARKUP}.png").unlink()
     scores = read_csv(folder / "Wiener" / "per_image.csv")
     scores[0]["psnr"] = "inf"
@@ -119,13 +113,12 @@ def test_tables_are_the_papers_arrangement(report, run):
 
 
 def test_a_single_network_and_a_suffix(images):
-    folder = test_run(images, name="single", suffix="r", network_G=WIENER, max_images=1)
-    assert run_command_line(make_report.main, ["single", "--results", str(folder.parent)]) == 0
-    data = content_of(folder / "report.html")
+    folder = evaluated(images, name="single", suffix="r", network_G=WIENER, max_images=1)
+    data = reported(folder.parent, "single")
     assert data["labels"] == ["Blurry input", "single", "Ground truth"]
     assert all(unquote(image["links"][1]).endswith("_r.png") for image in data["images"])
     assert all(None not in image["pictures"] for image in data["images"])
-    assert "Only the first 1 images of each set were run" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "Only the first 1 of each set were run" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_scores_without_any_image(run, tmp_path, capsys):
@@ -133,9 +126,8 @@ def test_scores_without_any_image(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "trial", ignore=shutil.ignore_patterns("*.png"))
     options = tmp_path / "trial" / "options.yml"
     options.write_text(options.read_text().replace("/CBSD/", "/gone/"))
-    assert run_command_line(make_report.main, ["trial", "--results", str(tmp_path)]) == 0
+    data = reported(tmp_path)
     assert "CBSD_n01 without ground truths, blurry images and kernels: " in capsys.readouterr().err
-    data = content_of(tmp_path / "trial" / "report.html")
     assert len(data["images"]) == 6
     assert {item for image in data["images"] for item in (*image["pictures"], *image["links"])} == {None}
 
@@ -143,9 +135,8 @@ def test_scores_without_any_image(run, tmp_path, capsys):
 def test_a_damaged_image_is_left_out(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "trial")
     (tmp_path / "trial" / "Wiener" / SETS[1] / "plain.png").write_bytes(b"damaged")
-    assert run_command_line(make_report.main, ["trial", "--results", str(tmp_path)]) == 0
+    plain = reported(tmp_path)["images"][-1]
     assert capsys.readouterr().err.count("plain.png: not a readable image") == 1
-    plain = content_of(tmp_path / "trial" / "report.html")["images"][-1]
     assert [picture is None for picture in plain["pictures"]] == [False, True, False, False]
 
 
@@ -214,6 +205,16 @@ def test_names_are_text(page):
     choose(page, f"{SETS[1]} / {MARKUP}")
     assert page.locator("#left-image").get_attribute("alt") == f"Blurry input of {SETS[1]} / {MARKUP}"
     assert page.locator("#list tr.chosen").count() == 1
+
+
+def test_on_a_phone_and_for_a_screen_reader(page):
+    """Nothing but tables scrolls sideways; each control and image has an accessible name."""
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    nameless = """() => [...document.querySelectorAll("button, select, input, [tabindex], img:not([hidden])")]
+        .filter((e) => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.labels?.length
+            || e.textContent.trim() || e.alt)).map((e) => e.outerHTML)"""
+    assert page.evaluate(nameless) == []
 
 
 def test_divider_and_zoom(page):

@@ -72,10 +72,8 @@ def test_the_layout_changes_nothing(tiny, photograph):
 
 def test_bfloat16_is_close_to_float32_but_not_the_same(tiny, photograph):
     part, kernel = photograph[0][:96, :112], photograph[1]
-    images = [
-        Restorer(copy.deepcopy(tiny), precision=precision).restore(part, kernel).image
-        for precision in ("float32", "bfloat16")
-    ]
+    restorers = (Restorer(copy.deepcopy(tiny), precision=name) for name in ("float32", "bfloat16"))
+    images = [one.restore(part, kernel).image for one in restorers]
     assert 0 < np.abs(images[1] - images[0]).mean() < 1e-3
     assert images[1].dtype == np.float32
 
@@ -102,7 +100,9 @@ def test_a_network_of_other_channels_refuses_colour(channels):
         ({"precision": "half"}, "precision 'half': possible are float32, bfloat16, float16"),
         ({"precision": "float16"}, "float16 is for GPUs"),
         ({"tile": 176.5}, "tile 176.5: possible are auto, off and a whole number"),
+        ({"tile": 0}, "tile 0: possible are"),
         ({"gigabytes": float("nan")}, "memory nan"),
+        ({"gigabytes": -1}, "memory -1"),
     ],
 )
 def test_impossible_settings(options, message):
@@ -138,7 +138,15 @@ def test_tiles_cover_the_image_and_their_weights_sum_to_one(size, overlap, more)
     tiles = tiling.plan(size, side, overlap)
     ones = tiling.blended(lambda tile: [torch.ones(1, 1, *tile.of(torch.empty(size)).shape)], tiles, size)[0]
     torch.testing.assert_close(ones, torch.ones(1, 1, *size))
-    assert max(max(tile.of(torch.empty(size)).shape) for tile in tiles) <= side
+    for tile in tiles:
+        weights = tile.weight_of_rows[:, 0], tile.weight_of_columns
+        for span, weight, length in zip((tile.rows, tile.columns), weights, size, strict=True):
+            assert span.start % tiling.MULTIPLE == 0
+            assert span.stop - span.start <= side
+            assert not (span.start and weight[: tiling.UNSEEN].any())
+            assert not (span.stop < length and weight[-tiling.UNSEEN :].any())
+    with pytest.raises(ValueError, match="a tile of"):
+        tiling.plan(size, side + 1, overlap)
 
 
 def test_tiles_agree_with_the_whole(tiny, photograph, monkeypatch):

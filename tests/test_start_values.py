@@ -55,11 +55,8 @@ def test_the_unets_learn_from_the_first_step_and_stay_open():
 def test_networks_that_it_does_not_fit_are_refused():
     with pytest.raises(UserError, match="at least 6"):
         started(nf_p=5)
-    others = [torch.nn.Linear(1, 1), build_preset("plus_e")]
-    others += [
-        build_preset("feather", **change)
-        for change in ({"solver": "cg_denoise"}, {"shrinkage": "soft_threshold"}, {"shrinkage": "maxout_soft"})
-    ]
+    changes = ({"solver": "cg_denoise"}, {"shrinkage": "soft_threshold"}, {"shrinkage": "maxout_soft"})
+    others = [torch.nn.Linear(1, 1), build_preset("plus_e"), *(build_preset("feather", **keys) for keys in changes)]
     for network in others:
         with pytest.raises(UserError, match="solver: cgnet and shrinkage: maxout"):
             START_VALUES["open_unets"](network)

@@ -125,7 +125,7 @@ def test_check_parity(shared, tmp_path, capsys):
     assert run_command_line(check_parity.main, arguments) == 0
     assert len(read_csv(output)) == 5 * 2 + 3 + 3 * 4
     assert run_command_line(check_parity.main, ["--fixtures", str(tmp_path)]) == 1
-    assert "no fixtures (*.pt)" in capsys.readouterr().err
+    assert "no fixtures (*.pt)" in one_error(capsys)
 
 
 def test_orientation_of_a_small_set(tmp_path):
@@ -159,7 +159,7 @@ def test_too_few_images_for_a_mosaic(study, tmp_path, photographs, capsys):
     """Four photographs are not enough for 1500 columns."""
     arguments = ["--size", "64", "1500", "--output", str(tmp_path / "x"), *photographs]
     assert run_command_line(study.main, arguments) == 1
-    assert "needs 5 colour images of at least 256 rows and 320 columns, but there are 4" in capsys.readouterr().err
+    assert "needs 5 colour images of at least 256 rows and 320 columns, but there are 4" in one_error(capsys)
     assert not (tmp_path / "x").exists()
 
 

@@ -167,17 +167,3 @@ def test_random_weights_and_a_mask_equal_the_literal_reference(sharp, kernel):
     mask = (torch.rand_like(blurry[:, :1]) > 0.02).float()
     expected = LiteralDSDNet(network)(blurry, kernel, mask)
     torch.testing.assert_close(network(blurry, kernel, mask), expected, atol=1e-4, rtol=0)
-
-
-def test_every_weight_learns(sharp, kernel):
-    """Once the last convolutions have left zero, each weight gets a gradient."""
-    network = build_preset("tiny").train()
-    optimizer = torch.optim.SGD(network.parameters(), 0.1)
-    blurry = degraded(sharp, kernel, 0.03)[..., :48, :48]
-    for _ in range(2):
-        optimizer.zero_grad()
-        (network(blurry, kernel) - sharp[..., :48, :48]).square().mean().backward()
-        optimizer.step()
-    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    # HypNet's bottleneck is left out: its two ReLUs may both be off by chance.
-    assert not [name for name in without if ".res." not in name]

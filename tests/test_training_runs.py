@@ -1,6 +1,7 @@
 """Whole trainings by train.py: from beginning to end, interrupted, in several processes."""
 
 import csv
+import operator
 import os
 import re
 import shutil
@@ -35,11 +36,6 @@ UNSCORED = {"datasets__val": {}}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return training_recipe.sharp_images(tmp_path_factory.mktemp("data") / "two")
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training that nothing interrupted."""
     root = tmp_path_factory.mktemp("whole")
@@ -55,14 +51,8 @@ def learn(root: Path, data: Path, *arguments: str, **overrides) -> int:
 
 def started_until(command: list[str], step: str) -> subprocess.Popen:
     """A training in a process group of its own that has just printed the line of `step`, such as 3/1000."""
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        start_new_session=True,
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **pipes, env=ENVIRONMENT, start_new_session=True)
     for line in process.stdout:
         if line.split()[0] == step:
             break
@@ -72,10 +62,8 @@ def started_until(command: list[str], step: str) -> subprocess.Popen:
 def export(root: Path, data: Path, *arguments: str, **overrides) -> int:
     """Export to <root>/weights.*; returns the exit status."""
     option_file = training_recipe.write(root / "test.yml", data, **overrides)
-    out = str(root / "weights")
-    return run_command_line(
-        export_weights.main, ["-opt", str(option_file), "--root", str(root), "--out", out, *arguments]
-    )
+    paths = ["-opt", str(option_file), "--root", str(root), "--out", str(root / "weights")]
+    return run_command_line(export_weights.main, [*paths, *arguments])
 
 
 def curve(experiment: Path) -> list[list[str]]:
@@ -86,15 +74,12 @@ def curve(experiment: Path) -> list[list[str]]:
 def assert_same_state(one: dict, other: dict) -> None:
     """Every tensor and number equal to the last bit; the hours and the paths of files may differ."""
     assert one.keys() == other.keys()
-    for key in one:
-        if key in ("hours", "options"):
-            continue
+    for key in one.keys() - {"hours", "options"}:
         if isinstance(one[key], dict):
             assert_same_state(one[key], other[key])
-        elif isinstance(one[key], torch.Tensor):
-            assert torch.equal(one[key], other[key]), key
         else:
-            assert one[key] == other[key], key
+            same = torch.equal if isinstance(one[key], torch.Tensor) else operator.eq
+            assert same(one[key], other[key]), key
 
 
 def assert_same_training(experiment: Path, expected: Path) -> None:
@@ -135,16 +120,22 @@ def test_killed_and_interrupted_training_ends_bit_identical(data, uninterrupted,
     assert_same_training(tmp_path / "experiments" / "test", uninterrupted)
 
 
-def test_signal_within_a_validation(data, uninterrupted, tmp_path, monkeypatch):
-    """The validation ends early, without a result, and is repeated when training continues."""
+def signal_at_restoring(monkeypatch: pytest.MonkeyPatch, number: int) -> list:
+    """Send a signal to this process whenever an image is about to be restored; returns the calls."""
     restore, calls = restorer.Restorer.restore, []
 
     def interrupted(*arguments, **keys):
         calls.append(arguments)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         return restore(*arguments, **keys)
 
     monkeypatch.setattr(restorer.Restorer, "restore", interrupted)
+    return calls
+
+
+def test_signal_within_a_validation(data, uninterrupted, tmp_path, monkeypatch):
+    """The validation ends early, without a result, and is repeated when training continues."""
+    calls = signal_at_restoring(monkeypatch, signal.SIGTERM)
     assert learn(tmp_path, data) == 128 + signal.SIGTERM
     assert len(calls) == 1
     experiment = tmp_path / "experiments" / "test"
@@ -156,24 +147,37 @@ def test_signal_within_a_validation(data, uninterrupted, tmp_path, monkeypatch):
 
 
 def test_finished_training_is_left_alone(uninterrupted, data, capsys):
-    before = (uninterrupted / "training_state" / "00000009.state").stat().st_mtime_ns
+    last = uninterrupted / "training_state" / "00000009.state"
+    before = last.stat().st_mtime_ns
     assert learn(uninterrupted.parents[1], data) == 0
     assert "all 9 iterations are done" in capsys.readouterr().out
-    assert (uninterrupted / "training_state" / "00000009.state").stat().st_mtime_ns == before
+    assert last.stat().st_mtime_ns == before
 
 
-def test_no_checkpoint_within_a_series_of_skipped_steps(data, tmp_path, monkeypatch):
+def test_the_average_is_kept(uninterrupted):
+    """last.safetensors holds the average, which is neither the weights themselves nor their start."""
+    state = checkpoint.load_last(uninterrupted / "training_state")
+    kept = read_weights(uninterrupted / "models" / "last.safetensors")
+    assert all(torch.equal(kept[key], weight) for key, weight in state["average"].items())
+    assert not all(torch.equal(kept[key], weight) for key, weight in state["network"].items())
+
+
+def test_no_checkpoint_within_a_series_of_skipped_steps(data, tmp_path, monkeypatch, capsys):
     """Steps 4 to 8 are not finite: the checkpoints of 4, 6 and 8 are not written, that of the end is."""
     step, save, written = train.Trainer.step, checkpoint.save, []
 
-    def failing(self: train.Trainer, batch: train.Sample) -> dict[str, float]:
-        bad = batch._replace(blurry=batch.blurry * float("nan"))
-        return step(self, bad if 4 <= self.iteration + 1 <= 8 else batch)
+    def failing(self, batch):
+        return step(self, batch._replace(blurry=batch.blurry * (float("nan") if 4 <= self.iteration + 1 <= 8 else 1)))
 
     monkeypatch.setattr(train.Trainer, "step", failing)
     monkeypatch.setattr(checkpoint, "save", lambda *arguments: written.append(arguments[1]) or save(*arguments))
     assert learn(tmp_path, data, **UNSCORED) == 0
     assert written == [2, 9]
+    # Without validation sets nothing is best.
+    experiment = tmp_path / "experiments" / "test"
+    assert [path.name for path in (experiment / "models").iterdir()] == ["last.safetensors"]
+    assert not (experiment / "validation.csv").exists()
+    assert " validation  " not in capsys.readouterr().out
 
 
 def test_one_training_at_a_time(data, tmp_path, capsys):
@@ -236,21 +240,12 @@ def test_fine_tuning_is_compared_with_its_start(better, uninterrupted, data, tmp
 def test_signal_within_the_validation_of_the_start(uninterrupted, data, tmp_path, monkeypatch, capfd):
     """Nothing is saved, so the same command begins again. Its first and last steps are reported in any case."""
     fine = {"path__pretrain_model_G": str(uninterrupted / "models" / "best.safetensors"), "logger__print_freq": 100}
-    restore = restorer.Restorer.restore
-
-    def interrupted(*arguments, **keys):
-        os.kill(os.getpid(), signal.SIGINT)
-        return restore(*arguments, **keys)
-
-    monkeypatch.setattr(restorer.Restorer, "restore", interrupted)
+    signal_at_restoring(monkeypatch, signal.SIGINT)
     assert learn(tmp_path, data, **fine) == 128 + signal.SIGINT
     monkeypatch.undo()
-    lines = capfd.readouterr().out.splitlines()[1:]
-    assert lines == [
-        "validating the start ...",
-        "stopping after this step ...",
-        "Stopped at iteration 0; the same command begins again",
-    ]
+    said = ["validating the start ...", "stopping after this step ..."]
+    said.append("Stopped at iteration 0; the same command begins again")
+    assert capfd.readouterr().out.splitlines()[1:] == said
     experiment = tmp_path / "experiments" / "test"
     assert not checkpoint.existing(experiment / "training_state")
     assert learn(tmp_path, data, **fine) == 0
@@ -329,14 +324,6 @@ def test_mistake_in_a_data_worker_is_one_line(data, tmp_path, capsys):
 # --- recipes, preview, export ---------------------------------------------------------------------
 
 
-def test_the_average_is_kept(uninterrupted):
-    """last.safetensors holds the average, which is neither the weights themselves nor their start."""
-    state = checkpoint.load_last(uninterrupted / "training_state")
-    kept = read_weights(uninterrupted / "models" / "last.safetensors")
-    assert all(torch.equal(kept[key], weight) for key, weight in state["average"].items())
-    assert not all(torch.equal(kept[key], weight) for key, weight in state["network"].items())
-
-
 def test_smoke_recipe(tmp_path):
     """smoke.yml as it is trains, validates, logs and saves everything, in well under a minute."""
     option_file = str(ROOT / "options" / "train" / "smoke.yml")
@@ -404,6 +391,7 @@ def test_exported_weights_know_their_iteration(uninterrupted, data, tmp_path):
 def test_released_weights_load_into_the_released_class(data, tmp_path, capsys):
     """The literal released network gives the same image as ours, with U-Nets whose outputs are not zero."""
     small = {"network_G": {"which_model_G": "DSDNet", "nf_p": 4, "nf_d": 6, "nb": 2}, "train__niter": 1}
+    best = tmp_path / "experiments" / "test" / "models" / "best.safetensors"
     assert learn(tmp_path, data, **small) == 0
     network = build_network(training_recipe.options(data, **small).network_G)
     with torch.no_grad():
@@ -411,61 +399,40 @@ def test_released_weights_load_into_the_released_class(data, tmp_path, capsys):
             weight.copy_(0.3 * torch.randn_like(weight) / max(1, weight[0].numel()) ** 0.5)
             if name.endswith("u0.m.2.bias"):
                 weight.fill_(0.01)
-    save_weights(network, tmp_path / "experiments" / "test" / "models" / "best.safetensors", notes={"iteration": "1"})
+    save_weights(network, best, notes={"iteration": "1"})
     assert export(tmp_path, data, "--released", **small) == 0
     shares = read_yaml(tmp_path / "weights.yml")["nonzero_unet_outputs"]
     assert len(shares) == 2
     assert min(shares) > 0.3
-    state = torch.load(tmp_path / "weights.pth", weights_only=True)
     released = ReleasedDSDNet(prior=4, data=6, stages=2)
-    released.load_state_dict(state, strict=True)
+    released.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True), strict=True)
     network.half().float()
     blurry, kernel = torch.rand(1, 3, 40, 48), torch.rand(1, 9, 9)
     kernel /= kernel.sum()
     with torch.no_grad():
-        expected = network(blurry, kernel)
-        assert (expected - network.initial(blurry, kernel)).abs().max() > 1e-3
-        torch.testing.assert_close(
-            released(blurry, kernel, network.initial(blurry, kernel)), expected, atol=2e-5, rtol=0
-        )
+        expected, x0 = network(blurry, kernel), network.initial(blurry, kernel)
+        assert (expected - x0).abs().max() > 1e-3
+        torch.testing.assert_close(released(blurry, kernel, x0), expected, atol=2e-5, rtol=0)
     small["network_G"]["solver"] = "fft"
-    save_weights(
-        build_network(training_recipe.options(data, **small).network_G),
-        tmp_path / "experiments" / "test" / "models" / "best.safetensors",
-        notes={"iteration": "1"},
-    )
+    save_weights(build_network(training_recipe.options(data, **small).network_G), best, notes={"iteration": "1"})
     assert export(tmp_path, data, "--released", **small) == 1
     assert "only the paper's DSDNet" in capsys.readouterr().err
 
 
-def no_curve(experiment: Path) -> None:
-    (experiment / "validation.csv").write_text("iteration,set,psnr,ssim,hours\n4,n01,20,0.5,0.1\n")
-
-
-def only_last(experiment: Path) -> None:
-    (experiment / "models" / "best.safetensors").unlink()
+NO_CURVE = "iteration,set,psnr,ssim,hours\n4,n01,20,0.5,0.1\n"
 
 
 @pytest.mark.parametrize(
     ("change", "overrides", "message"),
     [
-        (no_curve, {}, "has no line of iteration"),
-        (only_last, {}, "it was trained without validation sets"),
-        (lambda experiment: shutil.rmtree(experiment / "models"), {}, "train .*test.yml first"),
-        (lambda experiment: None, UNSCORED, "a validation set is needed"),
+        (lambda folder: (folder / "validation.csv").write_text(NO_CURVE), {}, "has no line of iteration"),
+        (lambda folder: (folder / "models/best.safetensors").unlink(), {}, "it was trained without validation sets"),
+        (lambda folder: shutil.rmtree(folder / "models"), {}, "train .*test.yml first"),
+        (lambda folder: None, UNSCORED, "a validation set is needed"),
     ],
 )
 def test_an_incomplete_training_is_not_exported(change, overrides, message, uninterrupted, data, tmp_path, capsys):
     change(shutil.copytree(uninterrupted, tmp_path / "experiments" / "test"))
     assert export(tmp_path, data, **overrides) == 1
-    error = one_error(capsys)
-    assert re.search(message, error)
+    assert re.search(message, one_error(capsys))
     assert not list(tmp_path.glob("weights*"))
-
-
-def test_without_validation_sets_nothing_is_best(data, tmp_path, capsys):
-    assert learn(tmp_path, data, train__niter=2, **UNSCORED) == 0
-    experiment = tmp_path / "experiments" / "test"
-    assert [path.name for path in (experiment / "models").iterdir()] == ["last.safetensors"]
-    assert not (experiment / "validation.csv").exists()
-    assert " validation  " not in capsys.readouterr().out

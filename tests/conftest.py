@@ -4,7 +4,7 @@ import ctypes
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from codes.data.kernel_generator import camera_shake
+from codes.data.preparation import Sharp
 from codes.models.factory import build_preset
 from codes.models.network import Network
 from tests import training_recipe
@@ -36,6 +38,19 @@ def small_network(scale: float = 0.03, **keys: object) -> Network:
         for parameter in network.parameters():
             parameter.add_(scale * torch.randn_like(parameter))
     return network
+
+
+def random_sharp(names: Iterable[str], size: tuple[int, int], side: int) -> list[Sharp]:
+    """Images of random pixels with kernels of camera shake."""
+    random = np.random.RandomState(0)
+    pixels = (random.randint(0, 256, (*size, 3)).astype(np.uint8) for _ in names)
+    return [Sharp(name, image, camera_shake(random, side)) for name, image in zip(names, pixels, strict=True)]
+
+
+def roots_of(folder: Path, blurry: str = "Noise_03") -> dict[str, str]:
+    """The folders of a test set as its option file names them."""
+    folders = {"GT": "GT", "LQ": blurry, "KM": "Kernel"}
+    return {f"dataroot_{key}": str(folder / name) for key, name in folders.items()}
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

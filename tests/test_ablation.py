@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from torch import nn
 
 from codes.models.factory import build_network
 from codes.options import load_options
@@ -16,7 +15,7 @@ from codes.utils.files import read_csv, write_csv
 from studies import ablation
 from studies import complexity as measured_complexity
 from studies.ablation import OPTION_FILE, POSTER, AblationOptions, table_row
-from studies.complexity import Complexity, complexity, convolution_flop
+from studies.complexity import Complexity
 from tests import training_recipe
 from tests.conftest import one_error
 
@@ -137,18 +136,6 @@ def test_the_figure_is_drawn(tmp_path):
     write_csv(tmp_path / "ablation" / "ablation.csv", rows, list(rows[0]))
     ablation.draw(tmp_path, tmp_path / "ablation.png")
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
-
-
-def test_complexity():
-    class Convolution(nn.Conv2d):
-        def forward(self, image, kernel):
-            return super().forward(image)
-
-    network = Convolution(3, 5, 3, padding=1, bias=False)
-    assert convolution_flop(network, torch.rand(1, 3, 8, 10), torch.ones(1, 1, 1)) == 2 * 3 * 5 * 9 * 80
-    cost = complexity(network)
-    assert cost.parameters == 135
-    assert cost.seconds > 0
 
 
 def test_only_a_complete_experiment_is_published(tmp_path):

@@ -29,7 +29,7 @@ from codes.models.weights import save_weights
 from codes.restoration.image_files import read_photo
 from codes.utils.errors import run_command_line
 from tests import training_recipe
-from tests.conftest import files_in, full_disk, one_error, permissions_count, small_network
+from tests.conftest import files_in, full_disk, one_error, permissions_count, roots_of, small_network
 
 SMALL = {"preset": "tiny", "nf_p": 3, "nf_d": 3, "nb": 1, "nf_n": 4}
 
@@ -125,6 +125,9 @@ OPTIONS = NO_FILES | {
     "tag in it": (".yml", b"name: !!python/object/apply:os.system ['touch executed']\n"),
     "syntax": (".yml", b"name: [1, 2\n"),
     "list": (".yml", b"- 1\n"),
+    "a card without a network": (".yml", b"options: {}\n"),
+    "a card of a number": (".yml", b"options: 3\n"),
+    "a card with a misspelt preset": (".yml", b"options: {network_G: {preset: tinny}}\n"),
     "deep": (".yml", b"[" * 1000),
 }
 
@@ -138,9 +141,8 @@ def sound(tmp_path_factory) -> Path:
     write_kernel(folder / "kernel.png", NOISE.uniform(size=(5, 5)))
     save_weights(small_network(nb=1), folder / "net.safetensors")
     (folder / "net.yml").write_text(f"options: {{network_G: {SMALL}}}")
-    images = {"dataroot_GT": "GT", "dataroot_LQ": "Noise_03", "dataroot_KM": "Kernel"}
-    images = {key: str(folder / "set" / name) for key, name in images.items()}
-    test = {"name": "t", "gpu_ids": [], "network_G": SMALL, "datasets": {"a": {"name": "a", "mode": "LQGTDB"} | images}}
+    test_set = {"name": "a", "mode": "LQGTDB"} | roots_of(folder / "set")
+    test = {"name": "t", "gpu_ids": [], "network_G": SMALL, "datasets": {"a": test_set}}
     test["path"] = {"pretrain_model_G": str(folder / "net.safetensors")}
     (folder / "test.yml").write_text(yaml.safe_dump(test))
     training = {"network_G": SMALL, "train__niter": 1, "datasets__train__n_workers": 0, "datasets__val": {}}
@@ -239,9 +241,6 @@ def test_bad_files(place, capsys, use, kind):
     assert not [name for name in after if Path(name).name.startswith(".")], "something half-written"
     unchanged = [name for name in before if name != bad.name and not re.fullmatch(r"set/\w+/a\.png", name)]
     assert all(after[name] == before[name] for name in unchanged)
-
-
-# --- where results go
 
 
 @pytest.mark.parametrize("run", [restore, evaluate, learn])

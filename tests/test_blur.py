@@ -6,7 +6,7 @@ import scipy.fft
 import scipy.ndimage
 import torch
 
-from codes.models.paper.blur import BORDERS, Blur, fast_length, transfer_function
+from codes.models.paper.blur import BORDERS, Blur, fast_length
 
 KERNEL_SIZES = [(5, 5), (7, 3), (4, 4), (6, 3), (1, 9), (8, 1), (1, 1), (13, 12)]
 SCIPY_MODES = {"replicate": "nearest", "circular": "wrap", "zero": "constant"}
@@ -54,28 +54,12 @@ def test_released_adjoint_is_that_of_the_zero_border():
     assert not torch.allclose((released(x) * y).sum(), (x * released.adjoint(y)).sum())
 
 
-def test_a_kernel_for_each_channel():
-    x, _ = image_and_kernel((5, 5))
-    kernels = torch.rand(2, 3, 5, 5, dtype=torch.float64)
-    whole = Blur(kernels, x.shape[-2:])(x)
-    for channel in range(3):
-        single = Blur(kernels[:, channel], x.shape[-2:])(x[:, channel : channel + 1])
-        torch.testing.assert_close(whole[:, channel : channel + 1], single)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_one_kernel_serves_a_batch_in_half_precision(method):
     x, kernel = image_and_kernel((7, 7))
     H = Blur(kernel[:1], x.shape[-2:], method=method)
     torch.testing.assert_close(H(x), Blur(kernel[:1].expand(2, -1, -1), x.shape[-2:])(x))
     assert H(x.bfloat16()).dtype == kernel.dtype
-
-
-def test_transfer_function_is_the_circular_blur():
-    x, kernel = image_and_kernel((5, 9))
-    K = transfer_function(kernel[:, None], x.shape[-2:])
-    filtered = torch.fft.irfft2(K * torch.fft.rfft2(x), s=x.shape[-2:])
-    torch.testing.assert_close(filtered, Blur(kernel, x.shape[-2:], "circular")(x))
 
 
 @pytest.mark.parametrize("method", METHODS)

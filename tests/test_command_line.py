@@ -26,7 +26,7 @@ from codes.options import network_options
 from codes.scripts import prepare_datasets, publish, run_tables
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, read_csv
-from tests.conftest import ROOT, one_error
+from tests.conftest import ROOT, one_error, random_sharp, roots_of
 
 SMALL = {"preset": "light", "nf_p": 4, "nf_d": 4, "nb": 1, "nf_n": 8}
 
@@ -40,19 +40,12 @@ def run(*arguments):
 
 
 @pytest.fixture
-def project(tmp_path, random):
+def project(tmp_path):
     """A small set, weights, and an option file for them."""
-    sharp = [
-        preparation.Sharp(name, random.randint(0, 256, (40, 48, 3)).astype(np.uint8), camera_shake(random, 9))
-        for name in ("a", "b", "c")
-    ]
-    preparation.synthesise(tmp_path / "Set", sharp)
-    datasets = {}
-    for n in (1, 5):
-        folders = {"GT": "GT", "LQ": f"Noise_0{n}", "KM": "Kernel"}
-        roots = {f"dataroot_{key}": str(tmp_path / "Set" / name) for key, name in folders.items()}
-        datasets[f"test_{n}"] = {"name": f"Set_n0{n}", "mode": "LQGTDB"} | roots
-    options = {"name": "trial", "gpu_ids": [], "datasets": datasets, "network_G": SMALL}
+    preparation.synthesise(tmp_path / "Set", random_sharp("abc", (40, 48), 9))
+    sets = {n: {"name": f"Set_n0{n}", "mode": "LQGTDB"} | roots_of(tmp_path / "Set", f"Noise_0{n}") for n in (1, 5)}
+    options = {"name": "trial", "gpu_ids": [], "network_G": SMALL}
+    options["datasets"] = {f"test_{n}": entry for n, entry in sets.items()}
     options["path"] = {"pretrain_model_G": str(tmp_path / "net.safetensors")}
     save_weights(small_network(), tmp_path / "net.safetensors")
     (tmp_path / "options.yml").write_text(yaml.safe_dump(options, sort_keys=False))
@@ -378,8 +371,7 @@ def test_published_rows_are_measured_again(shared, tmp_path, count):
             path.unlink()  # the largest
     options = {"base": str(ROOT / "options" / "test" / "table2.yml"), "gpu_ids": [], "datasets": ["Set5_n03"]}
     (tmp_path / "options.yml").write_text(yaml.safe_dump(options))
-    folders = {"GT": "GT", "LQ": "Noise_03", "KM": "Kernel"}
-    sets = [f"datasets.Set5_n03.dataroot_{key}={tmp_path}/Datasets/Set5/{name}" for key, name in folders.items()]
+    sets = [f"datasets.Set5_n03.{key}={root}" for key, root in roots_of(tmp_path / "Datasets" / "Set5").items()]
     assert run("-opt", tmp_path / "options.yml", "--results", tmp_path, *overrides(*sets, f"max_images={count}")) == 0
     methods = [folder.name for folder in (PUBLISHED / "table2").iterdir() if folder.is_dir()]
     assert methods

@@ -18,8 +18,6 @@ from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv
 from tests.conftest import one_error
 
-# --- images
-
 
 @pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 255), (np.uint16, 65535)])
 @pytest.mark.parametrize("channels", [1, 3])
@@ -78,9 +76,6 @@ def test_a_folder_called_like_an_image(folders):
     assert len(open_triples(folders)) == 2
     with pytest.raises(UserError, match=r"c\.png: cannot be read"):
         read_image(folders / "LQ" / "c.png")
-
-
-# --- kernels
 
 
 def save_kernel(path, kernel):
@@ -220,9 +215,6 @@ def test_gaussian_and_disk():
     assert np.count_nonzero(disk(15, 4.2)) == pytest.approx(np.pi * 4.7**2, rel=0.15)
 
 
-# --- the forward model
-
-
 def test_blurred_is_scipys_correlation(random):
     image, kernel = random.uniform(size=(20, 24, 3)), normalised(random.uniform(size=(7, 5)), "k")
     expected = np.dstack([scipy.ndimage.correlate(image[..., c], kernel, mode="nearest") for c in range(3)])
@@ -238,9 +230,6 @@ def test_noise_has_its_level_and_is_frozen():
     assert (noisy != with_noise(flat, 0.03, seed_of("set", "image", 5))).mean() > 0.5
     # The first pixels of this seed, so that another numpy can't change the test sets unseen.
     np.testing.assert_array_equal(noisy[0, 0], [135, 135, 128])
-
-
-# --- triples
 
 
 @pytest.fixture
@@ -288,9 +277,6 @@ def test_folders_that_are_no_test_set(folders, random):
     image("GT/c.png")
     image("KM/c.png")
     refused("two images have the name a")
-
-
-# --- preparation
 
 
 def test_quickstart_set(tmp_path):

@@ -80,9 +80,6 @@ def errors(capsys):
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
 
 
-# --- one image
-
-
 def test_the_shipped_weights_sharpen_a_photograph(project, photograph, capsys):
     sharp, _, blurry = photograph
     target = project / "s.png"
@@ -174,9 +171,6 @@ def test_output_that_is_not_finite_is_an_error(project, photograph, tmp_path, we
     assert not (project / "out").exists()
 
 
-# --- folders, progress
-
-
 def test_a_folder_goes_on_where_it_was_interrupted(project, weights, monkeypatch, capsys):
     real, done = deblur_script.restore, []
 
@@ -233,9 +227,6 @@ def test_progress_in_a_file_is_a_line_for_every_tenth(capsys):
     assert lines[-1].startswith("100 % of 25 tiles (")
 
 
-# --- what is written, and over what
-
-
 def test_files_next_to_a_result_replace_neither_inputs_nor_other_results(project, weights, photograph, capsys):
     (project / "a_x0.png").write_bytes((project / "blurry.png").read_bytes())
     before = files_in(project)
@@ -282,9 +273,6 @@ def test_no_output_folder_no_work(project, weights, capsys, monkeypatch, source,
         assert call(project, weights, source=source, output=f"{folder}/sharp") == 1
     assert one_error(capsys).startswith(f"error: {project}/{message}")
     assert files_in(project) == before
-
-
-# --- mistakes
 
 
 @pytest.mark.parametrize(
@@ -345,9 +333,6 @@ def test_a_real_command_line_on_an_ascii_terminal(project, weights, command):
     assert list(files_in(project / "ö ut")) == ["ä.png"]
 
 
-# --- weights
-
-
 def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monkeypatch):
     trained = load_network()
     assert trained.path == ROOT / "Models" / "dsdnet_tiny.safetensors"
@@ -375,24 +360,6 @@ def test_networks_by_name_file_and_folder_of_a_training(tmp_path, weights, monke
     assert load_network("experiments/own").path == best
     best.with_suffix(".yml").write_text(f"options: {{network_G: {SMALL}}}\n")
     assert not load_network(folder).trained_with_masks
-
-
-@pytest.mark.parametrize(
-    ("card", "message"),
-    [
-        ("options: {}", "network_G"),
-        ("options: 3", "a card holds"),
-        ("options: {network_G: {preset: tinny}}", "unknown preset 'tinny'; did you mean 'tiny'"),
-    ],
-)
-def test_impossible_cards(tmp_path, card, message):
-    (tmp_path / "a.safetensors").write_bytes(b"")
-    (tmp_path / "a.yml").write_text(card)
-    with pytest.raises(UserError, match=message):
-        load_network(tmp_path / "a.safetensors")
-
-
-# --- from Python
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -477,9 +444,6 @@ def test_a_four_megapixel_image(photograph):
     restored = deblur(image, kernel, gigabytes=2.5)
     assert restored.shape == image.shape
     assert psnr(sharp, restored) > psnr(sharp, image) + 3
-
-
-# --- codes/blur_images.py
 
 
 def blur(project, *arguments, output="set"):

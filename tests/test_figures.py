@@ -8,25 +8,21 @@ import pytest
 import torch
 
 from codes.data.images import decode
-from codes.data.kernel_generator import camera_shake
-from codes.data.preparation import Sharp, synthesise
-from codes.figures import shipped, shrinkage, stages, tradeoff, training
+from codes.data.preparation import synthesise
+from codes.figures import shipped, shrinkage, stages, tradeoff
 from codes.models.factory import build_preset
 from codes.restoration.networks import Trained
 from codes.scripts import make_figures
 from codes.utils.errors import run_command_line
-from codes.utils.files import PUBLISHED, ROOT, read_csv
+from codes.utils.files import PUBLISHED
+from tests.conftest import random_sharp
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch, random):
+def small(tmp_path, monkeypatch):
     """A small random network of three stages in place of the shipped one, and a small set of images."""
     network = build_preset("tiny", nf_p=4, nf_d=5, nb=3, nf_n=4)
-    sharp = [
-        Sharp(name, random.randint(0, 256, (48, 64, 3)).astype(np.uint8), camera_shake(random, 7))
-        for name in ("astronaut", "coffee")
-    ]
-    synthesise(tmp_path / "Datasets" / "Quickstart", sharp)
+    synthesise(tmp_path / "Datasets" / "Quickstart", random_sharp(("astronaut", "coffee"), (48, 64), 7))
     monkeypatch.setattr(shipped, "DATASETS", tmp_path / "Datasets")
     monkeypatch.setattr(make_figures, "load_network", lambda: Trained(network, tmp_path, False))
     monkeypatch.setattr(stages, "CROP", (8, 8, 20, 20))
@@ -74,11 +70,6 @@ def test_tradeoff_is_the_published_table(tmp_path):
     assert (paper["DSDNet-Light"].psnr, paper["DSDNet-Light"].parameters) == (31.50, 58_350_000)
     tradeoff.draw(tmp_path, tmp_path / "tradeoff.png")
     assert np.ptp(decode(tmp_path / "tradeoff.png")) > 200
-
-
-def test_training_curve(tmp_path):
-    training.draw(read_csv(ROOT / "Models" / "dsdnet_tiny.csv"), tmp_path / "training.png")
-    assert np.ptp(decode(tmp_path / "training.png")) > 200
 
 
 @pytest.mark.parametrize(("scale", "threshold"), [(1.0, 0.05), (0.4, 0.02)])

@@ -213,12 +213,6 @@ def test_only_networks_are_registered():
         register_network("DSDNet", NETWORKS["DSDNet"].options)(Toy)
 
 
-def test_hub_loads_through_torch_hub(tmp_path):
-    root = str(hubconf.__file__).rsplit("/", 1)[0]
-    net = torch.hub.load(root, "dsdnet", source="local", nf_p=4, nf_d=4, n_iter=1)
-    assert isinstance(net, DSDNet)
-
-
 def test_dropout_acts_in_training_only():
     net = small(dropout_rate=0.5)
     y, k = blurry_and_kernel()

@@ -26,9 +26,6 @@ from codes.utils.errors import UserError
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-# --- image files
-
-
 @pytest.mark.parametrize(("suffix", "dtype", "channels"), [
     (".png", np.uint8, (1, 2, 3, 4)), (".png", np.uint16, (1, 3, 4)), (".tif", np.uint8, (1, 2, 3, 4)),
     (".tiff", np.float32, (1, 2, 3, 4)), (".tif", np.float64, (3,)), (".bmp", np.uint8, (1, 3)),
@@ -154,9 +151,6 @@ def test_a_tiff_with_a_wrong_size_is_refused(tmp_path, tags, message):
         read_photo(tmp_path / "a.tif")
 
 
-# --- pixels
-
-
 @pytest.mark.parametrize(("most", "white"), [(1e-4, 1e-4), (0.4, 0.4), (0.5, 1.0), (3.0, 3.0), (0.0, 1.0)])
 def test_the_white_level(random, most, white):
     pixels = (most * random.uniform(size=(64, 64, 3))).astype(np.float32)
@@ -176,9 +170,6 @@ def test_the_white_level(random, most, white):
 def test_impossible_pixels(pixels, message):
     with pytest.raises(UserError, match=message):
         values_of(pixels)
-
-
-# --- kernels
 
 
 @pytest.mark.parametrize(("length", "angle"), [(0, 0), (0.5, 90), (3, 30), (7.3, -120), (20, 0), (20, 30)])
@@ -224,9 +215,6 @@ def test_impossible_specifications(text, message):
         kernel_of(text)
 
 
-# --- masks
-
-
 def test_masks(tmp_path, random):
     mask = (random.uniform(size=(8, 9)) > 0.3).astype(np.uint8) * 255
     cv2.imwrite(str(tmp_path / "m.png"), mask)
@@ -242,9 +230,6 @@ def test_masks(tmp_path, random):
     auto = clipped_highlights(image)
     assert auto.sum() == 49 - 9
     assert not auto[2:5, 2:5].any()
-
-
-# --- orientation of kernels
 
 
 @pytest.fixture(scope="module")

@@ -64,8 +64,9 @@ def lines(page: Path) -> list[str]:
     return [line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
 
 
-# The commands and examples of extending.md belong together: tests/test_extending.py runs them.
-TESTED_HERE = [page for page in PAGES if page.name != "extending.md"]
+# The commands and examples of extending.md belong together and have a test of their own.
+EXTENDING = ROOT / "docs" / "extending.md"
+TESTED_HERE = [page for page in PAGES if page != EXTENDING]
 COMMANDS = list(dict.fromkeys(command for page in TESTED_HERE for command in lines(page)))
 
 
@@ -116,6 +117,33 @@ def test_every_short_command_runs(checkout):
 def test_every_long_command_runs(checkout, command):
     run("python codes/scripts/prepare_datasets.py --source path/to/raw_data", checkout)
     run(command, checkout)
+
+
+@pytest.mark.timeout(900)
+def test_the_files_and_commands_of_extending(checkout):
+    """The files of the page are put into the copy of the repository, and its commands are run there."""
+    written = [text for language in ("python", "yaml") for text in blocks(EXTENDING, language)]
+    files = {text.partition("\n")[0].removeprefix("# "): text for text in written}
+    networks = {f"codes/models/{name}.py" for name in ("toy", "toy_with_keys", "landweber", "garrote")}
+    assert files.keys() == networks | {"options/train/toy.yml", "options/test/photos.yml"}
+    for name, text in files.items():
+        (checkout / name).write_text(text, encoding="utf-8")
+    for command in lines(EXTENDING):
+        run(command, checkout)
+    for name in ("toy", "landweber", "garrote"):
+        assert (checkout / "experiments" / name / "models" / "last.safetensors").is_file()
+    assert (checkout / "toy.png").is_file()
+    assert (checkout / "results" / "toy" / "table.csv").is_file()
+    assert "Wiener" in (checkout / "results" / "photos" / "table.md").read_text()
+    code = (
+        "from codes.options import network_options as options\n"
+        "from codes.models.factory import build_network as build\n"
+        "nets = [build(options(keys, 'here')) for keys in ({'preset': 'wide_toy'}, "
+        "{'which_model_G': 'ToyWithKeys', 'width': 32}, {'preset': 'small', 'solver': 'landweber'})]\n"
+        "parts = nets[0].layers[0].out_channels, nets[1].layers[0].out_channels, type(nets[2].solver).__name__\n"
+        "assert parts == (64, 32, 'Landweber'), parts"
+    )
+    run(f"python -c {shlex.quote(code)}", checkout)
 
 
 @cache
@@ -267,19 +295,18 @@ def test_no_file_names_a_folder_of_this_machine():
 FOREIGN = r'\b(?:heeds?|heeded|anew|beside|handed|at hand|so many)\b|(?:^|[.:!?]\s|#\s|")\s*Of\s'
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_english_of_the_pages_is_plain(page):
-    prose = re.sub(r"^```.*?^```|<!-- .*? -->|^\|.*?$", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
-    assert not re.findall(FOREIGN, prose, re.MULTILINE)
+CODE = [path for name in ("codes", "studies", "options", "tests", "Models") for path in (ROOT / name).rglob("*")]
+CODE = [path for path in CODE if path.suffix in (".py", ".yml", ".html", ".sh")]
 
 
-@pytest.mark.parametrize("folder", ["codes", "studies", "options", "tests", "Models"])
-def test_english_of_the_files_is_plain(folder):
-    """Docstrings, which are also the text of --help, comments, messages, and option files."""
-    paths = [path for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yml", ".html", ".sh")]
+@pytest.mark.parametrize("paths", [PAGES, CODE], ids=["pages", "code"])
+def test_english_is_plain(paths):
+    """In pages, docstrings, which are also the text of --help, comments, messages, and option files."""
     assert paths
     found = {}
     for path in paths:
         text = path.read_text(encoding="utf-8").replace(FOREIGN, "")
+        if path.suffix == ".md":
+            text = re.sub(r"^```.*?^```|<!-- .*? -->|^\|.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
         found[str(path)] = re.findall(FOREIGN, text, re.MULTILINE)
     assert not {name: words for name, words in found.items() if words}

@@ -17,7 +17,7 @@ from codes.data.kernel_generator import camera_shake
 from codes.scripts import make_report
 from codes.utils.errors import run_command_line
 from codes.utils.files import read_csv, write_csv
-from tests.conftest import chromium, one_error
+from tests.conftest import chromium, one_error, roots_of
 
 SETS = ("CBSD_n01", "CBSD_n05")
 WIENER = {"which_model_G": "Wiener", "balance": {0.01: 0.0068, 0.05: 0.32}}
@@ -33,10 +33,9 @@ NAMES = (PLAIN, MARKUP, ENTITY)
 
 def evaluated(folder: Path, **keys) -> Path:
     """Run codes/test.py on the images of `folder`/CBSD; returns results/<name>."""
-    cbsd = str(folder / "CBSD")
     datasets = {
         name: {"name": name, "mode": "LQGTDB", "noise_sigma": int(name[-2:]) / 100}
-        | {"dataroot_GT": f"{cbsd}/GT", "dataroot_LQ": f"{cbsd}/Noise_{name[-2:]}", "dataroot_KM": f"{cbsd}/Kernel"}
+        | roots_of(folder / "CBSD", f"Noise_{name[-2:]}")
         for name in SETS
     }
     options = {"name": "trial", "gpu_ids": [], "datasets": datasets, **keys}
@@ -158,9 +157,6 @@ def test_a_run_that_is_not_finished_is_one_line(run, tmp_path, capsys):
     assert run_command_line(make_report.main, ["trial", "--results", str(tmp_path)]) == 1
     assert "no finished run" in one_error(capsys)
     assert not (tmp_path / "trial" / "report.html").exists()
-
-
-# In the browser
 
 
 @pytest.fixture(scope="module")

@@ -59,9 +59,6 @@ class Toy(Network):
         return 2 * blurry
 
 
-# --- layout, precision, channels
-
-
 def test_the_layout_changes_nothing(tiny, photograph):
     blurry, kernel = photograph[0][:48, :56], photograph[1]
     restored = Restorer(copy.deepcopy(tiny)).restore(blurry, kernel).image
@@ -110,9 +107,6 @@ def test_impossible_settings(options, message):
         Restorer(Toy(), **options)
 
 
-# --- networks that define forward(blurry, kernel) only
-
-
 def test_a_toy_network_restores_whole_and_in_tiles(photograph, monkeypatch):
     blurry, kernel = photograph
     toy = Toy()
@@ -126,9 +120,6 @@ def test_a_toy_network_restores_whole_and_in_tiles(photograph, monkeypatch):
     assert max(map(max, toy.sizes[1:])) == tiling.smallest_side(tiling.overlap_of(torch.empty(7, 7))) < 192
     with pytest.raises(UserError, match="mask: this Toy does not use masks"):
         Restorer(toy).restore(blurry, kernel, mask=np.ones((192, 256)))
-
-
-# --- tiles and memory
 
 
 @settings(deadline=None, max_examples=60)
@@ -208,9 +199,6 @@ def test_the_limit_of_this_process(monkeypatch):
     Restorer(small_network(), tile="auto", gigabytes=1.0).restore(GREY, BOX)
 
 
-# --- self-ensemble
-
-
 def test_the_ensemble_commutes_with_flips_and_turns(random):
     image, kernel = random.uniform(size=(40, 48, 3)).astype(np.float32), camera_shake(random, 7)
     mask = (random.uniform(size=(40, 48)) > 0.02).astype(np.float32)
@@ -219,9 +207,6 @@ def test_the_ensemble_commutes_with_flips_and_turns(random):
     for change in (np.rot90, np.fliplr):
         other = mean.restore(change(image), change(kernel), mask=change(mask).copy()).image
         np.testing.assert_allclose(change(restored), other, atol=1e-4)
-
-
-# --- masks
 
 
 @pytest.mark.parametrize("tile", ["off", 176])
@@ -246,9 +231,6 @@ def test_gaps_are_filled_from_their_rim_and_clipped_values_stay():
     expected = torch.full_like(image, 0.25)
     expected[..., 35, 35] = 1
     torch.testing.assert_close(filled(image, mask), expected)
-
-
-# --- devices
 
 
 @pytest.mark.parametrize(

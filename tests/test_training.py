@@ -50,9 +50,6 @@ def same_channels(image: Tensor) -> bool:
     return torch.equal(image, image[:1].expand_as(image))
 
 
-# --- data ---------------------------------------------------------------------------------
-
-
 def test_sample_is_the_blurred_patch_plus_noise(data):
     patches = patches_of(data, real_border=0.0, noise=[0.05, 0.05])
     sample = patches[Request(5, 24)]
@@ -226,9 +223,6 @@ def test_masks_leave_out_clipped_and_dead_pixels(data):
     assert batch_of(data).mask is None
 
 
-# --- what the network is given ---------------------------------------------------------------
-
-
 def watched(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     """The keyword arguments that the network gets."""
     seen, forward = {}, trainer.network.forward
@@ -268,9 +262,6 @@ def test_denoiser_trained_alone_becomes_that_of_the_x_step(data, tmp_path):
     save_weights(without, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match=r"other\.safetensors does not fit this Denoiser"):
         network.load_denoiser(str(tmp_path / "other.safetensors"))
-
-
-# --- loss and schedule ----------------------------------------------------------------------
 
 
 def loss_of(data: Path, stages: list[Tensor], batch: Sample, **overrides) -> tuple[Tensor, dict]:
@@ -416,9 +407,6 @@ def test_contradicting_options(data, override, message):
         trainer_of(data, **override)
 
 
-# --- step, average, checkpoints ------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("decay", [0.25, 0.0])
 def test_average_is_the_exponential_one(decay):
     """With a decay of 0 it is a copy of the weights. Buffers are copied: running statistics are averages already."""
@@ -436,6 +424,15 @@ def test_average_is_the_exponential_one(decay):
     assert average.module.weight is not network.weight
     assert average.module.running_mean is not network.running_mean
     assert not average.module.training
+
+
+def test_overfitting_one_patch(data):
+    """A network that can learn at all reduces the loss on one patch to a tenth."""
+    pixels = {"train__fft_weight": 0.0, "train__reblur_weight": 0.0, "train__lr_G": 3e-3, "train__niter": 400}
+    trainer = trainer_of(data, network_G={"preset": "tiny", "nf_p": 8, "nf_d": 8, "nb": 2, "nf_n": 4}, **pixels)
+    batch = batch_of(data, count=1, noise=[0.05, 0.05])
+    losses = [trainer.step(batch)["loss"] for _ in range(40)]
+    assert min(losses) < losses[0] / 10
 
 
 def test_step_that_is_not_finite_is_skipped(data):
@@ -546,9 +543,6 @@ def test_changed_options_and_images(data):
 def test_checkpoint_of_another_network(data):
     with pytest.raises(UserError, match="does not fit"):
         trainer_of(data, network_G__nf_p=8).load_state(trainer_of(data).state())
-
-
-# --- reports --------------------------------------------------------------------------------
 
 
 def test_line_on_the_progress(tmp_path, capsys, monkeypatch):

@@ -148,7 +148,7 @@ def small(**parts) -> DSDNet:
 @pytest.mark.parametrize("amp", [False, True])
 def test_every_weight_learns(parts, amp):
     network = (build_preset("tiny").float() if "preset" in parts else small(**parts)).train()
-    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    optimizer = torch.optim.SGD(network.parameters(), 0.001)
     sharp = nnf.interpolate(torch.rand(2, 3, 12, 12, dtype=torch.float32), (36, 36), mode="bicubic")
     kernel = torch.full((2, 3, 3), 1 / 9, dtype=torch.float32)
     blurry = Blur(kernel, (36, 36))(sharp) + 0.02 * torch.randn_like(sharp)

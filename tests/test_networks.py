@@ -109,7 +109,7 @@ def test_checkpointed_stages_have_the_same_gradients():
 
 def test_faster_than_the_literal_reference():
     """A coarse bound that a mistake in the shared terms or in the Fourier transforms would break."""
-    net, data = small(nf_p=8, nf_d=8), blurry_and_kernel(size=(160, 160), kernel_size=(45, 45), batch=1)
+    net, data = small(nf_p=8, nf_d=8), blurry_and_kernel(size=(96, 96), kernel_size=(45, 45), batch=1)
 
     def seconds(network):  # of processor time: other processes of the machine do not count
         start = time.process_time()

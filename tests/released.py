@@ -87,7 +87,7 @@ class ReleasedDSDNet(nn.Module):
             assert torch.equal(part.conv.weight, inverse.conv_prior.weight)
         for part, inverse in zip(self.d, self.i, strict=True):
             assert torch.equal(part.conv.weight, inverse.conv_data.weight)
-        net = SimpleNamespace(n_iter=len(self.i), padding_mode="replicate", x0_module=lambda *_: x)
+        net = SimpleNamespace(n_iter=len(self.i), padding_mode="replicate", initialisation=lambda *_: x)
         net.F, net.shrink_v = [part.conv for part in self.p], [part.m for part in self.p]
         net.G, net.shrink_z = [part.conv for part in self.d], [part.m for part in self.d]
         net.solver = SimpleNamespace(m_p=self.hp, m_d=self.hd, m_n=self.hn, unet=self.i)

@@ -117,7 +117,7 @@ def test_a_single_network_and_a_suffix(images):
     assert data["labels"] == ["Blurry input", "single", "Ground truth"]
     assert all(unquote(image["links"][1]).endswith("_r.png") for image in data["images"])
     assert all(None not in image["pictures"] for image in data["images"])
-    assert "Only the first 1 of each set were run" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "Only the first 1 images of each set were run" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_scores_without_any_image(run, tmp_path, capsys):

@@ -64,7 +64,7 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     device = training_device(options, group)
     state = last_state(options, folder)
     network = start_network(options, new=state is None)
-    options = without_useless_masks(options, network, group)
+    leave_out_useless_masks(options, network, group)
     patches = training_patches(options, group)
     trainer = Trainer(network.to(device), recipe, device, group)
     if state:
@@ -128,25 +128,21 @@ def start_network(options: TrainOptions, new: bool) -> Network:
     torch.manual_seed(options.train.manual_seed)
     network = build_network(options.network_G)
     paths, start_values = options.path, options.train.start_values
-    start = None if start_values is None else START_VALUES[start_values]
     if new and paths.pretrain_model_G is not None:
         load_pretrained(network, paths.pretrain_model_G, paths.strict_load)
-    elif new and start is not None:
-        start(network)
+    elif new and start_values is not None:
+        START_VALUES[start_values](network)
     if new and paths.pretrain_denoiser is not None:
         network.load_denoiser(paths.pretrain_denoiser)
     return network
 
 
-def without_useless_masks(options: TrainOptions, network: Network, group: Processes) -> TrainOptions:
-    """The options, without masks if the network does not use them; one warning then."""
-    if not options.datasets.train.masks or network.takes_mask:
-        return options
-    if group.is_main:
-        warn(f"datasets.train.masks: this {type(network).__name__} does not use masks, so none are drawn")
-    options = options.model_copy(deep=True)
-    options.datasets.train.masks = 0.0
-    return options
+def leave_out_useless_masks(options: TrainOptions, network: Network, group: Processes) -> None:
+    """Set the share of masks to 0, with a warning, if the network does not use them."""
+    if options.datasets.train.masks and not network.takes_mask:
+        options.datasets.train.masks = 0.0
+        if group.is_main:
+            warn(f"datasets.train.masks: this {type(network).__name__} does not use masks, so none are drawn")
 
 
 def check_iteration(trainer: Trainer, niter: int) -> None:

@@ -136,7 +136,7 @@ def test_cell_arrays_and_files_of_several_kernels(tmp_path):
     cells = np.empty((1, 2), object)
     cells[0, 0], cells[0, 1] = np.ones((3, 3)), np.ones((5, 7))
     scipy.io.savemat(tmp_path / "cells.mat", {"kernels": cells})
-    assert [kernel.shape for kernel in read_kernels(tmp_path / "cells.mat")] == [(3, 3), (5, 7)]
+    assert [kernel.shape for kernel in read_kernels(tmp_path / "cells.mat").values()] == [(3, 3), (5, 7)]
     scipy.io.savemat(tmp_path / "two.mat", {"psf": np.ones((3, 3)), "other": np.ones((3, 3))})
     for name, message in (("cells", "holds 2 kernels"), ("two", r"holds 2 kernels \(psf, other\)")):
         with pytest.raises(UserError, match=message):
@@ -155,7 +155,7 @@ def test_files_that_claim_huge_kernels_are_refused(tmp_path):
 
 
 def test_the_levin_kernels(shared):
-    kernels = read_kernels(shared / "data" / "Levin09.mat")
+    kernels = list(read_kernels(shared / "data" / "Levin09.mat").values())
     assert [kernel.shape[0] for kernel in kernels] == [19, 17, 15, 27, 13, 21, 23, 23]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 import torch
 
-from codes.data.images import IMAGE_SUFFIXES, decode, write_8bit
+from codes.data.images import IMAGE_SUFFIXES, decode, to_8bit, write_8bit
 from codes.models.paper.blur import odd_sized
 from codes.utils.errors import UserError
 
@@ -33,18 +33,14 @@ def read_kernel(path: str | Path, per_channel: bool = False) -> np.ndarray:
     channels that differ gives (h, w, 3), red first. Raises UserError for a missing or unreadable file, a file of
     several kernels, and as `normalised` does.
     """
-    kernels = _read_all(path, per_channel)
+    kernels = read_kernels(path, per_channel)
     if len(kernels) > 1:
         raise UserError(f"{path}: holds {len(kernels)} kernels ({', '.join(kernels)}); store one in a file of its own")
     return next(iter(kernels.values()))
 
 
-def read_kernels(path: str | Path) -> list[np.ndarray]:
-    """Read every kernel of a file (a MATLAB file can hold a cell array of them); see `read_kernel`."""
-    return list(_read_all(path).values())
-
-
-def _read_all(path: str | Path, per_channel: bool = False) -> dict[str, np.ndarray]:
+def read_kernels(path: str | Path, per_channel: bool = False) -> dict[str, np.ndarray]:
+    """Read every kernel of a file by its name (a MATLAB file can hold a cell array of them); see `read_kernel`."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -107,7 +103,7 @@ def check_fits(kernel: np.ndarray, image: np.ndarray, where: str | Path) -> None
 
 def to_8bit_kernel(kernel: np.ndarray) -> np.ndarray:
     """A kernel (h, w) as an 8-bit image (h, w, 1), scaled to its maximum."""
-    return np.rint(np.clip(kernel / kernel.max(), 0, 1) * 255).astype(np.uint8)[..., None]
+    return to_8bit(kernel / kernel.max())[..., None]
 
 
 def with_inset(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:

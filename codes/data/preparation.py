@@ -108,7 +108,7 @@ def training_split(source: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _levin_kernels(source: Path) -> list[np.ndarray]:
-    kernels = read_kernels(source / "Levin09.mat")
+    kernels = list(read_kernels(source / "Levin09.mat").values())
     if len(kernels) != 8:
         raise UserError(f"{source / 'Levin09.mat'}: 8 kernels expected, {len(kernels)} found")
     return kernels

@@ -117,7 +117,10 @@ class TrainingPatches(Dataset):
         kernel = draw_kernel(random, options.kernels, options.kernel_size_min, options.kernel_size)
         if chance(random, options.text):
             image = text_page(random, *(min(length, max(LONGEST, size)) for length in image.shape[:2]))
-        return self._turned(random, image, kernel)
+        flip, turns = random.randint(2), random.randint(4)
+        if options.use_flip and flip:
+            image, kernel = image[:, ::-1], kernel[:, ::-1]
+        return (np.rot90(image, turns), np.rot90(kernel, turns)) if options.use_rot else (image, kernel)
 
     def _window(
         self, random: np.random.RandomState, image: np.ndarray, kernel: np.ndarray, size: int, grey: bool
@@ -149,17 +152,6 @@ class TrainingPatches(Dataset):
         if not self.options.use_shuffle:
             return place
         return int(np.random.RandomState(seed_of("order", epoch, seed=self.seed)).permutation(len(self.paths))[place])
-
-    def _turned(
-        self, random: np.random.RandomState, image: np.ndarray, kernel: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Image and kernel, flipped and rotated by multiples of 90 degrees alike."""
-        flip, turns = random.randint(2), random.randint(4)
-        if self.options.use_flip and flip:
-            image, kernel = image[:, ::-1], kernel[:, ::-1]
-        if self.options.use_rot:
-            image, kernel = np.rot90(image, turns), np.rot90(kernel, turns)
-        return image, kernel
 
 
 def _size_of(path: Path) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def finished_scores(
             done = [s for s in scores if restored_path(folder / s.set, s.image, options.suffix).is_file()]
         write_scores(folder, done)
         write_text(marker, to_yaml({"method": own, "sets": own_sets}))
-    return group.same(done)
+    return group.all_of(done)[0]  # the main process's
 
 
 def _identity(method: Method, options: TestOptions) -> dict[str, object]:

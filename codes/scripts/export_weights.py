@@ -19,6 +19,8 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
@@ -71,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
         for method, by_set in scores.items()
     }
     if shares:
-        card["nonzero_unet_outputs"] = [round(fmean(one), 3) for one in shares]
+        card["nonzero_unet_outputs"] = [round(fmean(one), 3) for one in shares.values()]
     card["options"] = parse_yaml(dump_options(options), arguments.opt)
 
     def out(suffix: str) -> Path:
@@ -110,24 +112,19 @@ def best_weights(options: TrainOptions, experiment: Path, option_file: str) -> t
 
 
 @contextmanager
-def unet_outputs(network: Network) -> Iterator[list[list[float]]]:
+def unet_outputs(network: Network) -> Iterator[Mapping[nn.Module, list[float]]]:
     """Record the share of non-zero outputs of each U-Net, in the order of the stages, for every image restored.
 
     A U-Net ends in a ReLU, which can die in training; then its stage changes nothing.
     """
-    unets = [module for module in network.modules() if isinstance(module, UNet)]
-    shares: list[list[float]] = [[] for _ in unets]
-    hooks = [
-        unet.register_forward_hook(
-            lambda _module, _inputs, output, one=one: one.append((output != 0).float().mean().item())
-        )
-        for unet, one in zip(unets, shares, strict=True)
-    ]
-    try:
+    shares: dict[nn.Module, list[float]] = {unet: [] for unet in network.modules() if isinstance(unet, UNet)}
+
+    def record(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        if module in shares:
+            shares[module].append((output != 0).float().mean().item())
+
+    with register_module_forward_hook(record):
         yield shares
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def describe(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
@@ -49,20 +50,16 @@ def main(argv: Sequence[str]) -> int:
 
 def sheet(samples: Sequence[Sample]) -> np.ndarray:
     """The sheet (H, W, 3) uint8."""
-    rows = []
-    for first in range(0, KERNEL_ROWS * COLUMNS, COLUMNS):
-        kernels = [sample.kernel / sample.kernel.max() for sample in samples[first : first + COLUMNS]]
-        rows.append([tile(kernel.expand(3, -1, -1).permute(1, 2, 0).numpy()) for kernel in kernels])
-    for first in range(0, PATCH_ROWS * COLUMNS, COLUMNS):
-        for kind in ("blurry", "sharp"):
-            images = [getattr(sample, kind) for sample in samples[first : first + COLUMNS]]
-            rows.append([tile(image.permute(1, 2, 0).numpy()) for image in images])
-    return np.concatenate([np.concatenate(row, 1) for row in rows])
+    groups = [samples[first : first + COLUMNS] for first in range(0, len(samples), COLUMNS)]
+    rows = [[(sample.kernel / sample.kernel.max()).expand(3, -1, -1) for sample in group] for group in groups]
+    for group in groups[:PATCH_ROWS]:
+        rows += [[sample.blurry for sample in group], [sample.sharp for sample in group]]
+    return np.concatenate([np.concatenate([tile(image) for image in row], 1) for row in rows])
 
 
-def tile(image: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) scaled to a tile with square pixels, with a white gap on the right and below."""
-    scaled = cv2.resize(to_8bit(image), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+def tile(image: Tensor) -> np.ndarray:
+    """An image (3, H, W) scaled to a tile with square pixels, with a white gap on the right and below."""
+    scaled = cv2.resize(to_8bit(image.permute(1, 2, 0).numpy()), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
     return np.pad(scaled, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 

@@ -19,11 +19,6 @@ PIXEL_CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def fourier_l1(difference: Tensor) -> Tensor:
-    """Mean complex modulus of the unnormalised 2-D real Fourier transform of (B, C, H, W)."""
-    return torch.fft.rfft2(difference).abs().mean()
-
-
 def difference(x: Tensor, batch: Sample) -> Tensor:
     """x - sharp (B, C, H, W). In a masked batch, x may be anything from white upwards where sharp is.
 
@@ -52,6 +47,6 @@ def training_loss(stages: Sequence[Tensor], batch: Sample, recipe: Recipe) -> tu
                 terms[name] = terms.get(name, 0) + weight * recipe.pixel_weight * pixel(values)
             if recipe.fft_weight:
                 name = f"{prefix}fft"
-                terms[name] = terms.get(name, 0) + weight * recipe.fft_weight * fourier_l1(values)
+                terms[name] = terms.get(name, 0) + weight * recipe.fft_weight * torch.fft.rfft2(values).abs().mean()
     loss = sum(terms.values(), start=torch.zeros((), device=batch.sharp.device))
     return loss, {name: term.detach() for name, term in terms.items()}

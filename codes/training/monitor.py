@@ -94,9 +94,9 @@ class Monitor:
             lines = {"network": result.scores, "start": self.start()}
             lines |= {name: baseline.scores for name, baseline in baselines.items()}
             for method, scores_of in lines.items():
-                for name, score in scores_of.items():
-                    self._writer(method).add_scalar(f"psnr/{name}", score.psnr, iteration)
-                    self._writer(method).add_scalar(f"ssim/{name}", score.ssim, iteration)
+                for name in result.scores.keys() & scores_of.keys():
+                    self._writer(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
+                    self._writer(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
             for name, panel in result.panels.items():
                 self._writer().add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
         self._forget()

@@ -156,9 +156,9 @@ class Run:
         mean = f"{self.best:.2f} dB on average over the validation sets"
         if best == "0":
             return f". No iteration beats the start ({mean}): best.safetensors holds the start's weights."
-        start = self.monitor.start()
-        gain = self.best - fmean(start[name].psnr for name in sets) if start.keys() >= sets.keys() else None
-        better = "" if gain is None else f"; {gain:.2f} dB better than the start"
+        start, better = self.monitor.start(), ""
+        if start.keys() >= sets.keys():
+            better = f"; {self.best - fmean(start[name].psnr for name in sets):.2f} dB better than the start"
         return f". Best: iteration {best}, {mean}{better}."
 
     def _description(self) -> str:

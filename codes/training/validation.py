@@ -1,9 +1,9 @@
 """Validation: restore held-out images with fixed kernels and score them as the tests do."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +19,14 @@ from codes.utils.processes import Processes
 from codes.utils.progress import Progress
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """Mean PSNR (dB) and SSIM over the images of one set."""
 
     psnr: float
     ssim: float
 
 
-@dataclass(frozen=True)
-class ValidationResult:
+class ValidationResult(NamedTuple):
     """The result of a validation; only the main process has it, the others have empty dictionaries.
 
     scores: by set. panels: for each set its first image, (H, 3W, 3) uint8: blurry with its kernel, restored, truth.

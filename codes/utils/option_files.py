@@ -99,11 +99,10 @@ def insert_named(content: dict, where: str) -> None:
             if count > 1:
                 raise UserError(f"{place}: '{name}' is in the list twice")
             parent[keys[-1]] = entries = {name: name for name in entries}
-        named = (
-            {key: name for key, name in entries.items() if isinstance(name, str)} if isinstance(entries, dict) else {}
-        )
-        blocks = _blocks(group) if named else {}
-        for key, name in named.items():
+        names = [key for key in entries if isinstance(entries[key], str)] if isinstance(entries, dict) else []
+        blocks = _blocks(group) if names else {}
+        for key in names:
+            name = entries[key]
             if name not in blocks:
                 raise UserError(f"{place}.{key}: no '{name}' in options/{CATALOGUE.name}; {nearest(name, blocks)}")
             entries[key] = deepcopy(blocks[name])

@@ -58,10 +58,6 @@ class Processes:
             dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
 
-    def same(self, items: list[T]) -> list[T]:
-        """The main process's items, in every process."""
-        return self.all_of(items)[0]
-
     def barrier(self) -> None:
         """Wait until all processes have reached this point."""
         self.all_of(None)

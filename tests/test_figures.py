@@ -9,7 +9,7 @@ import torch
 
 from codes.data.images import decode
 from codes.data.preparation import synthesise
-from codes.figures import shipped, shrinkage, stages, tradeoff
+from codes.figures import shrinkage, stages, tradeoff
 from codes.models.factory import build_preset
 from codes.restoration.networks import Trained
 from codes.scripts import make_figures
@@ -23,7 +23,7 @@ def small(tmp_path, monkeypatch):
     """A small random network of three stages in place of the shipped one, and a small set of images."""
     network = build_preset("tiny", nf_p=4, nf_d=5, nb=3, nf_n=4)
     synthesise(tmp_path / "Datasets" / "Quickstart", random_sharp(("astronaut", "coffee"), (48, 64), 7))
-    monkeypatch.setattr(shipped, "DATASETS", tmp_path / "Datasets")
+    monkeypatch.setattr(stages, "DATASETS", tmp_path / "Datasets")
     monkeypatch.setattr(make_figures, "load_network", lambda: Trained(network, tmp_path, False))
     monkeypatch.setattr(stages, "CROP", (8, 8, 20, 20))
     return network
@@ -57,17 +57,16 @@ def test_figures_without_results_are_left_out_with_a_message(tmp_path, capsys):
 
 
 def test_tradeoff_is_the_published_table(tmp_path):
-    points = {point.method: point for point in tradeoff.measured(tmp_path)}
+    points = {point["method"]: point for point in tradeoff.points(tmp_path)[0]}
     table = (PUBLISHED / "table2" / "table.md").read_text()
     for method, label in (("Wiener", "Wiener"), ("dsdnet_tiny", "DSDNet-Tiny (ours)")):
         first_cell = re.search(rf"\| {re.escape(label)} +\| ([\d.]+) /", table)[1]
-        assert points[method].psnr == pytest.approx(float(first_cell), abs=0.006)
-    assert points["Wiener"].parameters == 0
+        assert float(points[method]["psnr"]) == pytest.approx(float(first_cell), abs=0.006)
+    assert points["Wiener"]["parameters"] == ""
     network = build_preset("tiny")
-    assert points["dsdnet_tiny"].parameters == sum(parameter.numel() for parameter in network.parameters())
-    paper = {point.method: point for point in tradeoff.published()}
-    assert (paper["DSDNet"].psnr, paper["DSDNet"].parameters) == (32.01, 323_600_000)
-    assert (paper["DSDNet-Light"].psnr, paper["DSDNet-Light"].parameters) == (31.50, 58_350_000)
+    assert int(points["dsdnet_tiny"]["parameters"]) == sum(parameter.numel() for parameter in network.parameters())
+    for method, psnr, parameters in (("DSDNet", 32.01, 323_600_000), ("DSDNet-Light", 31.50, 58_350_000)):
+        assert (float(points[method]["psnr"]), int(points[method]["parameters"])) == (psnr, parameters)
     tradeoff.draw(tmp_path, tmp_path / "tradeoff.png")
     assert np.ptp(decode(tmp_path / "tradeoff.png")) > 200
 
@@ -84,7 +83,7 @@ def test_a_soft_threshold_is_recovered_from_its_responses(random, scale, thresho
 
 
 def test_responses_are_the_layers_inputs_and_outputs(small):
-    dataset = shipped.quickstart(shrinkage.PERCENT)
+    dataset = stages.noisy_set("Quickstart", shrinkage.PERCENT)
     seen = shrinkage.responses(small, dataset)
     assert len(seen) == 2 * small.n_iter
     inputs, outputs = seen[small.shrink_z[0]]

@@ -77,15 +77,13 @@ def _draw_input(axis: plt.Axes, blurry: np.ndarray, kernel: np.ndarray, shown: C
         axis.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=2))
     inset = axis.inset_axes((0.0, 0.0, 0.22, 0.22 * blurry.shape[1] / blurry.shape[0]))
     inset.imshow(kernel, cmap="gray")
-    inset.set_xticks([])
-    inset.set_yticks([])
+    inset.set(xticks=[], yticks=[])
 
 
 def _draw_crop(axis: plt.Axes, image: np.ndarray, crop: tuple[int, int, int, int], colour: str) -> None:
     top, left, height, width = crop
     axis.axis("on")
     axis.imshow(image[top : top + height, left : left + width])
-    axis.set_xticks([])
-    axis.set_yticks([])
+    axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set(edgecolor=colour, linewidth=2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from skimage.util import montage
 
 from codes.figures.page import save
 from codes.models.paper.dsdnet import DSDNet
@@ -26,10 +27,8 @@ def about_grey(weights: np.ndarray) -> np.ndarray:
 def sheet(pictures: np.ndarray) -> np.ndarray:
     """Pictures (N, h, w, 3) side by side, at most COLUMNS in a row, with white lines of one pixel between them."""
     columns = min(COLUMNS, len(pictures))
-    framed = np.pad(pictures, ((0, -len(pictures) % columns), (0, 1), (0, 1), (0, 0)), constant_values=1)
-    framed[len(pictures) :] = 1
-    rows = framed.reshape(-1, columns, *framed.shape[1:])
-    return rows.transpose(0, 2, 1, 3, 4).reshape(-1, columns * framed.shape[2], 3)[:-1, :-1]
+    grid = (-(-len(pictures) // columns), columns)
+    return montage(pictures, fill=(1, 1, 1), grid_shape=grid, padding_width=1, channel_axis=-1)[1:-1, 1:-1]
 
 
 def draw(net: DSDNet, target: Path) -> None:

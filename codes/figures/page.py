@@ -36,6 +36,8 @@ _COLOURS = {
     "Hyper-Laplacian": SEQUENCE[2],
     "dsdnet_tiny": SEQUENCE[1],
     "dsdnet_small": SEQUENCE[0],
+    "DSDNet": "black",
+    "DSDNet-Light": GREY,
 }
 
 

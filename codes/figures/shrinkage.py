@@ -17,8 +17,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from codes.data.triples import TripleDataset
-from codes.figures import shipped
 from codes.figures.page import GREY, SEQUENCE, STYLE, save
+from codes.figures.stages import noisy_set
 from codes.models.paper.dsdnet import DSDNet
 
 PERCENT = 3  # noise of the images
@@ -81,7 +81,7 @@ def responses(net: DSDNet, dataset: TripleDataset) -> dict[nn.Module, tuple[np.n
 
 def draw(net: DSDNet, target: Path) -> None:
     """Draw the functions, one row for each stage: F's channels on the left, G's on the right."""
-    seen = responses(net, shipped.quickstart(PERCENT))
+    seen = responses(net, noisy_set("Quickstart", PERCENT))
     with plt.rc_context(STYLE):
         page = plt.figure(figsize=(11, 0.5 + 1.9 * net.n_iter), layout="constrained")
         grid = page.subplots(net.n_iter, 2 * CHANNELS, squeeze=False)

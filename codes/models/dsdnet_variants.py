@@ -17,11 +17,11 @@ from codes.models.registry import NETWORKS, Entry
 class VariantOptions(DSDNetOptions):
     """Keys of `network_G` for DSDNet, with those that exchange its parts; their defaults are the paper's."""
 
-    nf_n: PositiveInt = Field(64, description="Width of NLNet in the x-step.")
+    nf_n: PositiveInt = Field(64, description="Width of NLNet in the solver.")
     init: str = Field("paper", description="Start of the iteration, x0: a name in INITIALISATIONS.")
     shrinkage: str = Field("maxout", description="Shrinkage function of v: a name in SHRINKAGES.")
     shrinkage_z: str | None = Field(None, description="Shrinkage function of z; not given: the same as `shrinkage`.")
-    solver: str = Field("cgnet", description="The x-step: a name in SOLVERS.")
+    solver: str = Field("cgnet", description="Solver of the x-step: a name in SOLVERS.")
 
 
 # The further keys, with the values of the paper.

@@ -1,0 +1,1 @@
+"""The network of the paper, DSDNet, and the authors' successor DSDNet+."""

@@ -154,20 +154,12 @@ class DSDNet(Network):
         return restored if stages else state.x
 
     def stage(self, t: int, state: State, problem: Problem) -> None:
-        """Stage `t`, which changes `state` in place: v-step, z-step, dual variables, x-step."""
-        system = self.split(t, state, problem)
-        state.x = self.solver(t, system)
-
-    def split(self, t: int, state: State, problem: Problem) -> System:
-        """v-step, z-step and update of the dual variables; returns the system of the x-step.
-
-        It is a method of its own so that its tensors are freed before the x-step, which needs the memory.
-        """
+        """Stage `t`, which changes `state` in place: v-step, z-step, update of the dual variables, x-step."""
         F, G, H, y, mask = self.F[t], self.G[t], problem.H, problem.y, problem.mask
         x, u_i, u_j = state.x, state.u_i, state.u_j
         Fx, Hx, Gy = F(x), H(x), G(y)
         GHx = G(Hx)
-        # G(y - Hx) = Gy - GHx, except with masked pixels.
+        # G(y - Hx), which is Gy - GHx without masked pixels.
         residual = Gy - GHx if mask is None else G(y - mask * Hx)
 
         v = self.shrink_v[t](Fx + u_i)
@@ -176,7 +168,10 @@ class DSDNet(Network):
         # new one.
         state.u_i = u_i + Fx - v
         state.u_j = u_j + residual - z
-        return System(problem=problem, F=F, G=G, x=x, Fx=Fx, GHx=GHx, prior_target=v - u_i, data_target=Gy - z + u_j)
+        system = System(problem=problem, F=F, G=G, x=x, Fx=Fx, GHx=GHx, prior_target=v - u_i, data_target=Gy - z + u_j)
+        # The x-step needs the memory.
+        del Fx, Hx, Gy, GHx, residual, v, z, u_i, u_j
+        state.x = self.solver(t, system)
 
     def _checkpointed(self, t: int, state: State, problem: Problem) -> None:
         """`stage`, of which only the input is kept; the gradient computes the rest again."""

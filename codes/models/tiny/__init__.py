@@ -1,0 +1,1 @@
+"""DSDNetTiny, a network of our own, and the denoiser in it."""

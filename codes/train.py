@@ -84,21 +84,21 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
 
     # Loop: step, report, validate, save, until the last iteration or a signal.
     with stop_requests(show=group.is_main) as stop:
-        signal = run.begin(stop)
-        for batch, waited in () if signal else timed(loader):
+        stopped_by = run.begin(stop)
+        for batch, waited in () if stopped_by else batches_with_waiting_times(loader):
             figures = trainer.step(batch)
             trainer.check_finite()
             run.report(figures, len(batch.sharp), waited)
             if run.due(recipe.val_freq):
                 run.validate(stop)
-            signal = group.largest(stop.signal)
-            if signal or run.due(options.logger.save_checkpoint_freq):
+            stopped_by = group.largest(stop.signal)
+            if stopped_by or run.due(options.logger.save_checkpoint_freq):
                 run.save()
-            if signal:
+            if stopped_by:
                 break
 
     # End.
-    return run.end(signal)
+    return run.end(stopped_by)
 
 
 def training_device(options: TrainOptions, group: Processes) -> torch.device:
@@ -164,7 +164,7 @@ def training_patches(options: TrainOptions, group: Processes) -> TrainingPatches
     return TrainingPatches(train_set, from_root(train_set.dataroot_GT), options.train.manual_seed)
 
 
-def timed(loader: DataLoader) -> Iterator[tuple[Sample, float]]:
+def batches_with_waiting_times(loader: DataLoader) -> Iterator[tuple[Sample, float]]:
     """The loader's batches, each with the seconds of waiting before it."""
     batches = iter(loader)
     while True:

@@ -20,8 +20,8 @@ from codes.training import checkpoint
 from codes.training.losses import training_loss
 from codes.training.monitor import Monitor
 from codes.training.options import Recipe
-from codes.training.schedule import build_optimizer, build_scheduler, factor
-from codes.training.trainer import MOST_SKIPPED_IN_A_ROW, Trainer, averaged, by_name
+from codes.training.schedule import build_optimizer, build_scheduler, rate_factor
+from codes.training.trainer import MOST_SKIPPED_IN_A_ROW, Trainer, averaged, state_by_weight_names
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
 from tests import training_recipe
@@ -334,10 +334,10 @@ def test_schedules_are_those_of_torch():
 def test_restarts_and_warmup():
     cosine = schedule(restarts=[40], restart_weights=[0.5], warmup_iter=10)
     assert cosine.T_period == [40, 60]
-    assert [factor(i, cosine) for i in (0, 40, 100)] == pytest.approx([0.1, 0.5, 0.0])
-    assert factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 40)) / 2)
+    assert [rate_factor(i, cosine) for i in (0, 40, 100)] == pytest.approx([0.1, 0.5, 0.0])
+    assert rate_factor(4, cosine) == pytest.approx(0.5 * (1 + np.cos(np.pi * 4 / 40)) / 2)
     steps = schedule(lr_scheme="MultiStepLR", lr_steps=[10, 60], lr_gamma=0.1, restarts=[50], restart_weights=[0.8])
-    assert [factor(i, steps) for i in (9, 10, 50, 60)] == pytest.approx([1, 0.1, 0.8, 0.08])
+    assert [rate_factor(i, steps) for i in (9, 10, 50, 60)] == pytest.approx([1, 0.1, 0.8, 0.08])
 
 
 def test_period_and_warmup_follow_niter():
@@ -355,7 +355,7 @@ def test_changed_lr_scale_keeps_the_moments_of_each_weight():
         parameter.grad = torch.full_like(parameter, gradient)
     before.step()
     after = build_optimizer(network, schedule(lr_scale={"b.*": 0.5, "c.*": 0.1}))
-    after.load_state_dict(by_name(before.state_dict(), after))
+    after.load_state_dict(state_by_weight_names(before.state_dict(), after))
     moments = [after.state[parameter]["exp_avg"].item() for parameter in network.parameters()]
     assert moments == pytest.approx([0.1, 0.2, 0.3])
 

@@ -178,7 +178,7 @@ def copy_files(folder: Path, files: Copies) -> None:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def replaced_when_complete(target: Path) -> Iterator[Path]:
     """A temporary folder next to `target`, which replaces it when the block ends without an error."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}~") as temporary:
@@ -193,7 +193,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 def ensure_quickstart(folder: Path) -> None:
     """Make the embedded set if it is not there yet; it takes a second."""
     if not folder.is_dir():
-        with whole_folder(folder) as temporary:
+        with replaced_when_complete(folder) as temporary:
             synthesise(temporary, quickstart(), "Quickstart")
 
 

@@ -21,5 +21,5 @@ def is_met(requirement: Requirement) -> bool:
 if __name__ == "__main__":
     lines = [line for file in sys.argv[1:] for line in Path(file).read_text().splitlines()]
     wanted = [f"Python 3.11 or newer, not {sys.version.split()[0]}"] if sys.version_info < (3, 11) else []
-    wanted += [line for line in lines if line.strip() and not is_met(Requirement(line))]
+    wanted += [line for line in lines if line[:1] not in ("", "#") and not is_met(Requirement(line))]
     sys.exit(f"needed: {', '.join(wanted)}" if wanted else 0)

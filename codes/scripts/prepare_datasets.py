@@ -47,7 +47,7 @@ RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | prep
 }
 
 
-def make(name: str, source: Path, target: Path) -> list[str]:
+def build_set(name: str, source: Path, target: Path) -> list[str]:
     """Build one set; returns what is missing in the source (then nothing is built)."""
     needs, content = RECIPES[name]
     finished = prep.finished_files(source / name)
@@ -55,7 +55,7 @@ def make(name: str, source: Path, target: Path) -> list[str]:
     if missing and not finished:
         return missing
     parts = finished or content(source)
-    with prep.whole_folder(target) as folder:
+    with prep.replaced_when_complete(target) as folder:
         if isinstance(parts, dict):
             prep.copy_files(folder, parts)
         else:
@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
             if target.is_dir() and not arguments.force:
                 print(f"{name}: {target} exists already (--force builds it again)")
                 continue
-            for need in make(name, arguments.source, target):
+            for need in build_set(name, arguments.source, target):
                 origin = ORIGINS[need.split("/")[0]]
                 print(f"{name}: not built, {arguments.source / need} is missing: download {origin}")
                 lacking.add(name)

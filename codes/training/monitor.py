@@ -32,7 +32,7 @@ class Monitor:
         self.curve, self.niter = experiment / "validation.csv", niter
         self.hours_before, self.started = hours, time.monotonic()
         self._reported = False
-        self._forget()
+        self._begin_means()
         self._tensorboard, self._begin = tensorboard, -1 if begin is None else begin
         self._writers: dict[str, SummaryWriter] = {}
         if tensorboard:
@@ -46,7 +46,7 @@ class Monitor:
         """Hours of training so far, including interrupted runs."""
         return self.hours_before + (time.monotonic() - self.started) / 3600
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Print a line and write it to train.log with the time."""
         print(line, flush=True)
         self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
@@ -71,11 +71,11 @@ class Monitor:
         figures |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
         line = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         left = timedelta(seconds=round((self.niter - iteration) * seconds / self._steps))
-        self.say(f"{iteration:8d}/{self.niter}  {line}  {left} left")
+        self.log(f"{iteration:8d}/{self.niter}  {line}  {left} left")
         if self._tensorboard:
             for name, value in figures.items():
                 self._writer().add_scalar(f"train/{name}", value, iteration)
-        self._forget()
+        self._begin_means()
 
     def validated(self, iteration: int, result: ValidationResult, baselines: Mapping[str, ValidationResult]) -> None:
         """Report the scores and panels, in tensorboard together with the scores of the start and the baselines.
@@ -89,7 +89,7 @@ class Monitor:
             self._rows.append(dict(zip(CURVE_COLUMNS, map(str, values), strict=True)))
         write_csv(self.curve, self._rows, CURVE_COLUMNS)
         scores = "  ".join(f"{name} {score.psnr:.2f} dB / {score.ssim:.4f}" for name, score in result.scores.items())
-        self.say(f"{iteration:8d} validation  {scores}")
+        self.log(f"{iteration:8d} validation  {scores}")
         if self._tensorboard:
             lines = {"network": result.scores, "start": self.start()}
             lines |= {name: baseline.scores for name, baseline in baselines.items()}
@@ -99,7 +99,7 @@ class Monitor:
                     self._writer(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
             for name, panel in result.panels.items():
                 self._writer().add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
-        self._forget()
+        self._begin_means()
 
     def start(self) -> dict[str, Scores]:
         """The scores of each validation set before the first step of a fine-tuning; {} if they were not measured."""
@@ -119,7 +119,7 @@ class Monitor:
             self._writers[line] = SummaryWriter(str(self._tensorboard / line), purge_step=self._begin + 1)
         return self._writers[line]
 
-    def _forget(self) -> None:
+    def _begin_means(self) -> None:
         """Begin new means, without the time of a validation."""
         self._sums: Counter[str] = Counter()
         self._steps, self._images, self._waited, self._since = 0, 0, 0.0, time.monotonic()

@@ -76,7 +76,7 @@ class Run:
         """
         iteration = self.trainer.iteration
         if self.monitor:
-            self.monitor.say(self._description())
+            self.monitor.log(self._description())
         fine_tuning = self.options.path.pretrain_model_G is not None
         if self.due(self.options.train.val_freq) and self.validated != iteration and (iteration or fine_tuning):
             self.validate(stop, f"iteration {iteration}" if iteration else "the start")
@@ -141,9 +141,9 @@ class Run:
             if signal:
                 paths = checkpoint.existing(self.folder / "training_state")
                 then = f"continues from {paths[-1]}" if paths else "begins again"
-                self.monitor.say(f"Stopped at iteration {iteration}; the same command {then}")
+                self.monitor.log(f"Stopped at iteration {iteration}; the same command {then}")
             else:
-                self.monitor.say(f"Trained {iteration} iterations: {self.folder}{self._verdict()}")
+                self.monitor.log(f"Trained {iteration} iterations: {self.folder}{self._verdict()}")
             self.monitor.close()
         return 128 + signal if signal else 0
 

@@ -37,10 +37,10 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
 
 def build_scheduler(optimizer: torch.optim.Optimizer, recipe: Recipe) -> LambdaLR:
     """The schedule as a function of the iteration alone, so that resuming needs only its number."""
-    return LambdaLR(optimizer, lambda iteration: factor(iteration, recipe))
+    return LambdaLR(optimizer, lambda iteration: rate_factor(iteration, recipe))
 
 
-def factor(iteration: int, recipe: Recipe) -> float:
+def rate_factor(iteration: int, recipe: Recipe) -> float:
     """The learning rate of an iteration (counted from 0) as a fraction of lr_G.
 
     At each of `restarts` the schedule starts again, from that restart's weight.

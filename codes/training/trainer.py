@@ -17,7 +17,7 @@ from codes.models.network import Network
 from codes.models.paper.blur import Blur
 from codes.training.losses import training_loss
 from codes.training.options import Recipe
-from codes.training.schedule import build_optimizer, build_scheduler, factor
+from codes.training.schedule import build_optimizer, build_scheduler, rate_factor
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
 
@@ -52,7 +52,7 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the last step, for weights without a factor in `lr_scale`."""
-        return self.recipe.lr_G * factor(self.iteration - 1, self.recipe)
+        return self.recipe.lr_G * rate_factor(self.iteration - 1, self.recipe)
 
     def step(self, batch: Sample) -> dict[str, float]:
         """Train on this process's part of a batch; returns the figures to report.
@@ -132,13 +132,13 @@ class Trainer:
             self.network.load_state_dict(state["network"])
             self.average.module.load_state_dict(state["average"])
             self.average.n_averaged.fill_(state["iteration"])
-            self.optimizer.load_state_dict(by_name(state["optimizer"], self.optimizer))
+            self.optimizer.load_state_dict(state_by_weight_names(state["optimizer"], self.optimizer))
             self.scheduler.load_state_dict(state["scheduler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from None
         self.scheduler.base_lrs = [settings["initial_lr"] for settings in fresh]
         for group, settings in zip(self.optimizer.param_groups, fresh, strict=True):
-            group.update(settings, lr=settings["initial_lr"] * factor(state["iteration"], self.recipe))
+            group.update(settings, lr=settings["initial_lr"] * rate_factor(state["iteration"], self.recipe))
         self.iteration = state["iteration"]
         self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
 
@@ -156,7 +156,7 @@ def averaged(network: Network, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=update).eval().requires_grad_(False)
 
 
-def by_name(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> Mapping[str, Any]:
+def state_by_weight_names(saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> Mapping[str, Any]:
     """The saved state of an optimiser in the parameter groups of `optimizer`.
 
     The groups follow `lr_scale`, which may have changed, and torch itself matches weights by their position.

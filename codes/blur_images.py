@@ -52,9 +52,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--output {arguments.output}: is the folder of the sharp images; choose another one")
     images = list_images(arguments.input)
     stems = [path.stem for path in images]
-    for stem in stems:
-        if stems.count(stem) > 1:
-            raise UserError(f"{arguments.input}: holds two images called {stem}; rename one of them")
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise UserError(f"{arguments.input}: holds two images called {twice[0]}; rename one of them")
     kernels = kernels_of(arguments.kernel, stems, arguments.seed)
     folders = [arguments.output.resolve() / name for name in FOLDERS]
     for folder in folders:

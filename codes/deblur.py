@@ -24,7 +24,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Threads that wait should sleep: spinning takes the cores away from other processes.
@@ -65,9 +64,9 @@ def main(argv: Sequence[str]) -> int:
     jobs = deblurring.jobs(targets)
     failed = 0
     with Progress(len(jobs), "images", show=folder) as progress:
-        for job in jobs:
+        for source, files in jobs.items():
             try:
-                deblurring.run(job)
+                deblurring.run(source, targets[source], files)
             except (UserError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # the others would not fit either
                     raise
@@ -78,15 +77,6 @@ def main(argv: Sequence[str]) -> int:
         shown = arguments.output if folder else next(iter(targets.values()))
         print(f"{shown} ({time.perf_counter() - start:.1f} s)")
     return 1 if failed else 0
-
-
-@dataclass(frozen=True)
-class Job:
-    """An image to restore, where the result is written, and the files to write: it, a sheet, images of stages."""
-
-    source: Path
-    target: Path
-    files: Sequence[Path]
 
 
 class Deblurring:
@@ -107,26 +97,25 @@ class Deblurring:
             progress=not arguments.input.is_dir() or sys.stderr.isatty(),
         )
 
-    def jobs(self, targets: Mapping[Path, Path]) -> list[Job]:
-        """The jobs for the images and their results in `targets`, without the images of a folder that are done.
+    def jobs(self, targets: Mapping[Path, Path]) -> dict[Path, list[Path]]:
+        """The files to write for each image that has a result in `targets`, without those of a folder that are done.
 
         Raises UserError if a file is an input, the result of a single image exists, or a folder cannot be written.
         """
         arguments = self.arguments
-        jobs = [Job(source, target, self._files(target)) for source, target in targets.items()]
+        jobs = {source: self._files(target) for source, target in targets.items()}
+        written = [path for files in jobs.values() for path in files]
         given = [Path(text) for text in (arguments.kernel, arguments.weights, arguments.mask) if text]
-        refuse_conflicts([path for job in jobs for path in job.files], [*targets, *given])
+        refuse_conflicts(written, [*targets, *given])
         if not arguments.overwrite:
-            existing = {path for job in jobs for path in job.files if path.is_file()}
+            existing = {path for path in written if path.is_file()}
             if existing and not arguments.input.is_dir():
                 raise UserError(f"{min(existing)}: exists already; choose another --output, or --overwrite")
-            jobs = [replace(job, files=[path for path in job.files if path not in existing]) for job in jobs]
-        wanted = [job for job in jobs if job.files]
-        if len(wanted) < len(jobs):
-            done = len(jobs) - len(wanted)
-            print(f"{done} of {len(jobs)} images are done already; --overwrite restores them again")
-        check_folders(path for job in wanted for path in job.files)
-        return wanted
+            jobs = {source: [path for path in files if path not in existing] for source, files in jobs.items()}
+            if done := sum(not files for files in jobs.values()):
+                print(f"{done} of {len(jobs)} images are done already; --overwrite restores them again")
+        check_folders(path for files in jobs.values() for path in files)
+        return {source: files for source, files in jobs.items() if files}
 
     def _files(self, target: Path) -> list[Path]:
         """All files that belong to a result."""
@@ -137,22 +126,20 @@ class Deblurring:
             files += [stage_path(target, stage) for stage in range(self.restorer.stages + 1)]
         return files
 
-    def run(self, job: Job) -> None:
-        """Restore one image file and write the job's files, the result last."""
-        photo, mask = read_photo(job.source), self.arguments.mask
+    def run(self, source: Path, target: Path, files: Sequence[Path]) -> None:
+        """Restore the image file `source` and write those of its results that are in `files`, `target` last."""
+        photo, mask = read_photo(source), self.arguments.mask
         if mask not in (None, "auto"):
             mask = read_mask(mask)
         orientation, trace = self.arguments.kernel_orientation, self.arguments.trace
-        outcome = restore(
-            self.restorer, photo.pixels, self.kernel, orientation, mask, stages=trace, where=str(job.source)
-        )
-        photos = {stage_path(job.target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
+        outcome = restore(self.restorer, photo.pixels, self.kernel, orientation, mask, stages=trace, where=str(source))
+        photos = {stage_path(target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
         if self.arguments.compare:
             made = sheet(photo.pixels, outcome.pixels, outcome.kernel)
-            photos[compare_path(job.target)] = Photo(made, Metadata())
-        photos[job.target] = Photo(outcome.pixels, photo.metadata)
+            photos[compare_path(target)] = Photo(made, Metadata())
+        photos[target] = Photo(outcome.pixels, photo.metadata)
         for path, made in photos.items():
-            if path in job.files:
+            if path in files:
                 write_photo(path, made)
 
 

@@ -123,16 +123,11 @@ def restored(
     before, _, white, _ = values_of(pixels)
     after = values_of(outcome.pixels, white=white).colours
     noise = float(estimate_noise(torch.from_numpy(before).permute(2, 0, 1)[None]))
+    times = max(1, 200 // max(outcome.kernel.shape))
+    kernel = (outcome.kernel / outcome.kernel.max()).repeat(times, 0).repeat(times, 1)
     size = f"kernel {outcome.kernel.shape[0]}x{outcome.kernel.shape[1]}"
     notes = "\n".join(f"- {line}" for line in (f"noise about {100 * noise:.1f} %", size, *outcome.notes))
-    return (displayed(before), displayed(after)), displayed(enlarged(outcome.kernel)), notes
-
-
-def enlarged(kernel: np.ndarray) -> np.ndarray:
-    """A kernel (h, w) or (h, w, 3) as an image (H, W, 1 or 3) of about 200 pixels a side, its maximum white."""
-    times = max(1, 200 // max(kernel.shape[:2]))
-    image = (kernel / kernel.max()).repeat(times, 0).repeat(times, 1)
-    return image if image.ndim == 3 else image[..., None]
+    return (displayed(before), displayed(after)), displayed(kernel.reshape(*kernel.shape[:2], -1)), notes
 
 
 def displayed(image: np.ndarray) -> np.ndarray:

@@ -23,9 +23,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.inference.restorer import Restorer
-from codes.metrics.evaluation import Evaluator, Failure, ImageScore
+from codes.metrics.evaluation import Evaluator, ImageScore, write_scores
 from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
-from codes.metrics.score_files import write_scores
 from codes.models.factory import open_network
 from codes.options import NAME, Method, TestOptions, Weights, load_options
 from codes.restoration.networks import find_weights
@@ -78,7 +77,7 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
     device = choose_device(options.gpu_ids, group.local_rank)
     scores: dict[str, list[ImageScore]] = {}
     parameters: dict[str, int] = {}
-    failures: list[Failure] = []
+    failures: list[str] = []
     for name, method in options.rows().items():
         if options.methods and is_missing(name, method, group):
             continue
@@ -91,7 +90,7 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
         if group.is_main:
             scores[name] = write_scores(own_folder, outcomes)
             parameters[name] = sum(parameter.numel() for parameter in network.parameters())
-            failures += [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+            failures += [outcome for outcome in outcomes if isinstance(outcome, str)]
     if group.is_main:
         write_report(options, scores, parameters, folder)
         for failure in failures:

@@ -15,7 +15,7 @@ from statistics import fmean
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from codes.metrics.score_files import read_scores
+from codes.metrics.evaluation import read_scores
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT
 from studies import harness

@@ -1,8 +1,13 @@
-"""Restore the images of a test set, save them and score them."""
+"""Restore the images of a test set, save them and score them; the scores as files.
 
-from collections.abc import Mapping
+The scores of a method are in per_image.csv, and while it runs in a journal of each process: a score is written to it at
+once, so that a run that is killed loses only the image it was working on.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,7 @@ from codes.inference.restorer import Restorer
 from codes.metrics.quality import quality
 from codes.options import TestSet
 from codes.utils.errors import UserError
+from codes.utils.files import read_csv, write_csv
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class ImageScore:
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> "ImageScore":
-        """The score in a row of a CSV file. Raises ValueError if a number is not one."""
+        """The score in a row of a CSV file. Raises ValueError, KeyError or TypeError if the row is damaged."""
         figures = {name: float(row[name]) for name in DIGITS if name != "memory"}
         return cls(row["set"], row["image"], **figures, memory=float(row["memory"]) if row["memory"] else None)
 
@@ -53,19 +59,8 @@ class ImageScore:
 # Decimal places in per_image.csv.
 DIGITS = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4, "memory": 0}
 COLUMNS = tuple(field.name for field in fields(ImageScore))
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image that could not be restored or scored, and why."""
-
-    method: str
-    set: str
-    image: str
-    reason: str
-
-    def __str__(self) -> str:
-        return "{}: {}/{}: {}".format(*astuple(self))
+_PER_IMAGE = "per_image.csv"
+_JOURNALS = "per_image.*.part"
 
 
 def restored_path(folder: Path, image: str, suffix: str | None) -> Path:
@@ -86,10 +81,10 @@ class Evaluator:
     suffix: str | None = None
     crop_border: int = 0
 
-    def evaluate(self, test_set: TestSet, dataset: TripleDataset, index: int) -> ImageScore | Failure:
+    def evaluate(self, test_set: TestSet, dataset: TripleDataset, index: int) -> ImageScore | str:
         """Restore image `index` of the set, save and score it.
 
-        If anything goes wrong with the image a Failure is returned, so that the others are not lost.
+        If anything goes wrong with the image, the reason is returned as text, so that the others are not lost.
         An OSError while writing (a full disk) is raised.
         """
         name = dataset.name(index)
@@ -99,7 +94,8 @@ class Evaluator:
             truth, image = comparable(triple, restored.image)
             scores = quality(truth, image, self.crop_border)
         except Exception as error:  # Whatever it is, the other images can still be restored.
-            return Failure(self.method, test_set.name, name, " ".join(str(error).split()) or type(error).__name__)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return f"{self.method}: {test_set.name}/{name}: {reason}"
         write_8bit(restored_path(self.folder / test_set.name, name, self.suffix), image)
         return ImageScore(test_set.name, name, *scores, restored.seconds, restored.memory)
 
@@ -120,3 +116,32 @@ def comparable(triple: Triple, restored: np.ndarray) -> tuple[np.ndarray, np.nda
     channels = max(triple.ground_truth.shape[2], restored.shape[2])
     truth, image = (to_8bit(a).repeat(channels // a.shape[2], 2) for a in (triple.ground_truth, restored))
     return truth, image
+
+
+def add_to_journal(folder: Path, rank: int, score: ImageScore) -> None:
+    """Append a score to the journal of the process `rank`."""
+    with (folder / _JOURNALS.replace("*", str(rank))).open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writeheader()
+        writer.writerow(score.as_row())
+
+
+def write_scores(folder: Path, outcomes: Iterable[ImageScore | str]) -> list[ImageScore]:
+    """Write the scores to per_image.csv, sorted, and delete the journals. Returns the scores."""
+    scores = sorted((outcome for outcome in outcomes if isinstance(outcome, ImageScore)), key=ImageScore.key)
+    write_csv(folder / _PER_IMAGE, [score.as_row() for score in scores], COLUMNS)
+    for journal in folder.glob(_JOURNALS):
+        journal.unlink()
+    return scores
+
+
+def read_scores(folder: Path) -> list[ImageScore]:
+    """The scores in per_image.csv and in the journals, without damaged lines."""
+    scores = {}
+    for path in (folder / _PER_IMAGE, *sorted(folder.glob(_JOURNALS))):
+        for row in read_csv(path) if path.is_file() else []:
+            with suppress(ValueError, KeyError, TypeError):
+                score = ImageScore.from_row(row)
+                scores[score.key()] = score
+    return list(scores.values())

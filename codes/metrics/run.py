@@ -8,8 +8,7 @@ from tqdm import tqdm
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
-from codes.metrics.evaluation import Evaluator, Failure, ImageScore, restored_path
-from codes.metrics.score_files import add_to_journal, read_scores, write_scores
+from codes.metrics.evaluation import Evaluator, ImageScore, add_to_journal, read_scores, restored_path, write_scores
 from codes.metrics.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown
 from codes.options import Method, TestOptions, TestSet, dump_options
 from codes.utils.errors import warn
@@ -94,7 +93,7 @@ def _set_identity(test_set: TestSet, dataset: TripleDataset) -> dict[str, object
 
 def run_method(
     evaluator: Evaluator, sets: Sequence[OpenSet], max_images: int | None, group: Processes, done: Sequence[ImageScore]
-) -> list[ImageScore | Failure]:
+) -> list[ImageScore | str]:
     """Evaluate this process's share of the images that are not in `done`; the main process gets all outcomes."""
     wanted = {
         (test_set.name, dataset.name(index)): (test_set, dataset, index)
@@ -103,7 +102,7 @@ def run_method(
     }
     scored = {score.key(): score for score in done if score.key() in wanted}
     own = group.share([item for key, item in wanted.items() if key not in scored])
-    outcomes: list[ImageScore | Failure] = []
+    outcomes: list[ImageScore | str] = []
     if own:
         evaluator.warm_up(*own[0])
     for item in tqdm(own, desc=evaluator.method, unit="image", disable=not group.is_main):

@@ -129,11 +129,9 @@ def _reason_to_refuse(file: tifffile.TiffFile) -> str | None:
         return "parts of the image are missing from the file; is it damaged?"
     if tifffile.EXTRASAMPLE.ASSOCALPHA in page.extrasamples:
         return "its colours are multiplied by alpha; store it with unassociated alpha"
-    if page.photometric not in _TIFF_KINDS or np.min(page.bitspersample) < 8:
-        kind = getattr(page.photometric, "name", page.photometric)
-        return f"a TIFF image of kind {kind} with {page.bitspersample} bits; grey or RGB of 8 bits or more is needed"
-    if page.axes not in ("YX", "YXS", "SYX"):
-        return f"an image with axes {page.axes}; a plain grey or RGB image is needed"
+    if page.photometric not in _TIFF_KINDS or np.min(page.bitspersample) < 8 or page.axes not in ("YX", "YXS", "SYX"):
+        kind = f"{getattr(page.photometric, 'name', page.photometric)} with {page.bitspersample} bits, axes {page.axes}"
+        return f"a TIFF image of kind {kind}; a plain grey or RGB image of 8 bits or more is needed"
     return None
 
 

@@ -25,10 +25,8 @@ from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT
 from studies import ablation, robustness
 
-# Draws one figure from a folder of results to a file.
-Figure = Callable[[Path, Path], None]
-
-FIGURES: dict[str, Figure] = {
+# Each draws one figure from a folder of results to a file.
+FIGURES: dict[str, Callable[[Path, Path], None]] = {
     "EV1": partial(comparison.draw, comparison.BSD100),
     "EV2": partial(comparison.draw, comparison.LAI),
     "tradeoff": tradeoff.draw,
@@ -42,17 +40,14 @@ FIGURES: dict[str, Figure] = {
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="FIGURE", help=f"default: all ({', '.join(FIGURES)})")
+    parser.add_argument("names", nargs="*", choices=FIGURES, default=tuple(FIGURES), help="default: all")
     parser.add_argument("--quick", action="store_true", help="use results/quick, where run_tables.py --quick writes")
     parser.add_argument("--results", type=Path, help="default: results")
     parser.add_argument("--target", type=Path, help="default: fig, with --quick fig/quick")
     arguments = parser.parse_args(argv)
     part = "quick" if arguments.quick else ""
     results, folder = arguments.results or ROOT / "results" / part, arguments.target or ROOT / "fig" / part
-    unknown = [name for name in arguments.names if name not in FIGURES]
-    if unknown:
-        parser.error(f"unknown figure '{unknown[0]}'; valid are: {', '.join(FIGURES)}")
-    for name in arguments.names or FIGURES:
+    for name in arguments.names:
         target = folder / f"{name}.png"
         try:
             FIGURES[name](results, target)

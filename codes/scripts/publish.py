@@ -8,7 +8,6 @@ which names its file: <!-- table: results/published/... --> and <!-- end of tabl
 
 import argparse
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from tabulate import tabulate
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from codes.data.preparation import whole_folder
 from codes.metrics.run import COMPLETE
 from codes.metrics.tables import headline
 from codes.options import TestOptions, load_options
@@ -56,14 +56,9 @@ def publish(run: Path, target: Path) -> None:
     if options.max_images is not None:
         raise UserError(f"{run}: only {options.max_images} images of each set were run; run the whole table first")
     folders = [run, *(run / name for name in options.methods or ())]
-    copies = target.with_name(f".{target.name}.new")
-    shutil.rmtree(copies, ignore_errors=True)
-    for path in [folder / name for folder in folders for name in KEPT if (folder / name).is_file()]:
-        copy = copies / path.relative_to(run)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    shutil.rmtree(target, ignore_errors=True)
-    copies.rename(target)
+    with whole_folder(target) as copies:
+        for path in (folder / name for folder in folders for name in KEPT if (folder / name).is_file()):
+            copy(path, copies / path.relative_to(run))
 
 
 def publish_ablation(run: Path, target: Path) -> None:

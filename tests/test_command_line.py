@@ -306,7 +306,7 @@ def test_all_channels_are_scored_against_a_grey_truth(project, random, truth_cha
 def test_kernels_made_for_convolution_are_rotated(project, monkeypatch):
     """The same kernels, stored rotated and declared so, give the same images. Each folder of kernels is examined."""
     examined = []
-    monkeypatch.setattr(test_script, "warn_if_rotated", lambda name, dataset, count: examined.append(name))
+    monkeypatch.setattr(test_script, "warn_if_rotated", lambda name, dataset: examined.append(name))
     assert call(project, *overrides("max_images=1")) == 0
     assert examined == ["Set_n01"]
     for path in (project / "Set" / "Kernel").iterdir():

@@ -111,10 +111,10 @@ def _busiest(grey: np.ndarray, kernel: tuple[int, int]) -> tuple[slice, slice]:
     return max(product(*axes), key=edges)
 
 
-def warn_if_rotated(name: str, dataset: TripleDataset, count: int = 2) -> None:
-    """Warn if the first kernels of a test set explain its images only when they are rotated."""
+def warn_if_rotated(name: str, dataset: TripleDataset) -> None:
+    """Warn if the first two kernels of a test set explain their images only when they are rotated."""
     verdicts = []
-    for index in range(min(count, len(dataset))):
+    for index in range(min(2, len(dataset))):
         with suppress(UserError):  # files that cannot be read are reported later
             triple = dataset[index]
             verdicts.append(judge(triple.blurry, triple.kernel))

@@ -17,7 +17,7 @@ from tabulate import tabulate
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.data.preparation import whole_folder
+from codes.data.preparation import replaced_when_complete
 from codes.metrics.run import COMPLETE
 from codes.metrics.tables import headline
 from codes.options import TestOptions, load_options
@@ -56,7 +56,7 @@ def publish(run: Path, target: Path) -> None:
     if options.max_images is not None:
         raise UserError(f"{run}: only {options.max_images} images of each set were run; run the whole table first")
     folders = [run, *(run / name for name in options.methods or ())]
-    with whole_folder(target) as copies:
+    with replaced_when_complete(target) as copies:
         for path in (folder / name for folder in folders for name in KEPT if (folder / name).is_file()):
             copy(path, copies / path.relative_to(run))
 

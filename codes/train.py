@@ -128,10 +128,12 @@ def start_network(options: TrainOptions, new: bool) -> Network:
     torch.manual_seed(options.train.manual_seed)
     network = build_network(options.network_G)
     paths, start_values = options.path, options.train.start_values
+    # Looked up even if the training continues: a misspelt name is always an error.
+    start = None if start_values is None else START_VALUES[start_values]
     if new and paths.pretrain_model_G is not None:
         load_pretrained(network, paths.pretrain_model_G, paths.strict_load)
-    elif new and start_values is not None:
-        START_VALUES[start_values](network)
+    elif new and start is not None:
+        start(network)
     if new and paths.pretrain_denoiser is not None:
         network.load_denoiser(paths.pretrain_denoiser)
     return network

@@ -15,7 +15,7 @@ from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.networks import SHIPPED, load_network
 from codes.restoration.orientation import SURE, Verdict, judge
-from codes.restoration.pixels import pixels_of, values_of
+from codes.restoration.pixels import Values, pixels_of, values_of
 from codes.utils.devices import available_device
 from codes.utils.errors import UserError, warn
 
@@ -97,10 +97,7 @@ def restore(
     stages: keep the images of all stages. Raises UserError, naming `where`, for arguments that cannot be used, for a
     result that is not finite, and as `Restorer.restore` does.
     """
-    if orientation not in ORIENTATIONS:
-        raise UserError(f"orientation {orientation!r}: {', '.join(ORIENTATIONS)} are possible")
-    if isinstance(mask, str) and mask != "auto":
-        raise UserError(f"mask {mask!r}: 'auto' or an array is possible")
+    check_choices(orientation, mask)
     pixels = np.asarray(pixels)
     values = values_of(pixels, where)
     blurry = values.colours
@@ -120,10 +117,7 @@ def restore(
     check_fits(kernel, blurry, where)
     valid = clipped_highlights(blurry) if isinstance(mask, str) else mask
     valid = None if valid is None else checked_mask(valid, blurry.shape[:2], where)
-    if values.white != 1:
-        say(f"divided by its white level ({values.white:.3g} of full scale), multiplied after restoring")
-    if values.cut:
-        say(f"{values.cut} values below 0 or beyond {values.white:.3g} are cut off")
+    say(*range_notes(values))
     if orientation == "auto":
         verdict = judge(without_gaps(blurry, valid), kernel)
         say(*kernel_notes(verdict))
@@ -137,6 +131,22 @@ def restore(
     if not np.isfinite(restored.image).all() or not np.isfinite(images[-1]).all():
         raise UserError(f"{where}: the restored image holds values that are not finite")
     return Outcome(images[-1], images if stages else [], kernel, notes)
+
+
+def check_choices(orientation: str, mask: np.ndarray | str | None) -> None:
+    """Raise UserError for an unknown orientation, and for a mask that is other text than `auto`."""
+    if orientation not in ORIENTATIONS:
+        raise UserError(f"orientation {orientation!r}: {', '.join(ORIENTATIONS)} are possible")
+    if isinstance(mask, str) and mask != "auto":
+        raise UserError(f"mask {mask!r}: 'auto' or an array is possible")
+
+
+def range_notes(values: Values) -> Iterator[str]:
+    """Notes on an image that was rescaled or clipped for the network."""
+    if values.white != 1:
+        yield f"divided by its white level ({values.white:.3g} of full scale), multiplied after restoring"
+    if values.cut:
+        yield f"{values.cut} values below 0 or beyond {values.white:.3g} are cut off"
 
 
 def is_delta(kernel: np.ndarray) -> bool:

@@ -188,7 +188,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--preset", choices=sorted(PRESETS), help="the network of a weight file that has no card")
     add("--ensemble", action="store_true", help="mean over the eight flips and turns of the image: 8 times the time")
-    add("--precision", choices=PRECISIONS, default="float32", help="default: float32; float16 is for GPUs")
+    add("--precision", choices=PRECISIONS, default="float32", help="default: float32; float16 and tf32 are for GPUs")
     add("--device", metavar="cpu|cuda|cuda:N", help="default: a GPU if there is one")
 
     add = parser.add_argument_group("large images").add_argument

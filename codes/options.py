@@ -137,7 +137,7 @@ class TestOptions(CommandOptions):
         None, description="Pixels left out at each side when an image is scored; none if not given."
     )
     precision: Precision = Field(
-        "float32", description="Number format of most convolutions. float16 works on GPUs only."
+        "float32", description="Number format of most convolutions. float16 and tf32 work on GPUs only."
     )
     max_images: PositiveInt | None = Field(
         None, description="Use only the first images of each set, in the order of their names; all if not given."

@@ -87,7 +87,8 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
         stopped_by = run.begin(stop)
         for batch, waited in () if stopped_by else batches_with_waiting_times(loader):
             figures = trainer.step(batch)
-            trainer.check_finite()
+            if device.type == "cpu" or run.due(options.logger.print_freq):  # a GPU would have to be waited for
+                trainer.check_finite()
             run.report(figures, len(batch.sharp), waited)
             if run.due(recipe.val_freq):
                 run.validate(stop)
@@ -102,12 +103,15 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
 
 
 def training_device(options: TrainOptions, group: Processes) -> torch.device:
-    """The device of this process. Raises UserError if only some of the processes have a GPU."""
+    """The device of this process. Raises UserError unless each has a GPU of its own, or none has."""
     device = choose_device(options.gpu_ids, group.local_rank)
     if not group.agree(device.type):
         raise UserError(f"gpu_ids: {options.gpu_ids}: only some of the processes have a GPU; start fewer")
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        gpus = group.all_of(str(torch.cuda.get_device_properties(device).uuid))
+        if len(set(gpus)) < len(gpus):
+            raise UserError(f"gpu_ids: {len(gpus)} processes for {len(set(gpus))} GPUs; start one process for each GPU")
     return device
 
 

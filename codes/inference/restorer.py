@@ -18,11 +18,12 @@ from codes.inference.tiling import MULTIPLE, Tile, blended, overlap_of, plan, sm
 from codes.models.network import Network
 from codes.models.noise import estimate_noise
 from codes.models.paper.blur import Blur, odd_sized
+from codes.utils.devices import tf32
 from codes.utils.errors import UserError
 from codes.utils.memory import budget, peak_memory, used
 from codes.utils.progress import Progress
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 PRECISIONS = get_args(Precision)
 
 # The memory that x0 of the whole image needs while it is computed, in bytes per pixel of three channels.
@@ -78,10 +79,11 @@ class _Task:
 class Restorer:
     """Restores single images with a network.
 
-    precision: type of most convolutions; x0, Fourier transforms and the filters F, G stay in float32. float16 works on
-    GPUs only. tile: `off` for the whole image at once, the side of square tiles in pixels, or `auto` for tiles if
-    memory is short. gigabytes: limit for the memory of this process, for `auto`; None: what is free. ensemble: mean
-    over the eight flips and rotations of the image, which takes 8 times as long. progress: show the progress over the
+    precision: type of most convolutions; x0, Fourier transforms and the filters F, G stay in float32. float16 and tf32
+    (float32 with all convolutions in TF32) work on GPUs only. tile: `off` for the whole image at once, the side of
+    square tiles in pixels, or `auto` for tiles if memory is short. gigabytes: limit for the memory of this process (on
+    a GPU: for its memory there), for `auto`; None: what is free. ensemble: mean over the eight flips and rotations of
+    the image, which takes 8 times as long. progress: show the progress over the
     tiles. Raises UserError for other values.
     """
 
@@ -98,7 +100,8 @@ class Restorer:
     ):
         self.device = torch.device(device)
         check_settings(self.device, precision, tile, gigabytes)
-        self.dtype = getattr(torch, precision)
+        self.tf32 = precision == "tf32"
+        self.dtype = torch.float32 if self.tf32 else getattr(torch, precision)
         self.tile, self.gigabytes, self.ensemble, self.progress = tile, gigabytes, ensemble, progress
         # On a CPU, convolutions are fastest with the channels last in memory.
         self.layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
@@ -206,7 +209,8 @@ class Restorer:
         tensors = (task.blurry, task.kernel, task.mask, task.sigma, x0, filled_image)
         y, k, mask, sigma, x0, filled_image = (None if t is None else t.to(self.device) for t in tensors)
         y = y.contiguous(memory_format=self.layout)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        half = self.dtype != torch.float32
+        with tf32(self.tf32), torch.autocast(self.device.type, self.dtype, enabled=half):
             if x0 is None and (task.stages or filled_image is not None):
                 x0 = network.initial(y if filled_image is None else filled_image, k)
             if task.stages:
@@ -224,7 +228,8 @@ class Restorer:
         if self.tile == "off":
             return whole, True
         held = task.pixels * (_HELD_BYTES + (_STAGE_BYTES * self.stages if task.stages else 0))
-        free = budget(torch.device("cpu"), self.gigabytes) - held
+        # The limit is one for the device: on a GPU, what the process itself occupies does not count.
+        free = budget(torch.device("cpu"), self.gigabytes if self.device.type == "cpu" else None) - held
         x0_fits = X0_BYTES * task.pixels <= free
         if self.tile != "auto":
             side = self.tile // MULTIPLE * MULTIPLE
@@ -258,8 +263,8 @@ def check_settings(device: torch.device, precision: object, tile: object, gigaby
     """Raise UserError for impossible settings of a Restorer."""
     if precision not in PRECISIONS:
         raise UserError(f"precision {precision!r}: possible are {', '.join(PRECISIONS)}")
-    if precision == "float16" and device.type == "cpu":
-        raise UserError("precision float16 is for GPUs; use bfloat16 on a CPU")
+    if precision in ("float16", "tf32") and device.type == "cpu":
+        raise UserError(f"precision {precision} is for GPUs; use bfloat16 on a CPU")
     if tile not in ("auto", "off") and not (isinstance(tile, Integral) and tile >= 1):
         raise UserError(f"tile {tile!r}: possible are auto, off and a whole number of pixels")
     if gigabytes is not None and not (isinstance(gigabytes, Real) and 0 < gigabytes < math.inf):

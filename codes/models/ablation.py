@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from codes.models.paper.blur import Blur, inner, pad_to_fast_size, transfer_function
 from codes.models.paper.cgnet import WeightedSolver
 from codes.models.paper.initialisation import edge_taper
+from codes.models.paper.layout import at_least_float32
 from codes.models.paper.shrinkage import SHRINKAGES
 from codes.models.paper.solver import SOLVERS, Solver, System
 from codes.models.paper.unet import UNet
@@ -96,8 +97,8 @@ class FourierSolver(WeightedSolver):
         m = self.weights(t, s)
         weights = Scalars(m.prior.square().mean((-2, -1)), m.data.square().mean((-2, -1)), m.image.mean((1, 2, 3)))
         kernel = s.problem.H.kernel
-        prior = pad_to_fast_size(s.prior_target - s.Fx, kernel.shape[-2:])
-        data = pad_to_fast_size(s.data_target - s.GHx, kernel.shape[-2:])
+        differences = (at_least_float32(target) for target in (s.prior_target - s.Fx, s.data_target - s.GHx))
+        prior, data = (pad_to_fast_size(difference, kernel.shape[-2:]) for difference in differences)
         size = data.shape[-2:]
         # The M responses mix all channels of the image: with one kernel per channel they get the mean of the kernels.
         common = kernel.mean(1, keepdim=True)
@@ -106,7 +107,7 @@ class FourierSolver(WeightedSolver):
         with torch.autocast(data.device.type, enabled=False):
             K = transfer_function(kernel, size)
             step = circular_solution(s.F.weight, s.G.weight, K, weights, prior, data, self.pull)
-        return s.x + inner(step, s.x.shape[-2:], kernel.shape[-2:])
+        return s.x + inner(step, s.x.shape[-2:], kernel.shape[-2:]).to(s.x.dtype)
 
 
 def circular_solution(

@@ -66,7 +66,7 @@ class Monitor:
         """Report the means over the steps since the last report, and the number of steps skipped so far."""
         self._reported = True
         seconds = time.monotonic() - self._since
-        figures = {name: total / self._steps for name, total in self._sums.items()}
+        figures = {name: float(total) / self._steps for name, total in self._sums.items()}
         figures |= {"lr": learning_rate, "skipped": skipped}
         figures |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
         line = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())

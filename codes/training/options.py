@@ -78,6 +78,7 @@ class Recipe(Options):
         description="Decay of the exponential moving average of the weights, which is validated and saved. With 0, "
         "the weights themselves are.",
     )
+    tf32: bool = Field(False, description="On a GPU, compute convolutions in TF32: faster than float32, less exact.")
     amp: bool = Field(False, description="Compute in bfloat16 where PyTorch's autocast does.")
     checkpoint_stages: bool = Field(
         False, description="Save memory: each stage is computed again for its gradient instead of being kept."

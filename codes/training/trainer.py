@@ -1,6 +1,5 @@
 """A training step, and the state that it changes."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +13,10 @@ from codes.data.degradation import seed_of
 from codes.data.training import Sample
 from codes.inference.gaps import filled
 from codes.models.network import Network
-from codes.models.paper.blur import Blur
 from codes.training.losses import training_loss
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, rate_factor
+from codes.utils.devices import tf32
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
 
@@ -42,55 +41,70 @@ class Trainer:
         self.average = averaged(network, recipe.ema_decay)
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe)
-        self.iteration, self.skipped, self.skipped_in_a_row = 0, 0, 0
+        self.iteration = 0
+        self._skipped = torch.zeros(2, dtype=torch.int64, device=device)  # in all, and in a row
         self._forward: nn.Module = network
-        if group.world_size > 1:
-            self._forward = DistributedDataParallel(network, [device] if device.type == "cuda" else None)
         if recipe.compile:
-            self._forward = compiled(self._forward)
+            network.compile()
+        if group.world_size > 1:
+            self._forward = DistributedDataParallel(
+                network, [device] if device.type == "cuda" else None, gradient_as_bucket_view=True
+            )
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the last step, for weights without a factor in `lr_scale`."""
         return self.recipe.lr_G * rate_factor(self.iteration - 1, self.recipe)
 
-    def step(self, batch: Sample) -> dict[str, float]:
-        """Train on this process's part of a batch; returns the figures to report.
+    @property
+    def skipped(self) -> int:
+        """Number of steps whose loss or gradient was not finite. Reading it waits for the GPU."""
+        return int(self._skipped[0])
 
-        A step whose loss or gradient is not finite changes no weights and is counted.
+    @property
+    def skipped_in_a_row(self) -> int:
+        """Number of such steps since the last one that was finite."""
+        return int(self._skipped[1])
+
+    def step(self, batch: Sample) -> dict[str, float | Tensor]:
+        """Train on this process's part of a batch; returns the figures to report, which are tensors on a GPU.
+
+        A step whose loss or gradient is not finite changes no weights and is counted. Nothing here waits for the GPU.
         """
         # Dropout depends on (seed, iteration, rank) alone, so a checkpoint needs no state of a random generator.
         torch.manual_seed(seed_of("step", self.iteration, self.group.rank, seed=self.recipe.manual_seed))
-        batch = Sample(*(None if part is None else part.to(self.device, non_blocking=True) for part in batch))
+        # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py. The CPU fills them.
+        without_gaps = None if batch.mask is None else filled(batch.blurry, batch.mask)
+        parts = [*batch, without_gaps]
+        *parts, without_gaps = (None if part is None else part.to(self.device, non_blocking=True) for part in parts)
+        batch = Sample(*parts)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, terms = training_loss(self._stages(batch), batch, self.recipe)
-        loss.backward()
+        with tf32(self.recipe.tf32):
+            loss, terms = training_loss(self._stages(batch, without_gaps), batch, self.recipe)
+            loss.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+        if self.recipe.grad_clip:
+            nn.utils.clip_grads_with_norm_(self.network.parameters(), self.recipe.grad_clip, norm)
         figures = torch.stack([loss.detach(), norm, *terms.values()]).float()
         if self.group.world_size > 1:
             dist.all_reduce(figures)
             figures /= self.group.world_size
-        values = figures.tolist()
-        if math.isfinite(values[0]) and math.isfinite(values[1]):
-            if self.recipe.grad_clip and values[1] > self.recipe.grad_clip:
-                nn.utils.clip_grads_with_norm_(self.network.parameters(), self.recipe.grad_clip, norm)
-            self.optimizer.step()
-            self.skipped_in_a_row = 0
-        else:
-            self.skipped += 1
-            self.skipped_in_a_row += 1
+        bad = ~figures[:2].isfinite().all()
+        self.optimizer.found_inf = bad.float()  # fused optimisers skip the step then
+        self.optimizer.step()
+        self._skipped = (self._skipped + bad) * torch.stack([torch.ones_like(bad), bad])
         self.scheduler.step()
         self.iteration += 1
         self.average.update_parameters(self.network)
+        values = figures.tolist() if self.device.type == "cpu" else figures
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
-    def _stages(self, batch: Sample) -> list[Tensor]:
+    def _stages(self, batch: Sample, without_gaps: Tensor | None) -> list[Tensor]:
         """The images of all stages, x_1 ... x_T; one image if the network does not give stages."""
         network, blurry = self.network, batch.blurry.contiguous(memory_format=torch.channels_last)
         sigma = batch.sigma if network.uses_true_sigma else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
-            # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py.
-            x0 = None if batch.mask is None else network.initial(filled(batch.blurry, batch.mask), batch.kernel)
+            x0 = None if without_gaps is None else network.initial(without_gaps, batch.kernel)
             return network.images(blurry, batch.kernel, self._forward, mask=batch.mask, sigma=sigma, x0=x0)
 
     def check_finite(self) -> None:
@@ -140,7 +154,7 @@ class Trainer:
         for group, settings in zip(self.optimizer.param_groups, fresh, strict=True):
             group.update(settings, lr=settings["initial_lr"] * rate_factor(state["iteration"], self.recipe))
         self.iteration = state["iteration"]
-        self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+        self._skipped = torch.tensor([state["skipped"], state["skipped_in_a_row"]], device=self.device)
 
 
 def averaged(network: Network, decay: float) -> AveragedModel:
@@ -197,14 +211,3 @@ def in_channels_last(network: Network) -> Network:
             # DistributedDataParallel needs the strides of the gradients.
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     return network
-
-
-def compiled(network: nn.Module) -> nn.Module:
-    """torch.compile for everything but the blur, for the rest of this process.
-
-    Fourier transforms gain nothing from it, and the generated code fails in the backward pass of the replicated
-    border for images in channels-last layout.
-    """
-    for name in ("__call__", "adjoint"):
-        setattr(Blur, name, torch.compiler.disable(getattr(Blur, name)))
-    return torch.compile(network)

@@ -1,5 +1,7 @@
 """Devices: from options and command-line arguments to a torch.device."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -11,19 +13,31 @@ def choose_device(gpu_ids: list[int] | Literal["auto"], local_rank: int = 0) -> 
     """Choose the device of process `local_rank` for the option `gpu_ids`.
 
     `auto`: all available GPUs, one for each process in turn, else the CPU, without a warning. []: the CPU. A list of
-    numbers: these GPUs in turn. If a listed GPU is missing, there is one warning and the CPU is used.
+    numbers: these GPUs in turn, without those that this process does not see (SLURM may show each process one GPU,
+    with the number 0). If none of them is there, there is one warning and the CPU is used.
     """
     count = torch.cuda.device_count()
-    if gpu_ids == "auto":
-        gpu_ids = list(range(count))
-    if not gpu_ids:
-        return torch.device("cpu")
-    gpu = gpu_ids[local_rank % len(gpu_ids)]
-    if gpu < count:
-        return torch.device("cuda", gpu)
-    if local_rank == 0 or gpu_ids[0] < count:
-        warn(f"gpu_ids: this machine has no GPU {gpu}; running on the CPU")
+    visible = list(range(count)) if gpu_ids == "auto" else [gpu for gpu in gpu_ids if gpu < count]
+    if visible:
+        return torch.device("cuda", visible[local_rank % len(visible)])
+    if gpu_ids and gpu_ids != "auto" and local_rank == 0:
+        warn(f"gpu_ids: this machine has no GPU {gpu_ids[0]}; running on the CPU")
     return torch.device("cpu")
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Within the block, GPUs may or may not compute float32 convolutions and products in TF32, with 10 bits after the
+    binary point. cuDNN does so by default, which loses G(y) - G(Hx), a difference as small as the noise.
+    """
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.set_float32_matmul_precision(products)
 
 
 def available_device(name: str) -> torch.device:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from codes.models.paper.layout import laid_out_as
+from codes.models.paper.layout import at_least_float32, laid_out_as
 
 Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
@@ -48,7 +48,7 @@ def transfer_function(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = kernel.shape[-2:]
     centred = nnf.pad(kernel, (0, size[1] - width, 0, size[0] - height))
     centred = centred.roll((-((height - 1) // 2), -((width - 1) // 2)), dims=(-2, -1))
-    return torch.fft.rfft2(centred).conj()
+    return torch.fft.rfft2(at_least_float32(centred)).conj()
 
 
 def pad(x: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:
@@ -150,7 +150,7 @@ class Blur:
     method: "fft", or "taps", a sum over the kernel's weights one by one, which needs little memory in float64 and
         adds in the same order on every machine.
 
-    Computes in the type of the kernel, float32 or float64; half-precision images are converted to it.
+    Results have the type of the kernel. It computes in float32, or in float64 for a kernel of that type.
     Raises ValueError for an unknown border or method, an empty kernel, or a circular border with an image smaller
     than the kernel.
     """
@@ -167,7 +167,7 @@ class Blur:
             raise ValueError(f"unknown border '{border}': one of {', '.join(BORDERS)}")
         if method not in ("fft", "taps"):
             raise ValueError(f"unknown method '{method}': fft or taps")
-        self.kernel = by_channel(kernel)
+        self.kernel, self.dtype = at_least_float32(by_channel(kernel)), kernel.dtype
         self.size = (int(size[0]), int(size[1]))
         self.kernel_size = (int(kernel.shape[-2]), int(kernel.shape[-1]))
         if border == "circular" and any(k > s for k, s in zip(self.kernel_size, self.size, strict=True)):
@@ -183,7 +183,7 @@ class Blur:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Hx: (B, C, H, W) -> (B, C, H, W)."""
-        return laid_out_as(x, self._blurred(pad(self._checked(x), self.kernel_size, self.border)))
+        return laid_out_as(x, self._blurred(pad(self._checked(x), self.kernel_size, self.border)).to(self.dtype))
 
     def _blurred(self, padded: Tensor) -> Tensor:
         if self.method == "taps":
@@ -202,7 +202,7 @@ class Blur:
                 self._shifted(full, row, column).addcmul_(y, weight)
         else:
             full = self._filter(y, self._spectrum, self._padded_size)
-        return laid_out_as(y, pad_adjoint(full, self.kernel_size, self.adjoint_border))
+        return laid_out_as(y, pad_adjoint(full, self.kernel_size, self.adjoint_border).to(self.dtype))
 
     def _checked(self, image: Tensor) -> Tensor:
         if image.shape[-2:] != self.size:

@@ -7,7 +7,7 @@ functions and its own weights in the solver of the x-step.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -19,7 +19,7 @@ from codes.models.paper.blur import BORDERS, Blur, Border, odd_sized
 from codes.models.paper.cgnet import CGNet
 from codes.models.paper.filters import Filters
 from codes.models.paper.initialisation import PaperInitialisation
-from codes.models.paper.layout import laid_out_as
+from codes.models.paper.layout import at_least_float32, laid_out_as
 from codes.models.paper.released_names import keys_in_file
 from codes.models.paper.shrinkage import Maxout
 from codes.models.paper.solver import Problem, Solver, System
@@ -109,7 +109,8 @@ class DSDNet(Network):
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:
         """x0 (B, C, H, W), the start of the iteration, not clamped. The kernel as for `forward`."""
-        return self.initialisation(blurry, odd_sized(kernel.to(blurry.dtype)))
+        y = at_least_float32(blurry)
+        return self.initialisation(y, odd_sized(kernel.to(y.dtype))).to(blurry.dtype)
 
     def forward(
         self,
@@ -142,7 +143,7 @@ class DSDNet(Network):
     def iterate(self, problem: Problem, x0: Tensor | None, stages: bool) -> Tensor | list[Tensor]:
         """All stages, from x0; returns as `forward` does."""
         y = problem.y
-        state = State(self.initialisation(y, problem.H.kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
+        state = State(self.initial(y, problem.H.kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
         restored = []
         for t in range(self.n_iter):
             if self.checkpoint_stages and torch.is_grad_enabled():
@@ -172,6 +173,10 @@ class DSDNet(Network):
         # The x-step needs the memory.
         del Fx, Hx, Gy, GHx, residual, v, z, u_i, u_j
         state.x = self.solver(t, system)
+
+    def compile(self, *arguments: Any, **keys: Any) -> None:
+        """torch.compile for each stage on its own; with checkpoint_stages nothing would be compiled otherwise."""
+        self.stage = torch.compile(self.stage, *arguments, **keys)
 
     def _checkpointed(self, t: int, state: State, problem: Problem) -> None:
         """`stage`, of which only the input is kept; the gradient computes the rest again."""

@@ -13,6 +13,11 @@ def laid_out_as(other: Tensor, image: Tensor) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """`values` in float32 if they are in half precision, for which Fourier transforms are inexact or missing."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def autocasted(image: Tensor) -> Tensor:
     """`image` in the precision that autocast uses in convolutions; unchanged if autocast is off.
 

@@ -51,13 +51,13 @@ class Maxout(nn.Module):
 class _Maximum(torch.autograd.Function):
     """torch.maximum that remembers, for its gradient, which argument was the larger one; a tie goes to the first.
 
-    The gradient of torch.maximum compares twice again and divides ties. The mask has the type of the values because
-    products with bool are slow on a CPU.
+    The gradient of torch.maximum compares twice again and divides ties. On a CPU the mask has the type of the values,
+    because products with bool are slow there.
     """
 
     @staticmethod
     def forward(ctx, first: Tensor, second: Tensor) -> Tensor:
-        ctx.save_for_backward(second.clone().gt_(first))
+        ctx.save_for_backward(second.clone().gt_(first) if second.device.type == "cpu" else second > first)
         return torch.maximum(first, second)
 
     @staticmethod

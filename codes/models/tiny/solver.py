@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from codes.models.noise import LEAST_SIGMA
 from codes.models.paper.blur import centre, fast_length, inner, pad, transfer_function
 from codes.models.paper.cgnet import WeightedSolver
-from codes.models.paper.layout import laid_out_as
+from codes.models.paper.layout import at_least_float32, laid_out_as
 from codes.models.paper.solver import Problem, System
 from codes.models.tiny.denoiser import DenoisingUNet
 
@@ -75,7 +75,8 @@ class NewtonPrior(WeightedSolver):
         r_prior = m.image * s.F.adjoint(w[:, None, None, None] * m.prior.square() * (s.prior_target - s.Fx))
         r_data = data_residual(s, m.data.square())
         with torch.autocast(r_data.device.type, enabled=False):
-            x = s.x + laid_out_as(s.x, self.step(t, s, w, r_prior, r_data))
+            step = self.step(t, s, w, at_least_float32(r_prior), at_least_float32(r_data))
+            x = s.x + laid_out_as(s.x, step.to(s.x.dtype))
         return self.denoiser(x, sigma_t)
 
     def step(self, t: int, s: System, w: Tensor, r_prior: Tensor, r_data: Tensor) -> Tensor:

@@ -94,8 +94,8 @@ def test_a_network_of_other_channels_refuses_colour(channels):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "half"}, "precision 'half': possible are float32, bfloat16, float16"),
-        ({"precision": "float16"}, "float16 is for GPUs"),
+        ({"precision": "half"}, "precision 'half': possible are float32, tf32, bfloat16, float16"),
+        *(({"precision": precision}, f"{precision} is for GPUs") for precision in ("float16", "tf32")),
         ({"tile": 176.5}, "tile 176.5: possible are auto, off and a whole number"),
         ({"tile": 0}, "tile 0: possible are"),
         ({"gigabytes": float("nan")}, "memory nan"),
@@ -174,7 +174,10 @@ def test_tiles_are_chosen_by_the_memory(photograph, monkeypatch):
     ("error", "message"),
     [
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), "is not enough"),
-        (RuntimeError("CUDA error: out of memory"), "memory is not enough"),
+        *(
+            (RuntimeError(f"CUDA error: {text}"), "memory is not enough")
+            for text in ("out of memory", "CUFFT_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED")
+        ),
         (MemoryError(), "memory is not enough"),
         (RuntimeError("a defect"), None),
     ],

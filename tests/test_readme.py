@@ -53,7 +53,7 @@ CHEAP = {
 ENVIRONMENT = ("python3 -m venv .venv", ". .venv/bin/activate", "pip install", "tensorboard --logdir tb_logger")
 # Commands that the slow tests leave out: they run the tests, need results of hours, GPUs or a browser.
 NEVER = ("sh run_tests.sh", "sh run_scripts.sh ablation", "python codes/scripts/publish.py table2", "torchrun")
-NEVER += ("python studies/precision.py", "python codes/demo.py")
+NEVER += ("python codes/demo.py",)
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -8,12 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from codes.data import preparation
 from codes.data.images import write_8bit
-from codes.metrics.evaluation import COLUMNS as SCORE_COLUMNS
 from codes.models.factory import build_preset
 from codes.restoration.networks import load_network
 from codes.utils.errors import run_command_line
-from codes.utils.files import ROOT, read_csv, write_csv
-from studies import benchmark, check_parity, harness, identity, large, masks, orientation, precision, tiling
+from codes.utils.files import ROOT, read_csv
+from studies import benchmark, check_parity, harness, identity, large, masks, orientation, tiling
 from studies.complexity import flop_by_part, seconds_to_restore
 from tests.conftest import one_error
 
@@ -219,15 +218,3 @@ def test_masks(tmp_path, random):
         (what, mask, "1") for what in ("clipped highlights", "dead pixels") for mask in ("no", "yes")
     ]
     assert float(rows[3]["psnr"]) > float(rows[2]["psnr"]) + 1
-
-
-def test_precision_is_compared_image_by_image(tmp_path, capsys):
-    for run, psnrs in (("full", {"a": 30.0, "b": 28.0}), ("half", {"b": 27.96, "a": 30.02})):
-        rows = [dict.fromkeys(SCORE_COLUMNS, 0.5) | {"set": "S", "image": k, "psnr": v} for k, v in psnrs.items()]
-        write_csv(tmp_path / run / "per_image.csv", rows, SCORE_COLUMNS)
-    folders = ["--results", str(tmp_path), "--output", str(tmp_path)]
-    assert run_command_line(precision.main, ["full", "half", *folders]) == 0
-    of_set = {"set": "S", "images": "2", "mean_loss_db": "0.0100", "worst_loss_db": "0.0400"}
-    assert read_csv(tmp_path / "precision.csv") == [of_set, of_set | {"set": "all"}]
-    assert run_command_line(precision.main, ["full", "none", *folders]) == 1
-    assert "no scores found" in capsys.readouterr().err

@@ -4,8 +4,8 @@
     python codes/scripts/make_figures.py tradeoff stages
 
 EV1, EV2: the paper's comparison on BSD100 and on Lai, from the results of the tables. tradeoff: PSNR against seconds
-and parameters. stages, shrinkage, filters: the inside of the network that comes with the repository. robustness,
-ablation: from studies/robustness.py and studies/ablation.py.
+and parameters. stages, shrinkage: the inside of the network that comes with the repository. robustness, ablation: from
+studies/robustness.py and studies/ablation.py.
 A figure whose results are missing is left out with a message.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.figures import comparison, filters, shrinkage, stages, tradeoff
+from codes.figures import comparison, shrinkage, stages, tradeoff
 from codes.figures.page import NothingToDrawError
 from codes.restoration.networks import load_network
 from codes.utils.errors import run_command_line
@@ -32,7 +32,6 @@ FIGURES: dict[str, Callable[[Path, Path], None]] = {
     "tradeoff": tradeoff.draw,
     "stages": lambda _, target: stages.draw(load_network().network, target),
     "shrinkage": lambda _, target: shrinkage.draw(load_network().network, target),
-    "filters": lambda _, target: filters.draw(load_network().network, target),
     "robustness": lambda results, target: robustness.draw(robustness.finished(results), target),
     "ablation": ablation.draw,
 }

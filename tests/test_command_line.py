@@ -361,28 +361,31 @@ def test_interrupted_command_says_how_to_go_on(capsys):
     assert capsys.readouterr().err == "interrupted; use --resume\n"
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_published_rows_are_measured_again(shared, tmp_path, count):
-    """Set5, prepared from the raw data, gives what is published for every method."""
+@pytest.mark.parametrize(("trained", "count"), [(False, 5), (True, 1), pytest.param(True, 5, marks=pytest.mark.slow)])
+def test_published_rows_are_measured_again(shared, tmp_path, trained, count):
+    """Set5, prepared from the raw data, gives the published means of every method and each image of a trained one."""
     arguments = ["--source", str(shared / "data"), "--target", str(tmp_path / "Datasets"), "--sets", "Set5"]
     assert run_command_line(prepare_datasets.main, arguments) == 0
     if count == 1:
         for path in (tmp_path / "Datasets" / "Set5").rglob("baby.png"):
             path.unlink()  # the largest
+    summary = [row for row in read_csv(PUBLISHED / "table2" / "summary.csv") if row["set"] == "Set5_n03"]
+    published = {row["method"]: row for row in summary if (row["parameters"] != "0") == trained}
+    assert published
     options = {"base": str(ROOT / "options" / "test" / "table2.yml"), "gpu_ids": [], "datasets": ["Set5_n03"]}
-    (tmp_path / "options.yml").write_text(yaml.safe_dump(options))
+    (tmp_path / "options.yml").write_text(yaml.safe_dump(options | {"methods": [*published]}))
     sets = [f"datasets.Set5_n03.{key}={root}" for key, root in roots_of(tmp_path / "Datasets" / "Set5").items()]
     assert run("-opt", tmp_path / "options.yml", "--results", tmp_path, *overrides(*sets, f"max_images={count}")) == 0
-    methods = [folder.name for folder in (PUBLISHED / "table2").iterdir() if folder.is_dir()]
-    assert methods
-    for method in methods:
-        expected = {(r["set"], r["image"]): r for r in read_csv(PUBLISHED / "table2" / method / "per_image.csv")}
-        rows = read_csv(tmp_path / "table2" / method / "per_image.csv")
-        assert len(rows) == count
-        for row in rows:
-            same = expected[row["set"], row["image"]]
-            assert float(row["psnr"]) == pytest.approx(float(same["psnr"]), abs=0.01)
-            assert float(row["ssim"]) == pytest.approx(float(same["ssim"]), abs=1e-3)
+    pairs = [(row, published[row["method"]]) for row in read_csv(tmp_path / "table2" / "summary.csv") if count == 5]
+    for method in published if trained else ():
+        rows = read_csv(PUBLISHED / "table2" / method / "per_image.csv")
+        expected = {row["image"]: row for row in rows if row["set"] == "Set5_n03"}
+        measured = read_csv(tmp_path / "table2" / method / "per_image.csv")
+        pairs += [(row, expected[row["image"]]) for row in measured]
+    assert len(pairs) == len(published) * (6 if trained and count == 5 else 1)
+    for row, same in pairs:
+        assert float(row["psnr"]) == pytest.approx(float(same["psnr"]), abs=0.01)
+        assert float(row["ssim"]) == pytest.approx(float(same["ssim"]), abs=1e-3)
 
 
 def test_importing_a_command_leaves_the_path_alone():

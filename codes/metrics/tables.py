@@ -1,7 +1,7 @@
 """Summaries and tables in the paper's arrangement, with the published numbers next to ours."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -193,16 +193,31 @@ def headline(rows: Sequence[Mapping[str, str]]) -> str:
 
     rows: the rows of table.csv of both of the paper's tables. A method without rows is left out.
     """
-    lines = []
-    for source, methods in HEADLINE.items():
-        for method in methods:
-            own = [row for row in rows if (row["source"], row["method"]) == (source, method)]
-            if own:
-                psnr = {(row["set"], row["column"]): f"{float(row['psnr']):.2f}" for row in own}
-                noisy = (" / ".join(psnr.get((name, level), "-") for level in "135") for name in ("BSD100", "Levin"))
-                label = own[0]["label"] + (" (paper)" if source == "published" else "")
-                lines.append([label, *noisy, psnr.get(("Lai", "overall"), "-")])
-    heads = ["PSNR (dB)", "BSD100, noise 1 / 3 / 5 %", "Levin, noise 1 / 3 / 5 %", "Lai, overall"]
+    shown = [(source, method) for source, methods in HEADLINE.items() for method in methods]
+    return _psnr_by_noise(rows, shown, ("BSD100", "Levin"), lai=True)
+
+
+def table2_psnr(rows: Sequence[Mapping[str, str]]) -> str:
+    """PSNR (dB) of all methods of Table 2 as Markdown, three noise levels to a column. rows: those of table.csv."""
+    methods = dict.fromkeys((row["source"], row["method"]) for row in rows)
+    return _psnr_by_noise(rows, methods, dict.fromkeys(row["set"] for row in rows))
+
+
+def _psnr_by_noise(
+    rows: Sequence[Mapping[str, str]], methods: Iterable[tuple[str, str]], sets: Iterable[str], lai: bool = False
+) -> str:
+    """A row for each (source, method) that has scores, a column for each set and, with `lai`, one for Lai."""
+    sets, lines = list(sets), []
+    for source, method in methods:
+        own = [row for row in rows if (row["source"], row["method"]) == (source, method)]
+        if own:
+            psnr = {(row["set"], row["column"]): f"{float(row['psnr']):.2f}" for row in own}
+            label = own[0]["label"] + (" (paper)" if source == "published" else "")
+            levels = [[psnr.get((name, level)) for level in "135"] for name in sets]
+            cells = [" / ".join(level or "-" for level in of_set) if any(of_set) else "-" for of_set in levels]
+            lines.append([label, *cells] + [psnr.get(("Lai", "overall"), "-")] * lai)
+    noise = (f"{name.removesuffix(' noise')}, noise 1 / 3 / 5 %" for name in sets)
+    heads = ["PSNR (dB)", *noise] + ["Lai, overall"] * lai
     return _tabulated(lines, heads) + "\n"
 
 

@@ -2,8 +2,8 @@
 
     python codes/scripts/publish.py table2 table3 robustness ablation
 
-Without names, only headline.md and the pages are written. In the pages a table is between two marks, the first of
-which names its file: <!-- table: results/published/... --> and <!-- end of table -->.
+Without names, only headline.md, table2_psnr.md and the pages are written. In the pages a table is between two marks,
+the first of which names its file: <!-- table: results/published/... --> and <!-- end of table -->.
 """
 
 import argparse
@@ -19,7 +19,7 @@ if __name__ == "__main__":
 
 from codes.data.preparation import replaced_when_complete
 from codes.metrics.run import COMPLETE
-from codes.metrics.tables import headline
+from codes.metrics.tables import headline, table2_psnr
 from codes.options import TestOptions, load_options
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, read_csv, write_text
@@ -36,15 +36,16 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     for name in arguments.names:
         SPECIAL.get(name, publish)(ROOT / "results" / name, PUBLISHED / name)
-    rows = [row for name in ("table2", "table3") for row in read_csv(PUBLISHED / name / "table.csv")]
-    write_text(PUBLISHED / "headline.md", headline(rows))
+    rows = {name: read_csv(PUBLISHED / name / "table.csv") for name in ("table2", "table3")}
+    write_text(PUBLISHED / "headline.md", headline(rows["table2"] + rows["table3"]))
+    write_text(PUBLISHED / "table2_psnr.md", table2_psnr(rows["table2"]))
     for page in PAGES:
         write_text(page, with_tables(page.read_text(encoding="utf-8")))
     return 0
 
 
 def publish(run: Path, target: Path) -> None:
-    """Copy a run's tables and scores, without images. Raises UserError if the run is incomplete."""
+    """Copy a run's tables, and the scores per image of trained networks. Raises UserError if the run is incomplete."""
     if not (run / COMPLETE).is_file():
         raise UserError(f"{run}: this run is not finished; run the table first (sh run_scripts.sh tables)")
     options = load_options(TestOptions, run / COMPLETE)
@@ -55,7 +56,8 @@ def publish(run: Path, target: Path) -> None:
         raise UserError(f"{run}: images are missing from some of the rows; run the table again")
     if options.max_images is not None:
         raise UserError(f"{run}: only {options.max_images} images of each set were run; run the whole table first")
-    folders = [run, *(run / name for name in options.methods or ())]
+    methods = (options.methods or {}).items()
+    folders = [run, *(run / name for name, method in methods if method.path.pretrain_model_G)]
     with replaced_when_complete(target) as copies:
         for path in (folder / name for folder in folders for name in KEPT if (folder / name).is_file()):
             copy(path, copies / path.relative_to(run))

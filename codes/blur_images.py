@@ -26,10 +26,12 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.degradation import blurred, seed_of, with_noise
-from codes.data.images import list_images, read_image, to_8bit, write_8bit
+from codes.data.images import list_images, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import KERNEL_SUFFIXES, check_fits, normalised, read_kernel, write_kernel
+from codes.restoration.image_files import read_photo
 from codes.restoration.kernel_spec import kernel_of
+from codes.restoration.pixels import values_of
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.progress import Progress
 
@@ -61,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"{folder}: is not empty; choose another --output")
     with Progress(len(images), "images") as progress:
         for path, kernel in zip(images, kernels, strict=False):
-            blur(path, kernel, arguments.noise / 100, seed_of("noise", path.stem, seed=arguments.seed), folders)
+            write_triple(path, kernel, arguments.noise / 100, seed_of("noise", path.stem, seed=arguments.seed), folders)
             progress.update()
     print("In an option file of codes/test.py, under datasets:")
     print(f"  own: {OPTIONS.format(*folders, name=arguments.output.resolve().name)}")
@@ -81,9 +83,9 @@ def kernels_of(text: str, names: Sequence[str], seed: int) -> Iterator[np.ndarra
     return cycle([normalised(kernel_of(text), text)])
 
 
-def blur(path: Path, kernel: np.ndarray, sigma: float, seed: int, folders: Sequence[Path]) -> None:
+def write_triple(path: Path, kernel: np.ndarray, sigma: float, seed: int, folders: Sequence[Path]) -> None:
     """Write ground truth, blurry image and kernel of a sharp image. Raises UserError for a kernel larger than it."""
-    sharp = to_8bit(read_image(path))
+    sharp = to_8bit(values_of(read_photo(path).pixels, str(path), white=1).colours)  # upright, as a viewer shows it
     check_fits(kernel, sharp, path)
     truth_path, blurry_path, kernel_path = (folder / f"{path.stem}.png" for folder in folders)
     stored = write_kernel(kernel_path, kernel)

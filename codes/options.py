@@ -131,7 +131,7 @@ class TestOptions(CommandOptions):
 
     __test__ = False
 
-    name: Name = Field(description="The name of the run: results are written to results/<name>/.")
+    name: Name = Field(description="The name of the run: results are written to `results/<name>/`.")
     suffix: Name | None = Field(None, description="Appended to the names of the restored images.")
     crop_border: NonNegativeInt | None = Field(
         None, description="Pixels left out at each side when an image is scored; none if not given."

@@ -53,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
 def with_weights(options: TestOptions, weights: str) -> TestOptions:
     """The options with another network: as one more of the methods, or in place of the only network."""
     path, network, _ = find_weights(weights)
-    paths = Weights(pretrain_model_G=str(path.resolve()))
+    path = path.resolve()
+    paths = Weights(pretrain_model_G=str(path))
     if not options.methods:
         return options.model_copy(update={"network_G": network, "path": paths})
     # experiments/own and experiments/own/models/best.safetensors are both called own.
@@ -61,7 +62,7 @@ def with_weights(options: TestOptions, weights: str) -> TestOptions:
     if not re.fullmatch(NAME, name):
         raise UserError(f"--weights {weights}: a row of the table cannot be called '{name}'; rename the folder or file")
     row = options.methods.get(name)
-    if row and (row.path.pretrain_model_G is None or from_root(row.path.pretrain_model_G).resolve() != path.resolve()):
+    if row and (row.path.pretrain_model_G is None or from_root(row.path.pretrain_model_G).resolve() != path):
         raise UserError(f"--weights {weights}: a row is already called '{name}'; rename the folder or file")
     return options.model_copy(update={"methods": {**options.methods, name: Method(network_G=network, path=paths)}})
 

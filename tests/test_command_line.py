@@ -117,7 +117,7 @@ def test_several_methods_and_missing_weights(project, capsys):
     np.testing.assert_array_equal(blurry, read_image(project / "Set" / "Noise_05" / "a.png"))
 
 
-def test_own_weights_replace_the_network_or_add_a_row(project, capsys):
+def test_own_weights_replace_the_network_or_add_a_row(project, capsys, monkeypatch):
     own = project / "experiments" / "own net"
     (own / "models").mkdir(parents=True)
     (own / "options.yml").write_text(yaml.safe_dump({"network_G": SMALL | {"nb": 2}}))
@@ -129,7 +129,8 @@ def test_own_weights_replace_the_network_or_add_a_row(project, capsys):
     assert call(project, *methods, "--weights", own) == 1
     assert "cannot be called 'own net'" in one_error(capsys)
     own = own.rename(own.with_name("own"))
-    assert call(project, *methods, "--weights", own / "models" / "best.safetensors") == 0
+    monkeypatch.chdir(own)  # the folder's name is not in a path relative to it
+    assert call(project, *methods, "--weights", "models/best.safetensors") == 0
     assert {row["method"] for row in read_csv(project / "results" / "trial" / "summary.csv")} == {"Blurry", "own"}
     rows = f"methods={{own: {{network_G: {SMALL}, path: {{pretrain_model_G: '{project / 'net.safetensors'}'}}}}}}"
     assert call(project, *overrides("network_G=~", "path={}", rows), "--weights", own) == 1

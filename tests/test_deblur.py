@@ -12,6 +12,7 @@ import tifffile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from codes import blur_images
 from codes import deblur as deblur_script
@@ -464,6 +465,17 @@ def test_blurred_images_follow_the_forward_model(project, random, monkeypatch, c
         np.testing.assert_array_equal(to_8bit(triple.blurry), to_8bit(expected))
     kernels = files_in(project / "set" / "Kernel")
     assert (kernels["a.png"] != kernels["b.png"]) == kernel.startswith("shake")
+
+
+def test_images_to_blur_are_upright(project, random):
+    stored, exif = random.randint(0, 256, (30, 40, 3)).astype(np.uint8), Image.Exif()
+    exif[274] = 6  # a viewer rotates it clockwise by 90 degrees
+    for path in (project / "photos").iterdir():
+        path.unlink()
+    Image.fromarray(stored).save(project / "photos" / "portrait.png", exif=exif.tobytes())
+    assert blur(project, "--kernel", "motion:5,90") == 0
+    truth = to_8bit(read_image(project / "set" / "GT" / "portrait.png"))
+    np.testing.assert_array_equal(truth, np.rot90(stored, -1))
 
 
 def test_the_seed_decides_and_the_noise_has_its_level(project):

@@ -204,6 +204,8 @@ def test_tables_and_excerpts_are_those_of_the_published_files(page):
 def test_option_table_is_that_of_the_schemas():
     page = TEXTS[describe_options.PAGE]
     assert describe_options.with_options(page) == page, "run python codes/scripts/describe_options.py"
+    table = re.sub(r"`[^`]*`", "", describe_options.option_table())
+    assert "<" not in table  # GitHub would read <name> as an HTML tag and leave it out
     for line in page.partition("<!-- options -->\n")[2].partition("<!-- end of options -->")[0].splitlines():
         assert line.rpartition("| ")[2].strip(" |"), f"no description: {line}"
 

@@ -30,7 +30,7 @@ INDEPENDENT = (
 
 # Rows of the README's first table: ids of measured methods, names of published ones.
 HEADLINE = {
-    "measured": ("x0", "Wiener", "Hyper-Laplacian", "dsdnet_tiny", "dsdnet_light", "dsdnet"),
+    "measured": ("x0", "Wiener", "Hyper-Laplacian", "dsdnet_tiny", "dsdnet_small", "dsdnet_light", "dsdnet"),
     "published": ("DWDN", "DSDNet-Light", "DSDNet"),
 }
 

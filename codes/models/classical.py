@@ -127,8 +127,8 @@ class HyperLaplacianOptions(NetworkOptions):
 class HyperLaplacian(ClassicalMethod):
     """Minimises lambda/2 |Hx - y|^2 + sum |grad x|^p by half-quadratic splitting.
 
-    This is the method of Krishnan and Fergus (NIPS 2009) with beta = 1 ... 256. The shrinkage function is computed
-    by the fixed-point iteration of Zuo et al. (ICCV 2013).
+    This is the method of Krishnan and Fergus (NIPS 2009) with beta = 2^0, 2^1.5, ... 2^7.5 = 181. The shrinkage
+    function is computed by the fixed-point iteration of Zuo et al. (ICCV 2013).
     """
 
     betas = tuple(2.0**exponent for exponent in np.arange(0, 8.1, 1.5))

@@ -116,15 +116,15 @@ class TrainPaths(Weights):
         None, description="Weight file of a `Denoiser`, for the denoiser in the x-step of a new network."
     )
     resume_state: str | None = Field(
-        None, description="Checkpoint to continue from; the last one of experiments/<name> if it is not given."
+        None, description="Checkpoint to continue from; the last one of `experiments/<name>` if it is not given."
     )
 
 
 class TrainOptions(CommandOptions):
     """A training option file."""
 
-    name: Name = Field(description="Name of the training; its results are in experiments/<name>.")
-    use_tb_logger: bool = Field(True, description="Write tensorboard files to tb_logger/<name>.")
+    name: Name = Field(description="Name of the training; its results are in `experiments/<name>`.")
+    use_tb_logger: bool = Field(True, description="Write tensorboard files to `tb_logger/<name>`.")
     datasets: TrainDatasets = Field(description="Training and validation images.")
     network_G: AnyNetwork = Field(description="The network: `preset`, or `which_model_G` and its keys.")
     path: TrainPaths = Field(TrainPaths(), description="Weights and checkpoints to start from.")

@@ -3,8 +3,8 @@
     python studies/kernels.py
 
 Kernels of the validation set are estimated from a pair (the sharp image and the image blurred by the kernel) and from
-the picture of a bright disc of 1.5 pixels across. The set's images of 1 percent noise, which have other noise than those of
-the pairs, are then restored with the estimated and with the true kernel. Writes to
+the picture of a bright disc of 1.5 pixels across. The set's images of 1 percent noise, which have other noise than
+those of the pairs, are then restored with the estimated and with the true kernel. Writes to
 results/published/kernel_estimation.csv: similarity, the maximum of the normalised cross-correlation of both kernels;
 loss, by how many dB the PSNR is below that with the true kernel, after the best whole shift of up to 4 pixels.
 """

@@ -27,6 +27,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import write_8bit
+from codes.data.preparation import QUICKSTART, ensure_quickstart
 from codes.restoration.image_files import read_photo
 from codes.restoration.kernel_estimation import (
     KERNEL_FORMATS,
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
             if path.exists():
                 raise UserError(f"{path}: exists already; choose another --output, or --overwrite")
     check_folders(files)
+    if Path(os.path.abspath(arguments.input)).is_relative_to(QUICKSTART):
+        ensure_quickstart(QUICKSTART)
     estimate = measured(arguments)
     write_8bit(files[1], preview(estimate.kernel))
     write_kernel_file(target, estimate.kernel)

@@ -40,6 +40,7 @@ CHEAP = {
     "python codes/test.py -opt options/test/quickstart.yml": " --set max_images=1",
     "python codes/deblur.py": "",
     "python codes/blur_images.py": "",
+    "python codes/estimate_kernel.py": "",
     "python codes/train.py -opt options/train/smoke.yml": "",
     "python codes/train.py -opt options/train/own.yml": BRIEF + " --set train.val_images=1",
     "python codes/scripts/prepare_datasets.py": " --sets Set5",

@@ -16,7 +16,7 @@ from scipy.signal.windows import tukey
 from torch import Tensor
 
 from codes.data.kernels import LARGEST, rotated, to_8bit_kernel
-from codes.models.gaps import CLIPPED
+from codes.inference.gaps import CLIPPED
 from codes.models.paper.blur import Blur, fast_length
 from codes.restoration.image_files import Photo, write_photo
 from codes.restoration.metadata import Metadata

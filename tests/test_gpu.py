@@ -132,6 +132,15 @@ def test_networks_in_half_precision_transform_in_float32(name):
         assert (image.float() - exact).abs().mean() < 0.03
 
 
+@pytest.mark.parametrize("name", ["tiny", "fft"])
+def test_singular_matrices_are_not_looked_for(monkeypatch, name):
+    """torch.linalg.solve reads whether there are any, for which the GPU has to be waited for."""
+    monkeypatch.setattr(torch.linalg, "solve", lambda *_: pytest.fail("waits for the GPU"))
+    network = NETWORKS[name]()
+    network(*inputs()).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None)
+
+
 @pytest.mark.parametrize("checkpoint_stages", [False, True])
 def test_each_stage_is_compiled_as_one_graph(checkpoint_stages):
     torch.compiler.reset()

@@ -124,10 +124,10 @@ def circular_solution(
     prior_weights, data_weights = weights.image[:, None] * weights.prior, weights.data
     normal = _weighted(F, prior_weights) + K.conj()[:, :, None] * K[:, None] * _weighted(G, data_weights)
     right = _weighted_adjoint(F, prior_weights, prior) + K.conj() * _weighted_adjoint(G, data_weights, data)
-    pull_matrix = pull * torch.eye(normal.shape[1], dtype=normal.dtype, device=normal.device)
     # A system of C equations for each frequency.
-    solution = torch.linalg.solve(normal.permute(0, 3, 4, 1, 2) + pull_matrix, right.movedim(1, -1))
-    return torch.fft.irfft2(solution.movedim(-1, 1), s=size)
+    system = normal.permute(0, 3, 4, 1, 2) + pull * torch.eye(normal.shape[1], dtype=normal.dtype, device=normal.device)
+    solution = torch.linalg.solve_ex(system, right.movedim(1, -1)[..., None]).result
+    return torch.fft.irfft2(solution[..., 0].movedim(-1, 1), s=size)
 
 
 def _weighted(bank: Tensor, weights: Tensor) -> Tensor:

@@ -96,7 +96,8 @@ class NewtonPrior(WeightedSolver):
         system = w[:, None, None, None, None] * weighted_power(s.F.weight, self.log_prior[t : t + 1].exp(), size)
         system = system + K.conj() * K.mT * weighted_power(s.G.weight, self.log_data[t : t + 1].exp(), size)
         system = system + self.pull * torch.eye(r_data.shape[1], device=r.device, dtype=r.real.dtype)
-        solution = torch.linalg.solve(system, r.movedim(1, -2))[..., 0].movedim(-1, 1)
+        # torch.linalg.solve itself would wait for the GPU, to say whether a matrix is singular.
+        solution = torch.linalg.solve_ex(system, r.movedim(1, -2)).result[..., 0].movedim(-1, 1)
         return inner(torch.fft.irfft2(solution, s=size), H.size, H.kernel_size)
 
 

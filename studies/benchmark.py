@@ -49,7 +49,7 @@ from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer
 from codes.training.trainer import Trainer
 from codes.utils.arguments import positive
-from codes.utils.devices import available_device
+from codes.utils.devices import available_device, tf32
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, read_csv, write_csv
 from codes.utils.memory import peak_memory
@@ -134,7 +134,8 @@ def main(argv: Sequence[str]) -> int:
         torch.set_num_threads(arguments.threads or 1)
     networks = [network_of(case) for case in cases]  # all of them first, so that mistakes are reported at once
     measure = measure_training if arguments.training else measure_restoring
-    measure(arguments, list(zip(cases, networks, strict=True)), device)
+    with tf32(False):
+        measure(arguments, list(zip(cases, networks, strict=True)), device)
     return 0
 
 

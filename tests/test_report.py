@@ -1,4 +1,4 @@
-"""The report of a run: its content, its size and, in a browser, its use."""
+"""The report of a run: its content, its size, and how a browser shows it."""
 
 import json
 import re
@@ -27,8 +27,8 @@ METHODS = {
     "x0": {"label": "x0 (start)", "network_G": {"which_model_G": "Initial"}},
 }
 LABELS = ("Blurry", "Wiener", "x0 (start)")
-PLAIN, MARKUP, ENTITY = "plain", "<!--<script><img src=x onerror=boom()>", "&lt;b&amp;#%41?\"'ü {{x}}"
-NAMES = (PLAIN, MARKUP, ENTITY)
+MARKUP, ENTITY = "<!--<script><img src=x onerror=boom()>", "&lt;b&amp;#%41?\"'ü {{x}}"
+NAMES = ("plain", MARKUP, ENTITY)
 
 
 def evaluated(folder: Path, **keys) -> Path:
@@ -159,93 +159,31 @@ def test_a_run_that_is_not_finished_is_one_line(run, tmp_path, capsys):
     assert not (tmp_path / "trial" / "report.html").exists()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    program = chromium()
+def test_in_a_browser(report):
+    """Names are text, each control and image has an accessible name, and on a phone only tables scroll sideways.
+
+    There is no complaint, and nothing but data is loaded.
+    """
+    program, complaints, requests = chromium(), [], []
     flags = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
-    flags += ["disable-component-update", "disable-sync"]
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=[f"--{flag}" for flag in flags])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser, report):
-    """The open report. At the end there must be no complaint, and only data may have been loaded."""
-    opened, complaints, requests = browser.new_page(), [], []
-    opened.set_default_timeout(20_000)
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda request: requests.append(request.url))
-    opened.goto(report.as_uri())
-    yield opened
-    opened.close()
+        browser = playwright.chromium.launch(executable_path=program, args=[f"--{flag}" for flag in flags])
+        page = browser.new_page(viewport={"width": 360, "height": 740})
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(report.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        nameless = """() => [...document.querySelectorAll("button, select, input, [tabindex], img:not([hidden])")]
+            .filter((e) => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.labels?.length
+                || e.textContent.trim() || e.alt)).map((e) => e.outerHTML)"""
+        assert page.evaluate(nameless) == []
+        assert page.locator("img").count() == 3
+        names = page.eval_on_selector_all("#list tbody tr", "rows => rows.map((row) => row.cells[0].textContent)")
+        assert names == [f"{own_set} / {name}" for own_set in SETS for name in sorted(NAMES)]
+        page.locator("#list").get_by_role("button", name=f"{SETS[1]} / {MARKUP}", exact=True).click()
+        assert page.locator("#name").text_content() == f"{SETS[1]} / {MARKUP}"
+        assert page.locator("#left-image").get_attribute("alt") == f"Blurry input of {SETS[1]} / {MARKUP}"
+        browser.close()
     assert complaints == []
     assert {url for url in requests if not url.startswith("data:")} == {report.as_uri()}
-
-
-def names(page) -> list[str]:
-    """The images in the order of the list."""
-    return page.eval_on_selector_all("#list tbody tr", "rows => rows.map((row) => row.cells[0].textContent)")
-
-
-def choose(page, name: str) -> None:
-    page.locator("#list").get_by_role("button", name=name, exact=True).click()
-    assert page.locator("#name").text_content() == name
-
-
-def test_names_are_text(page):
-    assert page.locator("img").count() == 3
-    assert names(page) == [f"{own_set} / {name}" for own_set in SETS for name in sorted(NAMES)]
-    choose(page, f"{SETS[1]} / {MARKUP}")
-    assert page.locator("#left-image").get_attribute("alt") == f"Blurry input of {SETS[1]} / {MARKUP}"
-    assert page.locator("#list tr.chosen").count() == 1
-
-
-def test_on_a_phone_and_for_a_screen_reader(page):
-    """Nothing but tables scrolls sideways; each control and image has an accessible name."""
-    page.set_viewport_size({"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    nameless = """() => [...document.querySelectorAll("button, select, input, [tabindex], img:not([hidden])")]
-        .filter((e) => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.labels?.length
-            || e.textContent.trim() || e.alt)).map((e) => e.outerHTML)"""
-    assert page.evaluate(nameless) == []
-
-
-def test_divider_and_zoom(page):
-    choose(page, f"{SETS[1]} / {PLAIN}")
-    middle = page.locator("#inner").screenshot()
-    width = page.locator("#inner").bounding_box()["width"]
-    page.locator("#inner").hover(position={"x": 0.8 * width, "y": 5})
-    assert float(page.locator("#slider").input_value()) == pytest.approx(80, abs=1)
-    assert page.locator("#inner").screenshot() != middle
-    page.locator("#slider").focus()
-    page.keyboard.press("Home")
-    assert page.locator("#right-image").evaluate("image => image.style.clipPath") == "inset(0px 0px 0px 0%)"
-    page.locator("#zoom").fill("2")
-    boxes = [page.locator(f"#{side}-image").bounding_box() for side in ("left", "right")]
-    assert boxes[0] == boxes[1]
-    assert boxes[0]["width"] == pytest.approx(2 * width)
-
-
-def test_sorting(page, run):
-    """An infinite score is the highest; an image without a score is last in either order."""
-    scores = {f"{row['set']} / {row['image']}": row["psnr"] for row in read_csv(run / "Wiener" / "per_image.csv")}
-    missing = [name for name in names(page) if name not in scores]
-    ascending = sorted(scores, key=lambda name: float(scores[name]))
-    assert (scores[ascending[-1]], len(missing)) == ("inf", 1)
-    head = page.get_by_role("button", name="Wiener")
-    for expected in (ascending, ascending[::-1]):
-        head.click()
-        assert names(page) == expected + missing
-
-
-def test_a_missing_image(page):
-    choose(page, f"{SETS[0]} / {MARKUP}")
-    page.locator("#right").select_option("Wiener")
-    assert page.locator("#right-image").is_hidden()
-    assert page.locator("#right-link").text_content() == "Wiener: no image"
-    assert page.locator("#left-image").is_visible()
-    choose(page, f"{SETS[0]} / {PLAIN}")
-    assert page.locator("#right-image").is_visible()

@@ -82,7 +82,7 @@ IMAGES = NO_FILES | {
     "truncated PNG": (".png", PNG[: len(PNG) // 2], "not a readable image"),
     "bomb": (".png", png(60_000, 60_000, b"\0")),
     "truncated TIFF": (".tif", content(tifffile.imwrite, GREY)[:3000]),
-    "NaN": (".tif", content(tifffile.imwrite, HOLE)),
+    "NaN": (".tif", content(tifffile.imwrite, HOLE), "not finite"),
     "integers": (".tif", content(tifffile.imwrite, np.ones((40, 48), np.int32))),
     "pickle": (".png", pickle.dumps(Code())),
 }
@@ -120,11 +120,12 @@ WEIGHTS = NO_FILES | {
 }
 OPTIONS = NO_FILES | {
     "empty": (".yml", b""),
-    "binary": (".yml", bytes(range(128, 256))),
+    "binary": (".yml", bytes(range(128, 256)), "not a text file"),
     "tag": (".yml", b"!!python/object/apply:os.system ['touch executed']\n"),
-    "tag in it": (".yml", b"name: !!python/object/apply:os.system ['touch executed']\n"),
-    "syntax": (".yml", b"name: [1, 2\n"),
-    "list": (".yml", b"- 1\n"),
+    "tag in it": (".yml", b"name: !!python/object/apply:os.system ['touch executed']\n", "determine a constructor"),
+    "syntax": (".yml", b"name: a\n\tb: c\n", "line 2"),
+    "an alias of itself": (".yml", b"a: &a [*a]\n"),
+    "list": (".yml", b"- 1\n", "an option file is a list of"),
     "a card without a network": (".yml", b"options: {}\n"),
     "a card of a number": (".yml", b"options: 3\n"),
     "a card with a misspelt preset": (".yml", b"options: {network_G: {preset: tinny}}\n"),
@@ -203,7 +204,7 @@ PLACES: dict[str, tuple[dict, Callable[[Path, Path], int]]] = {
     "deblur --mask": (only(IMAGES, "folder", "text", "bomb", "NaN"), lambda place, bad: restore(place, mask=bad)),
     "deblur --kernel": (KERNELS, lambda place, bad: restore(place, kernel=bad)),
     "deblur --weights": (WEIGHTS, lambda place, bad: restore(place, weights=bad, preset="tiny")),
-    "deblur card": (OPTIONS, as_card),
+    "deblur card": (OPTIONS | {"list": (".yml", b"- 1\n", "a card holds the network")}, as_card),
     "test GT": (only(IMAGES, "dangling link", "truncated PNG", "NaN"), in_set("GT", evaluate)),
     "test LQ": (only(IMAGES, "folder", "empty", "bomb", "pickle"), in_set("Noise_03", evaluate)),
     "test KM": (only(KERNELS, "folder", "truncated PNG", "all zero", "pickle"), in_set("Kernel", evaluate)),
@@ -229,7 +230,7 @@ MADE = ("results/", "root/experiments/", "set/")
 def test_bad_files(place, capsys, use, kind):
     kinds, run = PLACES[use]
     suffix, content, *message = kinds[kind]
-    suffix = suffix or (".yml" if kinds is OPTIONS else ".pth" if kinds is WEIGHTS else ".png")
+    suffix = suffix or (".yml" if "list" in kinds else ".pth" if kinds is WEIGHTS else ".png")
     bad = place / f"schlecht, wirklich ü{suffix}"
     content(bad) if callable(content) else bad.write_bytes(content)
     before = files_in(place)

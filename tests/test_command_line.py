@@ -336,13 +336,6 @@ def test_torchrun_with_two_processes_gives_the_table_of_one(project):
     assert not list((project / "two").rglob("*.part"))
 
 
-def test_a_real_process_ends_without_a_traceback(project):
-    command = [sys.executable, str(ROOT / "codes" / "test.py"), "-opt", str(project / "none.yml")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=project)
-    assert done.returncode == 1
-    assert done.stderr.strip() == f"error: {project / 'none.yml'}: no such option file"
-
-
 @pytest.mark.parametrize("command", ["train.py", "test.py", "deblur.py"])
 def test_interrupted_during_the_imports(command):
     """Ctrl-C ends the process at once, without a traceback."""

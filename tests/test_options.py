@@ -135,22 +135,6 @@ def test_overrides_are_typed_like_the_file(preset):
     assert (options.gpu_ids, options.max_images) == ([], 2)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"- 1\n- 2\n", "an option file is a list of"),
-        (b"name: a\n\tb: c\n", "line 2"),
-        (b"\xff\xfe\x00\x01", "not a text file"),
-        (b"name: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
-        (b"a: &a [*a]\n", ""),
-    ],
-)
-def test_files_that_are_no_option_files(tmp_path, content, message):
-    (tmp_path / "bad file.yml").write_bytes(content)
-    with pytest.raises(UserError, match=rf"bad file\.yml.*{message}"):
-        load_options(TestOptions, tmp_path / "bad file.yml")
-
-
 def test_sets_and_methods_are_named_or_written_out(tmp_path):
     path = tmp_path / "short.yml"
     path.write_text("name: short\nmethods: {x0: x0, mine: dsdnet_tiny}\ndatasets: [Levin_n03, Quickstart_n01]\n")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as nnf
 
 from codes.models.paper.filters import Filters
-from codes.models.paper.initialisation import INITIALISATIONS, crop, extend
+from codes.models.paper.initialisation import INITIALISATIONS
 
 paper = INITIALISATIONS["paper"]()
 
@@ -64,22 +64,3 @@ def test_x0_equals_numpy_in_float64(random, kernel_size, image_size):
     for image, kernel, result in zip(y, k, x0, strict=True):
         for channel, expected in zip(image, result, strict=True):
             np.testing.assert_allclose(expected, numpy_initial(channel, kernel), atol=1e-9)
-
-
-def test_x0_undoes_a_shifted_delta():
-    x = torch.rand(1, 3, 32, 40)
-    x = nnf.avg_pool2d(x, 5, 1, 2)
-    kernel = torch.zeros(1, 7, 7)
-    kernel[0, 1, 5] = 1
-    y = x.roll((2, -2), (-2, -1))  # y[i] = x[i - 2], x[j + 2]: the delta is 2 above and 2 right of the centre
-    x0 = paper(y, kernel)
-    inner = (..., slice(8, -8), slice(8, -8))
-    assert (x0[inner] - x[inner]).abs().max() < 0.02
-    assert (y[inner] - x[inner]).abs().max() > 0.05
-
-
-def test_crop_undoes_extend_except_for_the_taper():
-    y, kernel = torch.rand(1, 3, 30, 31), torch.ones(1, 5, 9) / 45
-    extended = extend(y, kernel)
-    assert extended.shape == (1, 3, 34, 39)
-    torch.testing.assert_close(crop(extended, kernel)[..., 6:-6, 8:-8], y[..., 6:-6, 8:-8])

@@ -135,7 +135,7 @@ class Deblurring:
         outcome = restore(self.restorer, photo.pixels, self.kernel, orientation, mask, stages=trace, where=str(source))
         photos = {stage_path(target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
         if self.arguments.compare:
-            made = sheet(photo.pixels, outcome.pixels, outcome.kernel)
+            made = before_after(photo.pixels, outcome.pixels, outcome.kernel)
             photos[compare_path(target)] = Photo(made, Metadata())
         photos[target] = Photo(outcome.pixels, photo.metadata)
         for path, made in photos.items():
@@ -143,7 +143,7 @@ class Deblurring:
                 write_photo(path, made)
 
 
-def sheet(before: np.ndarray, after: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def before_after(before: np.ndarray, after: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Before, with the kernel inset, and after, side by side: two images of any type -> (H, 2W + 4, 3) uint8."""
     blurry = values_of(before)
     restored = values_of(after, white=blurry.white).colours
@@ -168,8 +168,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--kernel-orientation",
         choices=ORIENTATIONS,
         default="auto",
-        help="a kernel is made for cross-correlation (as-is here) or for convolution (rotated by 180 degrees), and its "
-        "file does not say for which; auto, the default, tries both on the image and says what it chose",
+        help="as-is: the kernel is cross-correlated with the image; rotated: it was made for convolution; auto "
+        "(default): both are tried on the image",
     )
     add(
         "--mask",

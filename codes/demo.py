@@ -82,7 +82,7 @@ def page(restorer: Restorer) -> gradio.Blocks:
 
     def run(image: str | None, specification: str, file: str | None) -> tuple:
         try:
-            return restored(restorer, image, kernel_from(specification, file))
+            return restore_for_page(restorer, image, kernel_from(specification, file))
         except UserError as error:
             raise gradio.Error(str(error), print_exception=False) from None
 
@@ -112,7 +112,7 @@ def kernel_from(specification: str, file: str | None) -> np.ndarray:
     return kernel_of(specification)
 
 
-def restored(
+def restore_for_page(
     restorer: Restorer, path: str | None, kernel: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, str]:
     """Before and after, the enlarged kernel, and notes, as the page shows them."""

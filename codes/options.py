@@ -97,7 +97,7 @@ class TestSet(Options):
     )
 
 
-class Weights(Options):
+class PathOptions(Options):
     """The `path:` group."""
 
     pretrain_model_G: str | None = Field(
@@ -114,7 +114,7 @@ class Method(Options):
 
     label: str | None = Field(None, description="The row's name in tables and figures; the row's id if not given.")
     network_G: AnyNetwork = Field(description="The network: `which_model_G` or `preset`, and the network's own keys.")
-    path: Weights = Field(Weights(), description="Where the weights are.")
+    path: PathOptions = Field(PathOptions(), description="Where the weights are.")
 
 
 class CommandOptions(Options):
@@ -148,7 +148,7 @@ class TestOptions(CommandOptions):
     network_G: AnyNetwork | None = Field(
         None, description="The network: `which_model_G` or `preset`, and the network's own keys."
     )
-    path: Weights = Field(Weights(), description="Where the weights of network_G are.")
+    path: PathOptions = Field(PathOptions(), description="Where the weights of network_G are.")
     methods: dict[Name, Method] | None = Field(
         None,
         description="The rows of a table of several methods, instead of network_G and path: "
@@ -159,7 +159,7 @@ class TestOptions(CommandOptions):
     def _one_kind(self) -> "TestOptions":
         if (self.network_G is None) == (not self.methods):
             raise ValueError("needs either network_G (one network) or methods (several)")
-        if self.methods and self.path != Weights():
+        if self.methods and self.path != PathOptions():
             raise ValueError("path belongs to each of the methods")
         names = [test_set.name for test_set in self.datasets.values()]
         if len(set(names)) < len(names):

@@ -26,7 +26,7 @@ from codes.inference.restorer import Restorer
 from codes.metrics.evaluation import Evaluator, ImageScore, write_scores
 from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
 from codes.models.factory import open_network
-from codes.options import NAME, Method, TestOptions, Weights, load_options
+from codes.options import NAME, Method, PathOptions, TestOptions, load_options
 from codes.restoration.networks import find_weights
 from codes.restoration.orientation import warn_if_rotated
 from codes.utils.devices import choose_device
@@ -54,7 +54,7 @@ def with_weights(options: TestOptions, weights: str) -> TestOptions:
     """The options with another network: as one more of the methods, or in place of the only network."""
     path, network, _ = find_weights(weights)
     path = path.resolve()
-    paths = Weights(pretrain_model_G=str(path))
+    paths = PathOptions(pretrain_model_G=str(path))
     if not options.methods:
         return options.model_copy(update={"network_G": network, "path": paths})
     # experiments/own and experiments/own/models/best.safetensors are both called own.

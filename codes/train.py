@@ -86,10 +86,10 @@ def train(options: TrainOptions, root: Path, group: Processes, accept_changes: b
     with stop_requests(show=group.is_main) as stop:
         stopped_by = run.begin(stop)
         for batch, waited in () if stopped_by else batches_with_waiting_times(loader):
-            figures = trainer.step(batch)
+            metrics = trainer.step(batch)
             if device.type == "cpu" or run.due(options.logger.print_freq):  # a GPU would have to be waited for
                 trainer.check_finite()
-            run.report(figures, len(batch.sharp), waited)
+            run.report(metrics, len(batch.sharp), waited)
             if run.due(recipe.val_freq):
                 run.validate(stop)
             stopped_by = group.largest(stop.signal)
@@ -144,7 +144,7 @@ def start_network(options: TrainOptions, new: bool) -> Network:
 
 
 def leave_out_useless_masks(options: TrainOptions, network: Network, group: Processes) -> None:
-    """Set the share of masks to 0, with a warning, if the network does not use them."""
+    """Set the probability of masks to 0, with a warning, if the network does not use them."""
     if options.datasets.train.masks and not network.takes_mask:
         options.datasets.train.masks = 0.0
         if group.is_main:

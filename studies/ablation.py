@@ -204,14 +204,14 @@ def set_columns(row: Row) -> list[str]:
 def markdown_table(rows: Sequence[Row]) -> str:
     """The rows of ablation.csv as a table for a page, with a caption."""
     sets = set_columns(rows[0])
-    heads = [f"{name} {noise} %" if noise else name for name, noise in map(set_and_noise, sets)]
-    heads = ["x-step", *heads, "parameters", "GFLOP", "s / image", "poster: Set5 1 %", "poster: GFLOPs"]
+    headers = [f"{name} {noise} %" if noise else name for name, noise in map(set_and_noise, sets)]
+    headers = ["x-step", *headers, "parameters", "GFLOP", "s / image", "poster: Set5 1 %", "poster: GFLOPs"]
     cells = [
         [row["what"], *(f"{row[name]} ({row[name + DIFFERENCE]})" for name in sets)]
         + [f"{int(row['parameters']):,}", *(row[key] for key in ("gflop", "seconds", "paper_psnr", "paper_gflops"))]
         for row in rows
     ]
-    text = tabulate(cells, heads, "github", disable_numparse=True)
+    text = tabulate(cells, headers, "github", disable_numparse=True)
     iterations, seeds = (rows[0][key] for key in ("iterations", "seeds"))
     return (
         f"PSNR in dB after {iterations} iterations: mean of {seeds} seeds, and in parentheses the largest difference "

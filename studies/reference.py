@@ -111,7 +111,7 @@ class Stage:
         return denoised(solver.denoiser, self.x + self.inverse(w, prior, data), sigma_t)
 
     def inverse(self, w: Tensor, of_prior: Tensor, of_data: Tensor) -> Tensor:
-        """(w sum_i p_i T_i* T_i' + d_j |K|^2 S_j* S_j' + pull)^-1 (of_prior + K* of_data).
+        """(w sum_i p_i T_i* T_i' + d_j |K|^2 S_j* S_j' + damping)^-1 (of_prior + K* of_data).
 
         This includes the pixels around the image that the kernel reaches: of_prior is zero there, of_data fades from
         the values at the border.
@@ -134,7 +134,7 @@ class Stage:
         K_adjoint = torch.fft.fft2(centred)[..., None, None]
         system = w[:, None, None, None, None] * powers(self.weight_F, solver.log_prior[self.t].exp())
         system = system + K_adjoint.abs().square() * powers(self.weight_G, solver.log_data[self.t].exp())
-        system = system + solver.pull * torch.eye(of_data.shape[1], device=of_data.device)
+        system = system + solver.damping * torch.eye(of_data.shape[1], device=of_data.device)
         padded = nnf.pad(of_prior, (left, left, top, top))
         a, b = (torch.fft.fft2(r, s=size).permute(0, 2, 3, 1)[..., None] for r in (padded, extended))
         spectrum = torch.linalg.solve(system, a + K_adjoint * b)[..., 0]

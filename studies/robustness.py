@@ -308,7 +308,10 @@ def row(method: str, label: str, point: Point, scores: Sequence[Quality]) -> dic
 
 
 def finished(results: Path) -> Rows:
-    """The rows in `results` if they are complete, else the published ones. Raises NothingToDrawError without any."""
+    """The rows in `results` if they are complete, else the published ones.
+
+    Raises NothingToDrawError if there are none.
+    """
     folder = finished_or_published(results, "robustness")
     path = PUBLISHED / "robustness.csv" if folder.parent == PUBLISHED else folder / "robustness.csv"
     if not path.is_file():

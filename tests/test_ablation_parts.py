@@ -77,7 +77,7 @@ def test_fourier_solution_is_the_dense_circular_one():
     F, G, kernel = torch.randn(N, C, 3, 3), torch.randn(M, C, 3, 3), torch.rand(2, 1, 3, 5)
     weights = Scalars(torch.rand(2, N), torch.rand(2, M), torch.rand(2))
     prior, data, example = torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), torch.rand(C, *SIZE)
-    x = circular_solution(F, G, transfer_function(kernel, SIZE), weights, prior, data, pull=0.01)
+    x = circular_solution(F, G, transfer_function(kernel, SIZE), weights, prior, data, damping=0.01)
     for i in range(2):
         H = Blur(kernel[i : i + 1], SIZE, "circular", method="taps")
         F_ = dense(lambda x: nnf.conv2d(nnf.pad(x, (1, 1, 1, 1), "circular"), F), example)
@@ -125,7 +125,7 @@ def test_fourier_and_conjugate_gradients_agree_far_from_borders():
     """With the same weights everywhere, and targets that are zero near the border."""
     s, _ = centred_system()
     fourier, gradients = FourierSolver(1, C, N, M, 4), ConjugateGradients(1, C, N, M, 4)
-    fourier.pull, gradients.iterations = 1e-9, 80
+    fourier.damping, gradients.iterations = 1e-9, 80
     for solver in (fourier, gradients):
         for weights in (*solver.m_p, *solver.m_d, *solver.m_n):
             for parameter in weights.parameters():

@@ -154,7 +154,7 @@ def training_step(preset, planted):
     Returns the devices of the optimiser's state, or the error, which could not be sent to the other process itself.
     """
     schedule = {"manual_seed": 0, "niter": 9, "lr_G": 1e-3, "val_freq": 9, "fft_weight": 0.1, "reblur_weight": 0.1}
-    trainer.filled = lambda image, mask: image  # it is computed on the CPU, where values may be read
+    trainer.fill_gaps = lambda image, mask: image  # it is computed on the CPU, where values may be read
     FakeTensorMode.__deepcopy__ = lambda mode, memo: mode  # a copied network belongs to the same fake machine
     nn.Module.to = moved
     gpu = torch.device("gpu", 0)
@@ -187,7 +187,7 @@ def test_a_tensor_on_the_cpu_is_found_in_a_training_step(other_process):
 def test_tiles(monkeypatch, preset, tile):
     monkeypatch.setattr(restorer, "used", lambda device: 0)
     monkeypatch.setattr(restorer, "budget", lambda *_: 1e9)
-    monkeypatch.setattr(restorer, "filled", lambda image, mask: image)
+    monkeypatch.setattr(restorer, "fill_gaps", lambda image, mask: image)
     restoring = Restorer(build_preset(preset, nb=1), CUDA, "bfloat16", tile=tile)
     task = restorer._Task(torch.rand(1, 3, 200, 220), torch.rand(1, 7, 9), torch.ones(1, 1, 200, 220), None, True)
     with Progress(show=False) as progress:

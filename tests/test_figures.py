@@ -11,7 +11,7 @@ from codes.data.images import decode
 from codes.data.preparation import synthesise
 from codes.figures import shrinkage, stages, tradeoff
 from codes.models.factory import build_preset
-from codes.restoration.networks import Trained
+from codes.restoration.networks import TrainedNetwork
 from codes.scripts import make_figures
 from codes.utils.errors import run_command_line
 from codes.utils.files import PUBLISHED
@@ -24,7 +24,7 @@ def small(tmp_path, monkeypatch):
     network = build_preset("tiny", nf_p=4, nf_d=5, nb=3, nf_n=4)
     synthesise(tmp_path / "Datasets" / "Quickstart", random_sharp(("astronaut", "coffee"), (48, 64), 7))
     monkeypatch.setattr(stages, "DATASETS", tmp_path / "Datasets")
-    monkeypatch.setattr(make_figures, "load_network", lambda: Trained(network, tmp_path, False))
+    monkeypatch.setattr(make_figures, "load_network", lambda: TrainedNetwork(network, tmp_path, False))
     monkeypatch.setattr(stages, "CROP", (8, 8, 20, 20))
     return network
 

@@ -12,7 +12,7 @@ from codes.data.degradation import blurred, with_noise
 from codes.data.kernel_generator import camera_shake
 from codes.data.preparation import quickstart
 from codes.inference import restorer, tiling
-from codes.inference.gaps import filled
+from codes.inference.gaps import fill_gaps
 from codes.inference.restorer import Restorer
 from codes.models.factory import build_preset
 from codes.models.network import Network
@@ -134,8 +134,8 @@ def test_tiles_cover_the_image_and_their_weights_sum_to_one(size, overlap, more)
         for span, weight, length in zip((tile.rows, tile.columns), weights, size, strict=True):
             assert span.start % tiling.MULTIPLE == 0
             assert span.stop - span.start <= side
-            assert not (span.start and weight[: tiling.UNSEEN].any())
-            assert not (span.stop < length and weight[-tiling.UNSEEN :].any())
+            assert not (span.start and weight[: tiling.DISCARDED].any())
+            assert not (span.stop < length and weight[-tiling.DISCARDED :].any())
     with pytest.raises(ValueError, match="a tile of"):
         tiling.plan(size, side + 1, overlap)
 
@@ -233,7 +233,7 @@ def test_gaps_are_filled_from_their_rim_and_clipped_values_stay():
     mask[..., 10:30, 10:30] = mask[..., 35, 35] = 0
     expected = torch.full_like(image, 0.25)
     expected[..., 35, 35] = 1
-    torch.testing.assert_close(filled(image, mask), expected)
+    torch.testing.assert_close(fill_gaps(image, mask), expected)
 
 
 @pytest.mark.parametrize(

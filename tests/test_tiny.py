@@ -97,7 +97,7 @@ def test_the_step_is_the_optimum_far_from_borders():
     prior, data = solver.log_prior[0].exp()[:, None, None], solver.log_data[0].exp()[:, None, None]
     s = System(problem=Problem(y, H), F=F, G=G, x=x, Fx=F(x), GHx=G(H(x)), prior_target=F(x), data_target=G(y))
     step = solver.step(0, s, w, torch.zeros_like(x), G.adjoint(data * G(y)))
-    A = w * F.adjoint(prior * F(step)) + H.adjoint(G.adjoint(data * G(H(step)))) + solver.pull * step
+    A = w * F.adjoint(prior * F(step)) + H.adjoint(G.adjoint(data * G(H(step)))) + solver.damping * step
     expected = H.adjoint(G.adjoint(data * G(y)))
     torch.testing.assert_close(A, expected, atol=2e-3 * float(expected.abs().max()), rtol=0)
     # The same kernel for each channel is the same blur.

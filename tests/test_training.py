@@ -13,7 +13,7 @@ from codes.data.images import read_image
 from codes.data.patch_options import KernelShares
 from codes.data.text_pages import text_page
 from codes.data.training import Batches, Request, Sample, TrainingPatches, collate, draw_kernel
-from codes.inference.gaps import filled
+from codes.inference.gaps import fill_gaps
 from codes.models.factory import build_network, build_preset
 from codes.models.weights import save_weights
 from codes.training import checkpoint
@@ -235,7 +235,7 @@ def test_masks_and_noise_levels_reach_the_network(data, monkeypatch):
     seen = watched(trainer, monkeypatch)
     assert np.isfinite(trainer.step(batch)["loss"])
     torch.testing.assert_close(seen["mask"], batch.mask)
-    torch.testing.assert_close(seen["x0"], trainer.network.initial(filled(batch.blurry, batch.mask), batch.kernel))
+    torch.testing.assert_close(seen["x0"], trainer.network.initial(fill_gaps(batch.blurry, batch.mask), batch.kernel))
     seen.clear()
     trainer.step(batch_of(data))
     assert set(seen) == {"stages"}

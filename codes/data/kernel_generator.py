@@ -35,7 +35,7 @@ def camera_shake(random: np.random.RandomState, size: int, width: float | None =
     path = path @ turn.T
     if width is None:
         width = min(random.choice([0.3, 0.5, 0.8, 1.2]), size / 25)
-    # The longer side of the path's box fills a random share of the support.
+    # The longer side of the path's box fills a random fraction of the support.
     margin = 2 * width + 1
     extent = random.uniform(0.55, 1.0) * max(size - 2 * margin, 1.0)
     low, high = path.min(0), path.max(0)
@@ -60,11 +60,11 @@ def _points(points: np.ndarray, size: int) -> np.ndarray:
     """Draw points (n, 2), row and column in pixels from the middle, each distributed over its 4 nearest pixels."""
     place = np.clip(points + (size - 1) / 2, 0, size - 1 - 1e-6)
     corner = place.astype(int)
-    share = place - corner
+    offset = place - corner
     kernel = np.zeros((size, size))
     for row in (0, 1):
         for column in (0, 1):
-            amount = np.abs(1 - row - share[:, 0]) * np.abs(1 - column - share[:, 1])
+            amount = np.abs(1 - row - offset[:, 0]) * np.abs(1 - column - offset[:, 1])
             cell = np.minimum(corner + (row, column), size - 1)
             np.add.at(kernel, (cell[:, 0], cell[:, 1]), amount)
     return kernel

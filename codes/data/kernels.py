@@ -124,7 +124,7 @@ def write_kernel(path: str | Path, kernel: np.ndarray) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        # Mapped first: a header that claims more than the file holds allocates nothing.
+        # Memory-mapped first, so that a false header cannot make numpy allocate memory.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except (ValueError, EOFError, OSError, MemoryError) as error:
         raise UserError(f"{path}: not a readable .npy array ({error})") from None

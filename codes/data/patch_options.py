@@ -9,18 +9,18 @@ from codes.utils.option_files import Options
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class KernelShares(Options):
-    """Relative shares of the kinds of kernels; they need not sum to 1."""
+class KernelFrequencies(Options):
+    """Relative frequencies of the kinds of kernels; they need not sum to 1."""
 
-    camera_shake: NonNegativeFloat = Field(0.9, description="Share of camera shake along random paths.")
-    gaussian: NonNegativeFloat = Field(0.05, description="Share of isotropic Gaussians.")
-    disk: NonNegativeFloat = Field(0.05, description="Share of disks (out of focus).")
-    delta: NonNegativeFloat = Field(0.0, description="Share of kernels of one pixel (no blur).")
+    camera_shake: NonNegativeFloat = Field(0.9, description="Frequency of camera shake along random paths.")
+    gaussian: NonNegativeFloat = Field(0.05, description="Frequency of isotropic Gaussians.")
+    disk: NonNegativeFloat = Field(0.05, description="Frequency of disks (out of focus).")
+    delta: NonNegativeFloat = Field(0.0, description="Frequency of kernels of one pixel (no blur).")
 
     @model_validator(mode="after")
-    def _some(self) -> "KernelShares":
+    def _some(self) -> "KernelFrequencies":
         if not self.camera_shake + self.gaussian + self.disk + self.delta > 0:
-            raise ValueError("at least one kind of kernel needs a share above 0")
+            raise ValueError("at least one kind of kernel needs a frequency above 0")
         return self
 
 
@@ -52,7 +52,7 @@ class TrainSet(Options):
         35, description="Largest side of a kernel, in pixels, odd; smaller kernels are padded with zeros to it."
     )
     kernel_size_min: PositiveInt = Field(11, description="Smallest side of a kernel, in pixels.")
-    kernels: KernelShares = Field(KernelShares(), description="Relative shares of the kinds of kernels.")
+    kernels: KernelFrequencies = Field(KernelFrequencies(), description="Relative frequencies of the kinds of kernels.")
     noise: list[Fraction] = Field(
         [0.0, 0.05],
         min_length=2,
@@ -66,20 +66,21 @@ class TrainSet(Options):
     )
     real_border: Fraction = Field(
         0.5,
-        description="Share of patches blurred with the real pixels beyond their border; the others' border is "
-        "replicated.",
+        description="Probability that a patch is blurred with the real pixels beyond its border; otherwise the border "
+        "is replicated.",
     )
     grey: Fraction = Field(
-        0.0, description="Share of patches made grey, with the same noise in all channels, as in grey photographs."
+        0.0,
+        description="Probability that a patch is made grey, with the same noise in all channels as in grey photographs.",
     )
     grey_independent: Fraction = Field(
-        0.0, description="Share of the grey patches whose noise is drawn independently for each channel."
+        0.0, description="Probability that the noise of a grey patch is drawn independently for each channel."
     )
-    text: Fraction = Field(0.0, description="Share of patches cut from pages of random text instead of an image.")
+    text: Fraction = Field(0.0, description="Probability that a patch is cut from a page of random text.")
     masks: Fraction = Field(
         0.0,
-        description="Share of patches with clipped highlights and dead pixels, which the network is given a mask of. "
-        "Ignored, with a warning, for a network that does not use masks.",
+        description="Probability that a patch has clipped highlights and dead pixels, for which the network gets a "
+        "mask. Ignored, with a warning, for a network that does not use masks.",
     )
     round_8bit: bool = Field(False, description="Clip and round the blurry patch as an 8-bit file does.")
 

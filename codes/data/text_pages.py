@@ -27,8 +27,8 @@ def text_page(random: np.random.RandomState, height: int, width: int) -> np.ndar
     for top in np.arange(-random.uniform() * spacing, height, spacing):
         draw.text((-random.uniform() * font.size, top), _line(random, width, font.size), fill=255, font=font)
     ink, paper = _colours(random)
-    share = np.asarray(coverage, np.float32)[..., None] / 255
-    return share * ink + (1 - share) * paper
+    alpha = np.asarray(coverage, np.float32)[..., None] / 255
+    return alpha * ink + (1 - alpha) * paper
 
 
 def _line(random: np.random.RandomState, width: int, size: int) -> str:

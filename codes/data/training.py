@@ -18,13 +18,13 @@ from torch.utils.data import Dataset
 from codes.data.degradation import seed_of
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
-from codes.data.patch_options import KernelShares, TrainSet
+from codes.data.patch_options import KernelFrequencies, TrainSet
 from codes.data.text_pages import LONGEST, text_page
 from codes.inference.gaps import clipped_highlights
 from codes.models.paper.blur import Blur, centre
 from codes.utils.errors import UserError
 
-# Largest share of dead pixels in a masked patch.
+# Largest fraction of dead pixels in a masked patch.
 MOST_DEAD = 0.01
 # Cache limit for decoded images, in bytes per process. Decoding takes longer than everything else in a sample.
 CACHE_BYTES = 2**30
@@ -97,18 +97,18 @@ class TrainingPatches(Dataset):
             image = with_highlights(random, image)
         x, inner = self._window(random, image, kernel, size, grey)
         k = torch.from_numpy(kernel.astype(np.float32))
-        blurred = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
+        clean = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
         least, largest = options.noise
         sigma = least + (largest - least) * random.uniform() ** options.noise_exponent
         noise = random.standard_normal((1 if equal_noise else 3, size, size))
-        blurry = blurred + torch.from_numpy((sigma * noise).astype(np.float32))
+        blurry = clean + torch.from_numpy((sigma * noise).astype(np.float32))
         mask = blurry.new_ones(1, size, size) if options.masks > 0 else None
         if masked:
             blurry, mask = clipped(random, blurry)
         if options.round_8bit:
             blurry = blurry.clamp(0, 1).mul(255).round().div(255)
         kernel = zero_padded(k, options.kernel_size)
-        return Sample(x[inner].contiguous(), blurry, kernel, blurry - blurred, torch.tensor(sigma), mask)
+        return Sample(x[inner].contiguous(), blurry, kernel, blurry - clean, torch.tensor(sigma), mask)
 
     def _scene(self, random: np.random.RandomState, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The sharp image (H, W, 3) and the kernel (h, w) of a sample, both flipped and rotated alike."""
@@ -190,14 +190,16 @@ class Batches:
                 number += batch
 
 
-def chance(random: np.random.RandomState, share: float) -> bool:
-    """True with probability `share`. A share of 0 draws no random number."""
-    return share > 0 and random.uniform() < share
+def chance(random: np.random.RandomState, probability: float) -> bool:
+    """True with this probability. A probability of 0 draws no random number."""
+    return probability > 0 and random.uniform() < probability
 
 
-def draw_kernel(random: np.random.RandomState, shares: KernelShares, smallest: int, largest: int) -> np.ndarray:
+def draw_kernel(
+    random: np.random.RandomState, frequencies: KernelFrequencies, smallest: int, largest: int
+) -> np.ndarray:
     """One kernel (h, w) of odd size from `smallest` to `largest`, float64, sum 1."""
-    kinds = shares.model_dump()
+    kinds = frequencies.model_dump()
     parts = np.array(list(kinds.values()))
     kind = random.choice(list(kinds), p=parts / parts.sum())
     size = 2 * random.randint(smallest // 2, largest // 2 + 1) + 1
@@ -217,9 +219,9 @@ def zero_padded(kernel: Tensor, size: int) -> Tensor:
 
 
 def with_highlights(random: np.random.RandomState, image: np.ndarray) -> np.ndarray:
-    """The image (H, W, C), brightened so that up to a tenth of its pixels exceed 1, none of them 5."""
-    share, boost = random.uniform(0, 0.1), random.uniform(1, 4)
-    image = image / max(np.quantile(image.mean(2), 1 - share), 0.1)
+    """The image (H, W, C), brightened so that up to a tenth of its pixels exceed 1; values are capped at 5."""
+    fraction, boost = random.uniform(0, 0.1), random.uniform(1, 4)
+    image = image / max(np.quantile(image.mean(2), 1 - fraction), 0.1)
     return np.minimum(np.where(image > 1, 1 + boost * (image - 1), image), 5).astype(np.float32)
 
 

@@ -25,7 +25,7 @@ class Triple:
 class TripleDataset:
     """Three folders whose files form triples in the order of their names.
 
-    rotated: the kernels were made for convolution and are rotated by 180 degrees when they are read.
+    rotate_kernels: the kernels were made for convolution and are rotated by 180 degrees when they are read.
 
     A file is read when its item is requested, but the counts are checked at once. Raises UserError for a missing or
     empty folder, counts that differ, or two blurry images of one name. Warns if the names of a triple do not even
@@ -33,9 +33,9 @@ class TripleDataset:
     """
 
     def __init__(
-        self, dataroot_GT: str | Path, dataroot_LQ: str | Path, dataroot_KM: str | Path, rotated: bool = False
+        self, dataroot_GT: str | Path, dataroot_LQ: str | Path, dataroot_KM: str | Path, rotate_kernels: bool = False
     ):
-        self.rotated = rotated
+        self.rotate_kernels = rotate_kernels
         files = (list_images(dataroot_GT), list_images(dataroot_LQ), list_images(dataroot_KM, KERNEL_SUFFIXES))
         if len(set(map(len, files))) > 1:
             listed = ", ".join(f"{len(paths)} in {paths[0].parent}" for paths in files)
@@ -75,7 +75,7 @@ class TripleDataset:
                 f"{truth_path.name} has {truth.shape[1]}x{truth.shape[0]}"
             )
         kernel = read_kernel(kernel_path)
-        if self.rotated:
+        if self.rotate_kernels:
             kernel = rotated(kernel)
         check_fits(kernel, blurry, kernel_path)
         return Triple(self.name(index), truth, blurry, kernel)

@@ -36,7 +36,7 @@ LAI = Comparison("Jason", "manmade_04_kernel_02", ((250, 60, 120, 165), (330, 52
 
 
 def draw(shown: Comparison, results: Path, target: Path) -> None:
-    """Draw one figure from the restored images below `results`. Raises NothingToDrawError without any."""
+    """Draw one figure from the restored images below `results`. Raises NothingToDrawError if there are none."""
     options = load_options(TestOptions, ROOT / "options" / "test" / f"{shown.run}.yml")
     roots = next(entry for entry in options.datasets.values() if entry.name == shown.set_name)
     methods = [name for name in options.rows() if name != "Blurry"]

@@ -24,7 +24,8 @@ COSTS = (
 def points(results: Path) -> tuple[list[dict[str, str]], str]:
     """Rows as in table.csv of all methods on SET whose costs are known, and the number of images.
 
-    They are those of Table 2 in `results` or, if it is incomplete, as published. Raises NothingToDrawError without any.
+    They are those of Table 2 in `results` or, if it is incomplete, as published. Raises NothingToDrawError if there
+    are none.
     """
     folder = finished_or_published(results, "table2")
     rows = [row for row in read_csv(folder / "summary.csv") if row["set"] == SET] if folder.is_dir() else []

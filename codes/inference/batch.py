@@ -33,13 +33,13 @@ def as_image(x: Tensor, channels: int) -> np.ndarray:
     return image.mean(2, keepdims=True) if channels == 1 else image
 
 
-def turned(image: Tensor, number: int) -> Tensor:
-    """One of the eight flips and rotations (0 to 7; 0: none) of images or kernels (..., H, W)."""
+def dihedral(image: Tensor, number: int) -> Tensor:
+    """One of the eight flips and rotations (the dihedral group; 0 to 7, 0: none) of images or kernels (..., H, W)."""
     image = image.flip(-1) if number >= 4 else image
     return image.rot90(number % 4, (-2, -1))
 
 
-def turned_back(image: Tensor, number: int) -> Tensor:
-    """The inverse of `turned`."""
+def dihedral_inverse(image: Tensor, number: int) -> Tensor:
+    """The inverse of `dihedral`."""
     image = image.rot90(-(number % 4), (-2, -1))
     return image.flip(-1) if number >= 4 else image

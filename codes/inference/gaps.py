@@ -12,7 +12,7 @@ CLIPPED = 254.5 / 255
 _REACH = 4
 
 
-def filled(image: Tensor, mask: Tensor) -> Tensor:
+def fill_gaps(image: Tensor, mask: Tensor) -> Tensor:
     """The image (B, C, H, W) with every masked pixel replaced by the mean of the valid ones around it.
 
     mask: (B or 1, 1, H, W), 1 at valid pixels. Used for x0, an inverse filter, which would ring at black gaps.

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codes.inference.batch import as_batch, as_image, turned, turned_back
-from codes.inference.gaps import filled
+from codes.inference.batch import as_batch, as_image, dihedral, dihedral_inverse
+from codes.inference.gaps import fill_gaps
 from codes.inference.tiling import MULTIPLE, Tile, blended, overlap_of, plan, smallest_side
 from codes.models.network import Network
 from codes.models.noise import estimate_noise
@@ -163,8 +163,8 @@ class Restorer:
         """The images of a task, averaged over all flips and rotations."""
         mean: list[Tensor] = []
         for number in range(_TURNS):
-            flipped = task.changed(partial(turned, number=number), kernel=turned(task.kernel, number))
-            parts = [turned_back(part, number) / _TURNS for part in self._tiled(flipped, progress, _TURNS)]
+            flipped = task.changed(partial(dihedral, number=number), kernel=dihedral(task.kernel, number))
+            parts = [dihedral_inverse(part, number) / _TURNS for part in self._tiled(flipped, progress, _TURNS)]
             mean = [one.add_(other) for one, other in zip(mean, parts, strict=True)] if mean else parts
         return mean
 
@@ -184,7 +184,7 @@ class Restorer:
         if x0_fits and self.network.takes_x0:
             fits = X0_BYTES * task.pixels <= budget(self.device, self.gigabytes)
             device = self.device if fits else torch.device("cpu")
-            y = task.blurry if task.mask is None else filled(task.blurry, task.mask)
+            y = task.blurry if task.mask is None else fill_gaps(task.blurry, task.mask)
             x0 = self.network.initial(y.to(device), task.kernel.to(device)).cpu()
             Hx0 = Blur(task.kernel, size, border=self.network.padding_mode)(x0)
 
@@ -205,7 +205,7 @@ class Restorer:
         """The restored image, or x0 and the images of all stages. x0: the start, or None for the network's own."""
         network, filled_image = self.network, None
         if x0 is None and task.mask is not None:
-            filled_image = filled(task.blurry, task.mask)
+            filled_image = fill_gaps(task.blurry, task.mask)
         tensors = (task.blurry, task.kernel, task.mask, task.sigma, x0, filled_image)
         y, k, mask, sigma, x0, filled_image = (None if t is None else t.to(self.device) for t in tensors)
         y = y.contiguous(memory_format=self.layout)
@@ -242,9 +242,9 @@ class Restorer:
         if task.pixels <= fitting and x0_fits:
             return whole, True
         # A batch of single channels has several images per pixel.
-        share = task.pixels / (height * width)
-        self._check_limit(share * min(least, height) * min(least, width), held)
-        side = min(math.isqrt(max(0, int(fitting / share))), _LARGEST_SIDE)
+        images = task.pixels / (height * width)
+        self._check_limit(images * min(least, height) * min(least, width), held)
+        side = min(math.isqrt(max(0, int(fitting / images))), _LARGEST_SIDE)
         return max(side // MULTIPLE * MULTIPLE, least), x0_fits
 
     def _check_limit(self, smallest: float, held: float) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 # Tiles start at multiples of this, so that a U-Net with four halvings pools the same pixels in each.
 MULTIPLE = 16
 # Pixels at an inner border of a tile that are not used. Beyond them the tile fades into the next one.
-UNSEEN = 16
+DISCARDED = 16
 
 
 class Tile(NamedTuple):
@@ -39,7 +39,8 @@ def smallest_side(overlap: int) -> int:
 def plan(size: tuple[int, int], side: int, overlap: int) -> list[Tile]:
     """Tiles of at most `side` x `side` pixels that cover (H, W) and overlap by at least `overlap` pixels.
 
-    The weights of all tiles at a pixel sum to 1. At an inner border they are 0 for UNSEEN pixels, then grow linearly.
+    The weights of all tiles at a pixel sum to 1. At an inner border they are 0 for DISCARDED pixels, then grow
+    linearly.
     Raises ValueError for a side that is not a multiple of MULTIPLE or below `smallest_side`.
     """
     if side % MULTIPLE or side < smallest_side(overlap):
@@ -57,11 +58,11 @@ def _spans(length: int, side: int, overlap: int) -> list[tuple[slice, Tensor]]:
         start, stop = number * step, length if number == count - 1 else number * step + side
         place = torch.arange(start, stop) + 0.5
         weight = torch.ones(stop - start)
-        ramp = side - step - 2 * UNSEEN
+        ramp = side - step - 2 * DISCARDED
         if number > 0:
-            weight = weight.minimum((place - start - UNSEEN) / ramp)
+            weight = weight.minimum((place - start - DISCARDED) / ramp)
         if number < count - 1:
-            weight = weight.minimum((stop - UNSEEN - place) / ramp)
+            weight = weight.minimum((stop - DISCARDED - place) / ramp)
         spans.append((slice(start, stop), weight.clamp(min=0)))
     return spans
 

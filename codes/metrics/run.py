@@ -37,7 +37,7 @@ def open_sets(sets: Iterable[TestSet], group: Processes) -> list[OpenSet]:
 def open_set(test_set: TestSet) -> TripleDataset:
     """The files of one set. Raises UserError if a folder is missing or the files do not pair up."""
     roots = (test_set.dataroot_GT, test_set.dataroot_LQ, test_set.dataroot_KM)
-    return TripleDataset(*map(from_root, roots), rotated=test_set.kernel_convention == "convolution")
+    return TripleDataset(*map(from_root, roots), rotate_kernels=test_set.kernel_convention == "convolution")
 
 
 def is_missing(name: str, method: Method, group: Processes) -> bool:

@@ -66,10 +66,10 @@ def _means(images: Sequence[ImageScore]) -> dict[str, str]:
 
 
 class Table(NamedTuple):
-    """A table in the paper's arrangement: its caption, heads and rows as text, and the rows of table.csv."""
+    """A table in the paper's arrangement: its caption, headers and rows as text, and the rows of table.csv."""
 
     caption: str
-    heads: list[str]
+    headers: list[str]
     rows: list[list[str]]
     cells: list[dict[str, str]]
 
@@ -90,10 +90,10 @@ def _table(summary: Sequence[Mapping[str, object]]) -> Table:
     lines: dict[tuple[str, str], list[dict[str, str]]] = {}
     for cell in [*_measured(summary), *_published(columns)]:
         lines.setdefault((cell["source"], cell["method"]), []).append(cell)
-    heads = [f"{name} {column}".strip() + (" %" if column.isdigit() else "") for name, column in columns]
+    headers = [f"{name} {column}".strip() + (" %" if column.isdigit() else "") for name, column in columns]
     return Table(
         _caption(summary, columns, any(source == "published" for source, _ in lines)),
-        ["Method", *heads, "parameters", "s / image", "MiB"],
+        ["Method", *headers, "parameters", "s / image", "MiB"],
         [_text(cells, columns) for cells in lines.values()],
         [cell for cells in lines.values() for cell in cells],
     )
@@ -170,17 +170,17 @@ def _caption(summary: Sequence[Mapping[str, object]], columns: Sequence[tuple[st
 
 def to_markdown(tables: Sequence[Table]) -> str:
     """The tables for a page."""
-    return "\n".join(f"{table.caption}\n\n{_tabulated(table.rows, table.heads)}\n" for table in tables)
+    return "\n".join(f"{table.caption}\n\n{_tabulated(table.rows, table.headers)}\n" for table in tables)
 
 
 def to_latex(tables: Sequence[Table]) -> str:
     """The tables for a paper (packages booktabs and graphicx), each a table over the page's width."""
     texts = []
     for table in tables:
-        align = ("left", *["center"] * (len(table.heads) - 1))
-        text = tabulate(table.rows, table.heads, "latex_booktabs", disable_numparse=True, colalign=align)
+        align = ("left", *["center"] * (len(table.headers) - 1))
+        text = tabulate(table.rows, table.headers, "latex_booktabs", disable_numparse=True, colalign=align)
         caption = table.caption.replace("%", r"\%")
-        label = "lai" if table.heads[1].startswith("Lai ") else "noise"
+        label = "lai" if table.headers[1].startswith("Lai ") else "noise"
         texts.append(
             f"\\begin{{table*}}\n\\centering\n\\caption{{{caption}}}\n\\label{{tab:{label}}}\n"
             f"\\resizebox{{\\textwidth}}{{!}}{{%\n{text}}}\n\\end{{table*}}\n"
@@ -217,12 +217,12 @@ def _psnr_by_noise(
             cells = [" / ".join(level or "-" for level in of_set) if any(of_set) else "-" for of_set in levels]
             lines.append([label, *cells] + [psnr.get(("Lai", "overall"), "-")] * lai)
     noise = (f"{name.removesuffix(' noise')}, noise 1 / 3 / 5 %" for name in sets)
-    heads = ["PSNR (dB)", *noise] + ["Lai, overall"] * lai
-    return _tabulated(lines, heads) + "\n"
+    headers = ["PSNR (dB)", *noise] + ["Lai, overall"] * lai
+    return _tabulated(lines, headers) + "\n"
 
 
-def _tabulated(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> str:
-    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+def _tabulated(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
 def set_and_noise(name: str) -> tuple[str, str]:

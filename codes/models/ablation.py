@@ -36,7 +36,7 @@ class ConjugateGradients(WeightedSolver):
 
     iterations = 5
     # Divisors are not below this number: a black image has a residual of zero.
-    least_divisor = 1e-30
+    eps = 1e-30
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
@@ -60,10 +60,10 @@ class ConjugateGradients(WeightedSolver):
         p, square = r, _inner_product(r, r)
         for _ in range(self.iterations):
             Ap = A(p)
-            step = square / _inner_product(p, Ap).clamp(min=self.least_divisor)
+            step = square / _inner_product(p, Ap).clamp(min=self.eps)
             x, r = x + step * p, r - step * Ap
             following = _inner_product(r, r)
-            p, square = r + following / square.clamp(min=self.least_divisor) * p, following
+            p, square = r + following / square.clamp(min=self.eps) * p, following
         return x
 
 
@@ -90,7 +90,7 @@ class FourierSolver(WeightedSolver):
     """
 
     # Keeps the step small at frequencies that neither term determines.
-    pull = 1e-3
+    damping = 1e-3
 
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
@@ -106,14 +106,14 @@ class FourierSolver(WeightedSolver):
         data = edge_taper(data, common, circular_blur=lambda y: torch.fft.irfft2(blur * torch.fft.rfft2(y), s=size))
         with torch.autocast(data.device.type, enabled=False):
             K = transfer_function(kernel, size)
-            step = circular_solution(s.F.weight, s.G.weight, K, weights, prior, data, self.pull)
+            step = circular_solution(s.F.weight, s.G.weight, K, weights, prior, data, self.damping)
         return s.x + inner(step, s.x.shape[-2:], kernel.shape[-2:]).to(s.x.dtype)
 
 
 def circular_solution(
-    F: Tensor, G: Tensor, K: Tensor, weights: Scalars, prior: Tensor, data: Tensor, pull: float
+    F: Tensor, G: Tensor, K: Tensor, weights: Scalars, prior: Tensor, data: Tensor, damping: float
 ) -> Tensor:
-    """argmin_x  m_n sum_i p_i |F_i x - prior_i|^2 + sum_j d_j |G_j H x - data_j|^2 + pull |x|^2.
+    """argmin_x  m_n sum_i p_i |F_i x - prior_i|^2 + sum_j d_j |G_j H x - data_j|^2 + damping |x|^2.
 
     F (N, C, h, w), G (M, C, h, w): filters; K (B, 1 or C, H, W//2+1): transfer function of H;
     prior (B, N, H, W), data (B, M, H, W). All borders are circular. Returns x (B, C, H, W).
@@ -125,7 +125,9 @@ def circular_solution(
     normal = _weighted(F, prior_weights) + K.conj()[:, :, None] * K[:, None] * _weighted(G, data_weights)
     right = _weighted_adjoint(F, prior_weights, prior) + K.conj() * _weighted_adjoint(G, data_weights, data)
     # A system of C equations for each frequency.
-    system = normal.permute(0, 3, 4, 1, 2) + pull * torch.eye(normal.shape[1], dtype=normal.dtype, device=normal.device)
+    system = normal.permute(0, 3, 4, 1, 2) + damping * torch.eye(
+        normal.shape[1], dtype=normal.dtype, device=normal.device
+    )
     solution = torch.linalg.solve_ex(system, right.movedim(1, -1)[..., None]).result
     return torch.fft.irfft2(solution[..., 0].movedim(-1, 1), s=size)
 

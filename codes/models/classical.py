@@ -96,7 +96,7 @@ class RichardsonLucyOptions(NetworkOptions):
 class RichardsonLucy(ClassicalMethod):
     """The Richardson-Lucy algorithm of scikit-image on the image extended by the size of the kernel.
 
-    It assumes darkness outside the image, which causes ringing; the extension with the ringing is cut off.
+    It assumes zeros outside the image, which causes ringing; the extension with the ringing is cut off.
     """
 
     def __init__(self, iterations: dict[float, float]):

@@ -14,7 +14,7 @@ def build_network(options: NetworkOptions) -> Network:
     Raises UserError if the options contradict each other or name an unknown part.
     """
     arguments = {name: getattr(options, name) for name in type(options).model_fields}
-    for key in ("which_model_G", "upscale"):  # MMSR's keys that say nothing to a constructor
+    for key in ("which_model_G", "upscale"):  # MMSR's keys that constructors do not take
         arguments.pop(key, None)
     try:
         return NETWORKS[options.which_model_G].build(**arguments).eval()

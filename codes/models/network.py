@@ -11,9 +11,14 @@ from codes.utils.errors import UserError
 class Network(nn.Module):
     """Base class of all networks. A subclass has to define `forward(blurry, kernel)` only.
 
-    `forward` gets blurry images (B, C, H, W) with values in [0, 1] and kernels (B, h, w) or (B, C, h, w), which sum
-    to 1 and are applied as a cross-correlation. It returns the restored images (B, C, H, W), not clamped. The flags
-    below say which further keyword arguments it accepts; without them it is never given any.
+    Args of `forward`:
+        blurry: Images (B, C, H, W), values in [0, 1].
+        kernel: (B, h, w), or (B, C, h, w) for one kernel per channel. Each sums to 1 and is cross-correlated with the
+            sharp image.
+        mask, sigma, x0, stages: Only for networks whose flags below say so.
+
+    Returns:
+        The restored images (B, C, H, W), not clamped.
     """
 
     # Channels of the image. None: any number (classical methods).
@@ -34,7 +39,7 @@ class Network(nn.Module):
     needs_weights = True
     # False for a denoiser, which is trained here but does not use the kernel: deblur.py refuses it.
     deblurs = True
-    # In training, keep only the input of each stage and compute the stage again for its gradient. None: it cannot.
+    # In training, use activation checkpointing: store the input of each stage only. None: it cannot.
     checkpoint_stages: bool | None = None
     # What the network's blur sees beyond the image: replicate, circular or zero.
     padding_mode: str = "replicate"
@@ -54,7 +59,7 @@ class Network(nn.Module):
         x0: Tensor | None = None,
         stages: bool = False,
     ) -> dict[str, Tensor | bool]:
-        """The keyword arguments that `forward` accepts, without those that it has no use for.
+        """Keep only the arguments that this network's `forward` supports.
 
         Raises ValueError for a mask if the network does not use masks.
         """

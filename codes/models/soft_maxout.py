@@ -20,7 +20,7 @@ class SoftMaxout(Maxout):
     # Threshold of the magnified values.
     threshold = 0.1
     # Standard deviation of the random part of the weights.
-    spread = 0.02
+    weight_std = 0.02
     # Soft thresholding needs two affine functions in each maximum.
     least_nc = 2
 
@@ -29,7 +29,7 @@ class SoftMaxout(Maxout):
             raise ValueError(f"max_nc {max_nc}: {type(self).__name__} needs at least {self.least_nc}")
         super().__init__(channels, max_nc, dropout_rate)
         for sign, conv in ((1.0, self.conv1), (-1.0, self.conv2)):
-            nn.init.normal_(conv.weight, std=self.spread)
+            nn.init.normal_(conv.weight, std=self.weight_std)
             nn.init.zeros_(conv.bias)
             with torch.no_grad():
                 conv.weight[::max_nc, 0, 1, 1] += sign

@@ -75,7 +75,7 @@ def load_weights(network: Network, weights: str | Path | Mapping[str, Tensor], s
 def differences(
     network: nn.Module, given: Mapping[str, Tensor], names: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """What keeps the tensors `given` from being the network's weights: {key: problem}, first those of another shape.
+    """Reasons why `given` cannot be loaded: {key: reason}, wrong shapes first.
 
     A tensor is missing, is not in the network, has another shape, or holds infinite values. names: {our key: key in
     the file}, for the text.

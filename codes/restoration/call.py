@@ -1,4 +1,4 @@
-"""The call from Python: arrays in, arrays out. The commands use `open_restorer` and `restore` of it."""
+"""Deblur numpy arrays. codes/deblur.py and codes/demo.py use `open_restorer` and `restore`."""
 
 import sys
 from collections.abc import Iterator

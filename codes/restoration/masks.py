@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codes.inference.gaps import filled
+from codes.inference.gaps import fill_gaps
 from codes.restoration.image_files import read_photo
 from codes.restoration.pixels import values_of
 from codes.utils.errors import UserError
@@ -34,9 +34,9 @@ def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str) -> np.ndar
 def without_gaps(blurry: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
     """An image (H, W, C) from 0 to 1, with pixels where `valid` (H, W) is 0 filled from those around them.
 
-    Used to judge a kernel, because dead pixels look like edges. Unlike `filled`, it replaces clipped values as well.
+    Used to judge a kernel, because dead pixels look like edges. Unlike `fill_gaps`, it replaces clipped values as well.
     """
     if valid is None:
         return blurry
     y, m = torch.from_numpy(blurry).permute(2, 0, 1)[None], torch.from_numpy(valid).to(torch.float32)[None, None]
-    return filled(m * y, m)[0].permute(1, 2, 0).numpy()
+    return fill_gaps(m * y, m)[0].permute(1, 2, 0).numpy()

@@ -23,7 +23,7 @@ _FILES = ("{}.safetensors", "{}.pth", "dsdnet_{}.safetensors")
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A network with its weights, in eval mode, and whether its training used masks."""
 
     network: Network
@@ -31,7 +31,7 @@ class Trained:
     trained_with_masks: bool
 
 
-def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Trained:
+def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> TrainedNetwork:
     """Load a network with the weights that `find_weights` finds.
 
     Raises UserError for a denoiser, and as `find_weights` and `load_weights` do.
@@ -41,7 +41,7 @@ def load_network(weights: str | Path = SHIPPED, preset: str | None = None) -> Tr
     if not network.deblurs:
         raise UserError(f"{path}: holds a {type(network).__name__}, which does not deblur; name weights of a DSDNet")
     load_weights(network, path)
-    return Trained(network, path, trained_with_masks)
+    return TrainedNetwork(network, path, trained_with_masks)
 
 
 def find_weights(weights: str | Path, preset: str | None = None) -> tuple[Path, NetworkOptions, bool]:

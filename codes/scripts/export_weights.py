@@ -4,7 +4,7 @@
 
 Takes the best averaged weights of experiments/<name>, scores them, rounded to float16, on all images of the
 validation sets together with the option file's baselines, and writes <out>.safetensors, <out>.yml (the card: option
-file, data, iterations, seed, hours, machine, scores, share of non-zero outputs of each U-Net), and the curve as
+file, data, iterations, seed, hours, machine, scores, fraction of non-zero outputs of each U-Net), and the curve as
 <out>.csv and <out>.png. --released also writes <out>.pth, which the authors' own code can load.
 """
 
@@ -113,7 +113,7 @@ def best_weights(options: TrainOptions, experiment: Path, option_file: str) -> t
 
 @contextmanager
 def unet_outputs(network: Network) -> Iterator[Mapping[nn.Module, list[float]]]:
-    """Record the share of non-zero outputs of each U-Net, in the order of the stages, for every image restored.
+    """Record the fraction of non-zero outputs of each U-Net, in the order of the stages, for every image restored.
 
     A U-Net ends in a ReLU, which can die in training; then its stage changes nothing.
     """

@@ -113,7 +113,7 @@ def sources_of(test_set: TestSet) -> dict[str, tuple[Path, Path, Path]]:
 
 def page_data(image: RunImage, folder: Path, limit: float) -> dict[str, object]:
     """What the page needs to show an image. Its previews have the first of FORMS that needs at most `limit` bytes."""
-    pixels = [path and pixels_of(path) for path in image.files]
+    pixels = [path and read_8bit(path) for path in image.files]
     for form in FORMS:
         pictures = [None if found is None else webp(found, *form) for found in pixels]
         if sum(len(picture or "") for picture in pictures) <= limit:
@@ -128,7 +128,7 @@ def page_data(image: RunImage, folder: Path, limit: float) -> dict[str, object]:
     }
 
 
-def pixels_of(path: Path) -> np.ndarray | None:
+def read_8bit(path: Path) -> np.ndarray | None:
     """The 8-bit pixels (H, W, C); None, with a warning, for a file that cannot be read."""
     try:
         return to_8bit(read_image(path))

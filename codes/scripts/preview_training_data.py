@@ -43,12 +43,12 @@ def main(argv: Sequence[str]) -> int:
         ensure_quickstart(from_root(train_set.dataroot_GT).parent)
     patches = TrainingPatches(train_set, from_root(train_set.dataroot_GT), options.train.manual_seed)
     samples = [patches[Request(number, train_set.GT_size)] for number in range(KERNEL_ROWS * COLUMNS)]
-    write_8bit(arguments.out, sheet(samples))
+    write_8bit(arguments.out, patch_sheet(samples))
     print(f"{arguments.out}: {KERNEL_ROWS} rows of kernels, then blurry patches with the sharp ones below them")
     return 0
 
 
-def sheet(samples: Sequence[Sample]) -> np.ndarray:
+def patch_sheet(samples: Sequence[Sample]) -> np.ndarray:
     """The sheet (H, W, 3) uint8."""
     groups = [samples[first : first + COLUMNS] for first in range(0, len(samples), COLUMNS)]
     rows = [[(sample.kernel / sample.kernel.max()).expand(3, -1, -1) for sample in group] for group in groups]

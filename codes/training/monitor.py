@@ -19,26 +19,26 @@ LONGEST_SILENCE = 60.0
 
 
 class Monitor:
-    """Collects the figures of every step and reports their means.
+    """Collects the metrics of every step and reports their means.
 
-    experiment: folder of train.log and validation.csv. tensorboard: folder of its event files, or None. begin: the
+    experiment: folder of train.log and validation.csv. tensorboard: folder of its event files, or None. resumed_at: the
     iteration of the checkpoint that training continues from, None for a new one; what an interrupted run wrote after
     that iteration is removed, or hidden in tensorboard.
     """
 
     def __init__(
-        self, experiment: Path, tensorboard: Path | None, begin: int | None, niter: int, hours: float, options: str
+        self, experiment: Path, tensorboard: Path | None, resumed_at: int | None, niter: int, hours: float, options: str
     ):
         self.curve, self.niter = experiment / "validation.csv", niter
         self.hours_before, self.started = hours, time.monotonic()
         self._reported = False
         self._begin_means()
-        self._tensorboard, self._begin = tensorboard, -1 if begin is None else begin
+        self._tensorboard, self._resumed_at = tensorboard, -1 if resumed_at is None else resumed_at
         self._writers: dict[str, SummaryWriter] = {}
         if tensorboard:
             self._writer().add_text("options", "    " + options.replace("\n", "\n    "))
         rows = read_csv(self.curve) if self.curve.is_file() else []
-        self._rows = [row for row in rows if int(row["iteration"]) <= self._begin]
+        self._rows = [row for row in rows if int(row["iteration"]) <= self._resumed_at]
         experiment.mkdir(parents=True, exist_ok=True)
         self._log = open(experiment / "train.log", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 closed by close()
 
@@ -51,9 +51,9 @@ class Monitor:
         print(line, flush=True)
         self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
 
-    def step(self, figures: Mapping[str, float], images: int, waited: float) -> None:
-        """Add the figures of one step, the number of its images, and the seconds waited for them."""
-        self._sums.update(figures)  # a Counter adds
+    def step(self, metrics: Mapping[str, float], images: int, waited: float) -> None:
+        """Add the metrics of one step, the number of its images, and the seconds waited for them."""
+        self._sums.update(metrics)  # a Counter adds
         self._steps += 1
         self._images += images
         self._waited += waited
@@ -66,14 +66,14 @@ class Monitor:
         """Report the means over the steps since the last report, and the number of steps skipped so far."""
         self._reported = True
         seconds = time.monotonic() - self._since
-        figures = {name: float(total) / self._steps for name, total in self._sums.items()}
-        figures |= {"lr": learning_rate, "skipped": skipped}
-        figures |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
-        line = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        metrics = {name: float(total) / self._steps for name, total in self._sums.items()}
+        metrics |= {"lr": learning_rate, "skipped": skipped}
+        metrics |= {"images_per_second": self._images / seconds, "data_wait_share": self._waited / seconds}
+        line = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         left = timedelta(seconds=round((self.niter - iteration) * seconds / self._steps))
         self.log(f"{iteration:8d}/{self.niter}  {line}  {left} left")
         if self._tensorboard:
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 self._writer().add_scalar(f"train/{name}", value, iteration)
         self._begin_means()
 
@@ -116,7 +116,7 @@ class Monitor:
         if line not in self._writers:
             from torch.utils.tensorboard import SummaryWriter  # takes a second, and not everyone uses it
 
-            self._writers[line] = SummaryWriter(str(self._tensorboard / line), purge_step=self._begin + 1)
+            self._writers[line] = SummaryWriter(str(self._tensorboard / line), purge_step=self._resumed_at + 1)
         return self._writers[line]
 
     def _begin_means(self) -> None:

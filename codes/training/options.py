@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from codes.data.patch_options import TrainSet
-from codes.options import AnyNetwork, CommandOptions, Method, Name, TestSet, Weights
+from codes.options import AnyNetwork, CommandOptions, Method, Name, PathOptions, TestSet
 from codes.utils.option_files import Options
 
 # Without warmup_iter, the learning rate grows during this fraction of all iterations.
@@ -81,7 +81,7 @@ class Recipe(Options):
     tf32: bool = Field(False, description="On a GPU, compute convolutions in TF32: faster than float32, less exact.")
     amp: bool = Field(False, description="Compute in bfloat16 where PyTorch's autocast does.")
     checkpoint_stages: bool = Field(
-        False, description="Save memory: each stage is computed again for its gradient instead of being kept."
+        False, description="Save memory by activation checkpointing: each stage is recomputed in the backward pass."
     )
     compile: bool = Field(False, description="Use torch.compile.")
     start_values: str | None = Field(
@@ -111,7 +111,7 @@ class Logger(Options):
     save_checkpoint_freq: PositiveInt = Field(1000, description="Number of iterations between checkpoints.")
 
 
-class TrainPaths(Weights):
+class TrainPaths(PathOptions):
     pretrain_denoiser: str | None = Field(
         None, description="Weight file of a `Denoiser`, for the denoiser in the x-step of a new network."
     )

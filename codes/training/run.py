@@ -1,4 +1,4 @@
-"""A training under way: what happens between the steps."""
+"""Validation, checkpoints and reports between training steps."""
 
 import fcntl
 from collections.abc import Iterator, Mapping
@@ -65,14 +65,16 @@ class Run:
         if self.group.is_main:
             write_text(self.folder / "options.yml", dump_options(options))
             tensorboard = root / "tb_logger" / options.name if options.use_tb_logger else None
-            begin = trainer.iteration if state else None
-            self.monitor = Monitor(self.folder, tensorboard, begin, options.train.niter, hours, dump_options(options))
+            resumed_at = trainer.iteration if state else None
+            self.monitor = Monitor(
+                self.folder, tensorboard, resumed_at, options.train.niter, hours, dump_options(options)
+            )
 
     def begin(self, stop: StopRequest) -> int:
         """Say what is trained. Validate the start of a fine-tuning, or what an interrupted validation left out.
 
-        Returns the number of the signal that interrupted it, 0 if none did. Nothing is saved without the score: a
-        checkpoint of a later iteration could not make up for it.
+        Returns the number of the signal that interrupted it, 0 if none did. No checkpoint is written before the start
+        is scored, since a later run could not score it.
         """
         iteration = self.trainer.iteration
         if self.monitor:
@@ -88,11 +90,11 @@ class Run:
         """True at every multiple of `frequency` iterations and at the end."""
         return self.trainer.iteration % frequency == 0 or self.trainer.iteration == self.options.train.niter
 
-    def report(self, figures: Mapping[str, float], images: int, waited: float) -> None:
-        """Add one step's figures, the number of its images in this process and the seconds waited for them."""
+    def report(self, metrics: Mapping[str, float], images: int, waited: float) -> None:
+        """Add one step's metrics, the number of its images in this process and the seconds waited for them."""
         trainer = self.trainer
         if self.monitor:
-            self.monitor.step(figures, images * self.group.world_size, waited)
+            self.monitor.step(metrics, images * self.group.world_size, waited)
             if self.due(self.options.logger.print_freq) or self.monitor.silent():
                 self.monitor.report(trainer.iteration, trainer.learning_rate, trainer.skipped)
 
@@ -119,7 +121,7 @@ class Run:
                 save_weights(averaged, models / "best.safetensors", notes=notes)
 
     def save(self) -> None:
-        """Write a checkpoint, but none within a series of skipped steps, where the weights may be at fault."""
+        """Write a checkpoint, unless recent steps were skipped as not finite: the weights may be the cause."""
         trainer = self.trainer
         trainer.check_weights()
         if not self.monitor or (trainer.skipped_in_a_row and trainer.iteration < self.options.train.niter):

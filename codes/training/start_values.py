@@ -17,7 +17,7 @@ from codes.utils.registry import Registry
 START_VALUES: Registry[Callable[[nn.Module], None]] = Registry("start values")
 
 # Standard deviation of the Maxout weights: v and z start close to zero.
-MAXOUT_SPREAD = 0.05
+MAXOUT_WEIGHT_STD = 0.05
 # Constant output of every U-Net: its last ReLU starts open at every pixel.
 UNET_OUTPUT = 0.05
 # m_p and m_d start as the sigmoid of this number, 0.82.
@@ -44,7 +44,7 @@ def open_unets(network: nn.Module) -> None:
         start_with_pairs(bank.weight)
     for shrink in (*network.shrink_v, *network.shrink_z):
         for conv in (shrink.conv1, shrink.conv2):
-            nn.init.normal_(conv.weight, std=MAXOUT_SPREAD)
+            nn.init.normal_(conv.weight, std=MAXOUT_WEIGHT_STD)
             nn.init.zeros_(conv.bias)
     for hypnet in (*solver.m_p, *solver.m_d):
         hypnet.head[0].weight.mul_(0.1)

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from codes.data.degradation import seed_of
 from codes.data.training import Sample
-from codes.inference.gaps import filled
+from codes.inference.gaps import fill_gaps
 from codes.models.network import Network
 from codes.training.losses import training_loss
 from codes.training.options import Recipe
@@ -67,14 +67,14 @@ class Trainer:
         return int(self._skipped[1])
 
     def step(self, batch: Sample) -> dict[str, float | Tensor]:
-        """Train on this process's part of a batch; returns the figures to report, which are tensors on a GPU.
+        """Train on this process's part of a batch; returns the metrics to report, which are tensors on a GPU.
 
         A step whose loss or gradient is not finite changes no weights and is counted. Nothing here waits for the GPU.
         """
         # Dropout depends on (seed, iteration, rank) alone, so a checkpoint needs no state of a random generator.
         torch.manual_seed(seed_of("step", self.iteration, self.group.rank, seed=self.recipe.manual_seed))
         # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py. The CPU fills them.
-        without_gaps = None if batch.mask is None else filled(batch.blurry, batch.mask)
+        without_gaps = None if batch.mask is None else fill_gaps(batch.blurry, batch.mask)
         parts = [*batch, without_gaps]
         *parts, without_gaps = (None if part is None else part.to(self.device, non_blocking=True) for part in parts)
         batch = Sample(*parts)
@@ -85,18 +85,18 @@ class Trainer:
         norm = nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
         if self.recipe.grad_clip:
             nn.utils.clip_grads_with_norm_(self.network.parameters(), self.recipe.grad_clip, norm)
-        figures = torch.stack([loss.detach(), norm, *terms.values()]).float()
+        metrics = torch.stack([loss.detach(), norm, *terms.values()]).float()
         if self.group.world_size > 1:
-            dist.all_reduce(figures)
-            figures /= self.group.world_size
-        bad = ~figures[:2].isfinite().all()
+            dist.all_reduce(metrics)
+            metrics /= self.group.world_size
+        bad = ~metrics[:2].isfinite().all()
         self.optimizer.found_inf = bad.float()  # fused optimisers skip the step then
         self.optimizer.step()
         self._skipped = (self._skipped + bad) * torch.stack([torch.ones_like(bad), bad])
         self.scheduler.step()
         self.iteration += 1
         self.average.update_parameters(self.network)
-        values = figures.tolist() if self.device.type == "cpu" else figures
+        values = metrics.tolist() if self.device.type == "cpu" else metrics
         return dict(zip(("loss", "grad_norm", *terms), values, strict=True))
 
     def _stages(self, batch: Sample, without_gaps: Tensor | None) -> list[Tensor]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import torch
 
-# Share of the free memory that is planned with.
+# Fraction of the free memory that is planned with.
 _SHARE = 0.8
 _PROCESS = Path("/proc/self")
 _CGROUP = Path("/sys/fs/cgroup")

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from codes.models.paper.layout import at_least_float32, laid_out_as
+from codes.models.paper.layout import at_least_float32, match_memory_format
 
 Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
@@ -142,17 +142,20 @@ class _Filtered(torch.autograd.Function):
 class Blur:
     """H and H' for one batch of kernels and one image size.
 
-    kernel: (B, h, w), or (B, C, h, w) for a kernel per channel; B may be 1 for a whole batch.
-    size: (H, W) of the images.
-    border: what H sees beyond the image.
-    exact_adjoint: False: H' is the adjoint of the zero-border blur for all borders, as in the released network.
-        True: H' is the transpose of H.
-    method: "fft", or "taps", a sum over the kernel's weights one by one, which needs little memory in float64 and
-        adds in the same order on every machine.
-
     Results have the type of the kernel. It computes in float32, or in float64 for a kernel of that type.
-    Raises ValueError for an unknown border or method, an empty kernel, or a circular border with an image smaller
-    than the kernel.
+
+    Args:
+        kernel: (B, h, w), or (B, C, h, w) for a kernel per channel; B may be 1 for a whole batch.
+        size: (H, W) of the images.
+        border: What H sees beyond the image.
+        exact_adjoint: False: H' is the adjoint of the zero-border blur for all borders, as in the released network.
+            True: H' is the transpose of H.
+        method: "fft", or "taps", a sum over the kernel's weights one by one, which needs little memory in float64 and
+            adds in the same order on every machine.
+
+    Raises:
+        ValueError: An unknown border or method, an empty kernel, or a circular border with an image smaller than the
+            kernel.
     """
 
     def __init__(
@@ -183,7 +186,8 @@ class Blur:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Hx: (B, C, H, W) -> (B, C, H, W)."""
-        return laid_out_as(x, self._blurred(pad(self._checked(x), self.kernel_size, self.border)).to(self.dtype))
+        blurred = self._blurred(pad(self._checked(x), self.kernel_size, self.border))
+        return match_memory_format(blurred.to(self.dtype), x)
 
     def _blurred(self, padded: Tensor) -> Tensor:
         if self.method == "taps":
@@ -202,7 +206,8 @@ class Blur:
                 self._shifted(full, row, column).addcmul_(y, weight)
         else:
             full = self._filter(y, self._spectrum, self._padded_size)
-        return laid_out_as(y, pad_adjoint(full, self.kernel_size, self.adjoint_border).to(self.dtype))
+        folded = pad_adjoint(full, self.kernel_size, self.adjoint_border)
+        return match_memory_format(folded.to(self.dtype), y)
 
     def _checked(self, image: Tensor) -> Tensor:
         if image.shape[-2:] != self.size:

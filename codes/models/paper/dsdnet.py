@@ -19,7 +19,7 @@ from codes.models.paper.blur import BORDERS, Blur, Border, odd_sized
 from codes.models.paper.cgnet import CGNet
 from codes.models.paper.filters import Filters
 from codes.models.paper.initialisation import PaperInitialisation
-from codes.models.paper.layout import at_least_float32, laid_out_as
+from codes.models.paper.layout import at_least_float32, match_memory_format
 from codes.models.paper.released_names import keys_in_file
 from codes.models.paper.shrinkage import Maxout
 from codes.models.paper.solver import Problem, Solver, System
@@ -54,10 +54,17 @@ class State:
 class DSDNet(Network):
     """The network of the paper: `net(blurry, kernel)` restores, `net.initial(blurry, kernel)` gives x0.
 
-    in_nc, out_nc: channels of the image, equal. nf_p, nf_d: N prior filters and M data filters. max_nc: affine
-    functions in each maximum. n_iter: T stages. padding_mode: border of H. dropout_rate: rate of the Dropout2d
-    before each shrinkage function. Raises ValueError if in_nc and out_nc differ, a number is below 1 or the border
-    is unknown.
+    Args:
+        in_nc, out_nc: Channels of the image; both are equal.
+        nf_p: N, number of prior filters F.
+        nf_d: M, number of data filters G.
+        max_nc: Affine functions in each maximum of a Maxout.
+        n_iter: T, number of stages.
+        padding_mode: Border of H: replicate, circular or zero.
+        dropout_rate: Rate of the Dropout2d before each shrinkage function.
+
+    Raises:
+        ValueError: in_nc and out_nc differ, a number is below 1, or the border is unknown.
     """
 
     takes_x0 = gives_stages = True
@@ -143,7 +150,7 @@ class DSDNet(Network):
     def iterate(self, problem: Problem, x0: Tensor | None, stages: bool) -> Tensor | list[Tensor]:
         """All stages, from x0; returns as `forward` does."""
         y = problem.y
-        state = State(self.initial(y, problem.H.kernel) if x0 is None else laid_out_as(y, x0.to(y.dtype)))
+        state = State(self.initial(y, problem.H.kernel) if x0 is None else match_memory_format(x0.to(y.dtype), y))
         restored = []
         for t in range(self.n_iter):
             if self.checkpoint_stages and torch.is_grad_enabled():
@@ -179,7 +186,7 @@ class DSDNet(Network):
         self.stage = torch.compile(self.stage, *arguments, **keys)
 
     def _checkpointed(self, t: int, state: State, problem: Problem) -> None:
-        """`stage`, of which only the input is kept; the gradient computes the rest again."""
+        """Run `stage` with activation checkpointing: store its input only, recompute the rest in the backward pass."""
 
         def advanced(*before: Tensor | float) -> tuple[Tensor | float, ...]:
             after = State(*before)

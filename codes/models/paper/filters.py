@@ -5,8 +5,8 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 # Height and width of the filters, and the pixels on each side of the centre.
-SIDE = 7
-MARGIN = SIDE // 2
+KERNEL_SIZE = 7
+PADDING = KERNEL_SIZE // 2
 
 
 class Filters(nn.Conv2d):
@@ -17,14 +17,14 @@ class Filters(nn.Conv2d):
     """
 
     def __init__(self, in_nc: int, filters: int):
-        super().__init__(in_nc, filters, SIDE, padding=MARGIN, bias=False)
+        super().__init__(in_nc, filters, KERNEL_SIZE, padding=PADDING, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Fx: (B, C, H, W) -> (B, N, H, W)."""
         with torch.autocast(x.device.type, enabled=False):
-            return nnf.conv2d(x.to(self.weight.dtype), self.weight, padding=MARGIN)
+            return nnf.conv2d(x.to(self.weight.dtype), self.weight, padding=PADDING)
 
     def adjoint(self, a: Tensor) -> Tensor:
         """F'a: the transposed convolution with the same weights. (B, N, H, W) -> (B, C, H, W)."""
         with torch.autocast(a.device.type, enabled=False):
-            return nnf.conv_transpose2d(a.to(self.weight.dtype), self.weight, padding=MARGIN)
+            return nnf.conv_transpose2d(a.to(self.weight.dtype), self.weight, padding=PADDING)

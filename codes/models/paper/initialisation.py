@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from codes.models.paper.blur import Blur, by_channel, inner, pad, transfer_function
-from codes.models.paper.layout import laid_out_as
+from codes.models.paper.layout import match_memory_format
 from codes.utils.registry import Registry
 
 INITIALISATIONS: Registry[type[nn.Module]] = Registry("initialisation")
@@ -80,4 +80,4 @@ class PaperInitialisation(nn.Module):
         """blurry (B, C, H, W), kernel (B, h, w) or (B, C, h, w), odd sides -> x0 (B, C, H, W), not clamped."""
         extended = extend(blurry, kernel)
         K = transfer_function(by_channel(kernel), extended.shape[-2:])
-        return laid_out_as(blurry, crop(inverse_filter(extended, K, self.weight), kernel))
+        return match_memory_format(crop(inverse_filter(extended, K, self.weight), kernel), blurry)

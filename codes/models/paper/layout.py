@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def laid_out_as(other: Tensor, image: Tensor) -> Tensor:
+def match_memory_format(image: Tensor, other: Tensor) -> Tensor:
     """`image` (B, C, H, W) in the memory layout of `other`, channels-first or channels-last.
 
     Convolutions keep the layout of their input, Fourier transforms don't. Arithmetic with two layouts is slow.
@@ -18,7 +18,7 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def autocasted(image: Tensor) -> Tensor:
+def to_autocast_dtype(image: Tensor) -> Tensor:
     """`image` in the precision that autocast uses in convolutions; unchanged if autocast is off.
 
     Useful for an input of several operations: autocast by itself would convert it once per convolution, and would

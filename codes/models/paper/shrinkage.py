@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.paper.layout import autocasted
+from codes.models.paper.layout import to_autocast_dtype
 from codes.utils.registry import Registry
 
 SHRINKAGES: Registry[type[nn.Module]] = Registry("shrinkage")
@@ -30,7 +30,7 @@ class Maxout(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, channels, H, W)."""
-        a = autocasted(self.dropout(a))
+        a = to_autocast_dtype(self.dropout(a))
         return self._maximum(a, self.conv1) - self._maximum(a, self.conv2)
 
     def _maximum(self, a: Tensor, conv: nn.Conv2d) -> Tensor:

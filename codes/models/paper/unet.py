@@ -3,7 +3,7 @@
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.paper.layout import autocasted
+from codes.models.paper.layout import to_autocast_dtype
 
 
 def _convolutions(in_nc: int, out_nc: int) -> list[nn.Module]:
@@ -59,7 +59,7 @@ class UNet(nn.Module):
         self.u1, self.u0 = Up(4 * t, 2 * t), Up(2 * t, t)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = autocasted(x)
+        x = to_autocast_dtype(x)
         x1 = self.d1(x)
         x2 = self.d2(x1)
         x3 = self.d3(x2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from codes.models.network import Network
 from codes.models.noise import estimate_noise
-from codes.models.paper.layout import autocasted, laid_out_as
+from codes.models.paper.layout import match_memory_format, to_autocast_dtype
 from codes.models.registry import NetworkOptions, register_network
 
 # Number of channels at 1/2, 1/4 and 1/8 of the resolution.
@@ -30,7 +30,7 @@ class Block(nn.Module):
     """Residual block: x + conv(relu(conv(x))), without biases."""
 
     # Factor for He's weights of the second convolution; a deep stack then starts near the identity.
-    start = 0.3
+    init_scale = 0.3
 
     def __init__(self, channels: int):
         super().__init__()
@@ -39,7 +39,7 @@ class Block(nn.Module):
         for conv in (self.first, self.second):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
         with torch.no_grad():
-            self.second.weight.mul_(self.start)
+            self.second.weight.mul_(self.init_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(nnf.relu(self.first(x), inplace=True))
@@ -77,8 +77,8 @@ class DenoisingUNet(nn.Module):
         shuffled = nnf.pixel_unshuffle(padded, SHUFFLE)
         level = sigma.to(x.dtype)[:, None, None, None].expand(-1, 1, *shuffled.shape[-2:])
         with torch.autocast(x.device.type, enabled=False):  # Half precision would add noise of its own.
-            first = self.head(laid_out_as(x, torch.cat([shuffled, level], 1)))
-        first = autocasted(first)
+            first = self.head(match_memory_format(torch.cat([shuffled, level], 1), x))
+        first = to_autocast_dtype(first)
         features, skips = first, []
         for down, halve in zip(self.down, self.halvings, strict=True):
             skips.append(down(features))
@@ -87,7 +87,7 @@ class DenoisingUNet(nn.Module):
         for double, up in reversed(list(zip(self.doublings, self.up, strict=True))):
             features = up(double(features) + skips.pop())
         noise = nnf.pixel_shuffle(self.tail(features + first), SHUFFLE)[..., :height, :width]
-        return x - laid_out_as(x, noise.to(x.dtype))
+        return x - match_memory_format(noise.to(x.dtype), x)
 
 
 class DenoiserOptions(NetworkOptions):

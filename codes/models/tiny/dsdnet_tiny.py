@@ -84,7 +84,7 @@ class DSDNetTiny(DSDNet):
         return self.iterate(noisy, x0, stages)
 
     def stage(self, t: int, state: State, problem: Problem) -> None:
-        """Stage `t` of DSDNet with the learned share of the dual variables."""
+        """Stage `t` of DSDNet with the dual variables scaled by learned factors."""
         state.u_i, state.u_j = self.dual_shares[t, 0] * state.u_i, self.dual_shares[t, 1] * state.u_j
         super().stage(t, state, problem)
 

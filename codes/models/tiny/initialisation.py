@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from codes.models.noise import LEAST_SIGMA, estimate_noise
 from codes.models.paper.blur import by_channel, inner, pad_to_fast_size, transfer_function
-from codes.models.paper.filters import MARGIN, Filters
+from codes.models.paper.filters import PADDING, Filters
 from codes.models.paper.initialisation import INITIALISATIONS, edge_taper, inverse_filter
-from codes.models.paper.layout import laid_out_as
+from codes.models.paper.layout import match_memory_format
 
 
 @INITIALISATIONS.register("adaptive")
@@ -30,7 +30,7 @@ class AdaptiveInitialisation(nn.Module):
         K = transfer_function(by_channel(kernel), size)
         tapered = edge_taper(padded, kernel, circular_blur=lambda y: torch.fft.irfft2(K * torch.fft.rfft2(y), s=size))
         x0 = inverse_filter(tapered, K, weight[:, None, None, None])
-        return laid_out_as(blurry, inner(x0, blurry.shape[-2:], kernel.shape[-2:]))
+        return match_memory_format(inner(x0, blurry.shape[-2:], kernel.shape[-2:]), blurry)
 
 
 def start_as_identity(bank: Filters) -> None:
@@ -43,4 +43,4 @@ def start_as_identity(bank: Filters) -> None:
         bank.weight.sub_(bank.weight.mean((-2, -1), keepdim=True))
         bank.weight[:channels] = 0.0
         for channel in range(channels):
-            bank.weight[channel, channel, MARGIN, MARGIN] = 1.0
+            bank.weight[channel, channel, PADDING, PADDING] = 1.0

@@ -7,7 +7,7 @@ class IdentityMaxout(SoftMaxout):
     """A Maxout that starts close to the identity: it does not shrink yet."""
 
     threshold = 0.0
-    spread = 0.001
+    weight_std = 0.001
 
 
 class OutlierMaxout(SoftMaxout):
@@ -15,4 +15,4 @@ class OutlierMaxout(SoftMaxout):
 
     # 0.3 in the units of the image.
     threshold = 6.0
-    spread = 0.001
+    weight_std = 0.001

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from codes.models.noise import LEAST_SIGMA
 from codes.models.paper.blur import centre, fast_length, inner, pad, transfer_function
 from codes.models.paper.cgnet import WeightedSolver
-from codes.models.paper.layout import at_least_float32, laid_out_as
+from codes.models.paper.layout import at_least_float32, match_memory_format
 from codes.models.paper.solver import Problem, System
 from codes.models.tiny.denoiser import DenoisingUNet
 
@@ -43,7 +43,7 @@ class NewtonPrior(WeightedSolver):
     takes_mask = True
 
     # Keeps the step small at frequencies that neither term determines.
-    pull = 1e-3
+    damping = 1e-3
     # The noise level at which sigma_t = exp(a_t) and w_t = exp(of_prior[t, 0]).
     usual_sigma = 0.02
     # sigma_t of the first stage before training.
@@ -76,7 +76,7 @@ class NewtonPrior(WeightedSolver):
         r_data = data_residual(s, m.data.square())
         with torch.autocast(r_data.device.type, enabled=False):
             step = self.step(t, s, w, at_least_float32(r_prior), at_least_float32(r_data))
-            x = s.x + laid_out_as(s.x, step.to(s.x.dtype))
+            x = s.x + match_memory_format(step.to(s.x.dtype), s.x)
         return self.denoiser(x, sigma_t)
 
     def step(self, t: int, s: System, w: Tensor, r_prior: Tensor, r_data: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class NewtonPrior(WeightedSolver):
         K = K.movedim(1, -2)
         system = w[:, None, None, None, None] * weighted_power(s.F.weight, self.log_prior[t : t + 1].exp(), size)
         system = system + K.conj() * K.mT * weighted_power(s.G.weight, self.log_data[t : t + 1].exp(), size)
-        system = system + self.pull * torch.eye(r_data.shape[1], device=r.device, dtype=r.real.dtype)
+        system = system + self.damping * torch.eye(r_data.shape[1], device=r.device, dtype=r.real.dtype)
         # torch.linalg.solve itself would wait for the GPU, to say whether a matrix is singular.
         solution = torch.linalg.solve_ex(system, r.movedim(1, -2)).result[..., 0].movedim(-1, 1)
         return inner(torch.fft.irfft2(solution, s=size), H.size, H.kernel_size)

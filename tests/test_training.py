@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from codes.data.degradation import blurred
 from codes.data.images import read_image
-from codes.data.patch_options import KernelShares
+from codes.data.patch_options import KernelFrequencies
 from codes.data.text_pages import text_page
 from codes.data.training import Batches, Request, Sample, TrainingPatches, collate, draw_kernel
 from codes.inference.gaps import fill_gaps
@@ -173,11 +173,11 @@ def test_image_smaller_than_the_largest_patch(data):
 
 def test_kernels_of_every_kind(data):
     def only(kind: str) -> dict[str, float]:
-        return {name: float(name == kind) for name in KernelShares.model_fields}
+        return {name: float(name == kind) for name in KernelFrequencies.model_fields}
 
     for kind in ("camera_shake", "gaussian", "disk"):
         drawn = [
-            draw_kernel(np.random.RandomState(seed), KernelShares(**only(kind)), 5, 75 if seed % 2 else 11)
+            draw_kernel(np.random.RandomState(seed), KernelFrequencies(**only(kind)), 5, 75 if seed % 2 else 11)
             for seed in range(60)
         ]
         assert all(kernel.min() >= 0 and kernel.sum() == pytest.approx(1) for kernel in drawn)

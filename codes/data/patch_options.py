@@ -71,7 +71,7 @@ class TrainSet(Options):
     )
     grey: Fraction = Field(
         0.0,
-        description="Probability that a patch is made grey, with the same noise in all channels as in grey photographs.",
+        description="Probability that a patch is made grey, with equal noise in all channels, as in a grey photograph.",
     )
     grey_independent: Fraction = Field(
         0.0, description="Probability that the noise of a grey patch is drawn independently for each channel."

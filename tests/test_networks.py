@@ -16,6 +16,7 @@ from studies.reference import LiteralDSDNet
 
 FIXTURES = ["dsdnet_a", "dsdnet_b", "dsdnet_circular", "dsdnet_plus_a", "dsdnet_plus_b"]
 PARAMETERS = {
+    "tiny": 2_384_980,
     "feather": 38_900_422,
     "light": 58_350_633,
     "heavy": 242_708_565,

@@ -144,8 +144,9 @@ def photographs():
     return ["--images", str(ROOT / "Datasets" / "Quickstart" / "GT")]
 
 
-def test_tiling(tmp_path, photographs):
-    arguments = ["--size", "200", "320", "--kernels", "1", "9", "--sides", "48", "64", "--output", str(tmp_path)]
+def test_tiling(tmp_path, photographs, monkeypatch):
+    monkeypatch.setattr(tiling, "build_preset", lambda name: build_preset(name, nf_p=4, nf_d=4, nb=1))
+    arguments = ["--size", "48", "208", "--kernels", "1", "9", "--sides", "48", "64", "--output", str(tmp_path)]
     assert run_command_line(tiling.main, [*arguments, *photographs]) == 0
     rows = read_csv(tmp_path / "tiling.csv")
     assert [row["kernel"] for row in rows] == ["1x1", "9x9"]

@@ -295,7 +295,7 @@ def test_stopping_two_processes(data, tmp_path):
 
 
 def test_mistake_is_the_last_line_of_torchrun(tmp_path):
-    command = [*TORCHRUN, "-opt", str(tmp_path / "none.yml")]
+    command = [*TORCHRUN[:4], "--nproc_per_node=1", TRAIN, "-opt", str(tmp_path / "none.yml")]
     run = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert run.returncode != 0
     assert f"error: {tmp_path / 'none.yml'}" in run.stderr.rpartition("Root Cause")[2]

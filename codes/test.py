@@ -24,8 +24,7 @@ if __name__ == "__main__":
 
 from codes.inference.restorer import Restorer
 from codes.metrics.evaluation import Evaluator, ImageScore, write_scores
-from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_sets, run_method, write_report
-from codes.models.factory import open_network
+from codes.metrics.run import COMPLETE, finished_scores, is_missing, open_method, open_sets, run_method, write_report
 from codes.options import NAME, Method, PathOptions, TestOptions, load_options
 from codes.restoration.networks import find_weights
 from codes.restoration.orientation import warn_if_rotated
@@ -82,7 +81,7 @@ def test(options: TestOptions, folder: Path, group: Processes, resume: bool) -> 
     for name, method in options.rows().items():
         if options.methods and is_missing(name, method, group):
             continue
-        network = open_network(method.network_G, method.path.pretrain_model_G, method.path.strict_load)
+        network = open_method(method)
         own_folder = folder / name if options.methods else folder
         restorer = Restorer(network, device, options.precision)
         evaluator = Evaluator(name, restorer, own_folder, options.suffix, options.crop_border or 0)

@@ -36,8 +36,7 @@ from codes.data.triples import TripleDataset
 from codes.figures.page import STYLE, NothingToDrawError, colours, finished_or_published, save
 from codes.inference.restorer import Restorer
 from codes.metrics.quality import Quality, quality
-from codes.metrics.run import COMPLETE, is_missing
-from codes.models.factory import open_network
+from codes.metrics.run import COMPLETE, is_missing, open_method
 from codes.options import GpuIds, Method, Name, Options, dump_options, load_options
 from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, run_command_line
@@ -263,7 +262,7 @@ def open_methods(options: RobustnessOptions) -> dict[str, Restorer]:
     restorers = {}
     for name, method in options.methods.items():
         if not is_missing(name, method, Processes()):
-            network = open_network(method.network_G, method.path.pretrain_model_G, method.path.strict_load)
+            network = open_method(method)
             restorers[name] = Restorer(network, device)
     if not restorers:
         raise UserError("no method is left to measure")

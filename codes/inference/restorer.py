@@ -79,12 +79,20 @@ class _Task:
 class Restorer:
     """Restores single images with a network.
 
-    precision: type of most convolutions; x0, Fourier transforms and the filters F, G stay in float32. float16 and tf32
-    (float32 with all convolutions in TF32) work on GPUs only. tile: `off` for the whole image at once, the side of
-    square tiles in pixels, or `auto` for tiles if memory is short. gigabytes: limit for the memory of this process (on
-    a GPU: for its memory there), for `auto`; None: what is free. ensemble: mean over the eight flips and rotations of
-    the image, which takes 8 times as long. progress: show the progress over the
-    tiles. Raises UserError for other values.
+    Args:
+        network: It is moved to the device and set to eval mode.
+        device: cpu, cuda or cuda:N.
+        precision: Type of most convolutions; x0, Fourier transforms and the filters F, G stay in float32. float16 and
+            tf32 (float32 with all convolutions in TF32) work on GPUs only.
+        tile: `off` for the whole image at once, the side of square tiles in pixels, or `auto` for tiles if memory is
+            short.
+        gigabytes: Limit for the memory of this process (on a GPU: for its memory there), for `auto`; None: what is
+            free.
+        ensemble: Mean over the eight flips and rotations of the image, which takes 8 times as long.
+        progress: Show the progress over the tiles.
+
+    Raises:
+        UserError: Other values.
     """
 
     def __init__(
@@ -125,13 +133,17 @@ class Restorer:
     ) -> Restored:
         """Restore one image.
 
-        blurry: (H, W, C) in [0, 1]. For a network of three channels a grey image (C = 1) is repeated, and the mean of
-        the restored channels is returned; a network of one channel gets each channel as an image of its own.
-        kernel: (h, w) or (h, w, 3), sum 1 (of each channel), applied as a cross-correlation. noise_sigma: standard
-        deviation of the noise, used by networks with `uses_true_sigma`. mask: (H, W), 1 at valid pixels, 0 at pixels to
-        leave out. stages: also return x0 and the image of every stage.
-        Raises UserError if there is not enough memory, tiles are too small for the kernel, or the network does not
-        use masks.
+        Args:
+            blurry: (H, W, C) in [0, 1]. For a network of three channels a grey image (C = 1) is repeated, and the mean
+                of the restored channels is returned; a network of one channel gets each channel as an image.
+            kernel: (h, w) or (h, w, 3), sum 1 (of each channel), applied as a cross-correlation.
+            noise_sigma: Standard deviation of the noise, used by networks with `uses_true_sigma`.
+            mask: (H, W), 1 at valid pixels, 0 at pixels to leave out.
+            stages: Also return x0 and the image of every stage.
+
+        Raises:
+            UserError: There is not enough memory, tiles are too small for the kernel, or the network does not use
+                masks.
         """
         if mask is not None and not self.network.takes_mask:
             raise UserError(f"mask: this {type(self.network).__name__} does not use masks")

@@ -10,6 +10,8 @@ from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
 from codes.metrics.evaluation import Evaluator, ImageScore, add_to_journal, read_scores, restored_path, write_scores
 from codes.metrics.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown
+from codes.models.factory import open_network
+from codes.models.network import Network
 from codes.options import Method, TestOptions, TestSet, dump_options
 from codes.utils.errors import warn
 from codes.utils.files import from_root, write_csv, write_text
@@ -38,6 +40,11 @@ def open_set(test_set: TestSet) -> TripleDataset:
     """The files of one set. Raises UserError if a folder is missing or the files do not pair up."""
     roots = (test_set.dataroot_GT, test_set.dataroot_LQ, test_set.dataroot_KM)
     return TripleDataset(*map(from_root, roots), rotate_kernels=test_set.kernel_convention == "convolution")
+
+
+def open_method(method: Method) -> Network:
+    """The network of a method with its weights, in eval mode."""
+    return open_network(method.network_G, method.path.pretrain_model_G, method.path.strict_load)
 
 
 def is_missing(name: str, method: Method, group: Processes) -> bool:

@@ -49,5 +49,4 @@ def build_dsdnet(**arguments) -> DSDNet:
     return DSDNet(**arguments) if parts == PAPER else DSDNetVariant(**parts, **arguments)
 
 
-# This replaces the entry of the paper's class, which dsdnet.py made.
-NETWORKS["DSDNet"] = Entry(build_dsdnet, VariantOptions)
+NETWORKS.register("DSDNet")(Entry(build_dsdnet, VariantOptions))

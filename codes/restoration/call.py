@@ -52,18 +52,27 @@ def deblur(
 ) -> np.ndarray:
     """Restore a blurry image whose kernel is known.
 
-    image: (H, W) or (H, W, C), RGB, uint8, uint16 or float from 0 to 1; C = 1, 3, or 2, 4 with an alpha channel, which
-    is copied. kernel: (h, w), or (h, w, 3) for one for each channel, with a positive sum, not larger than the image;
-    or a file or formula such as `motion:15,30`, see `kernel_of`.
-    weights: a preset with weights in Models/, a weight file, or the folder of a training. preset: the network of a
-    weight file without a card. device: cpu, cuda or cuda:N; None: a GPU if there is one. orientation: `as-is` for a
-    kernel that is cross-correlated with the sharp image, `rotated` for one made for convolution, `auto` to find out.
-    mask: (H, W), 0 at pixels to leave out, or `auto` for clipped highlights. precision, tile, gigabytes, ensemble: see
-    `Restorer`.
+    An image whose maximum is below half of full scale or above 1 is rescaled for the network; stderr says so.
 
-    Returns an array of the image's shape and type, clamped to its range (a float image that goes beyond 1 is not
-    clamped at 1). An image whose maximum is below half of full scale or above 1 is rescaled for the network; stderr
-    says so. Raises UserError, which says what is wrong, for arguments that cannot be used.
+    Args:
+        image: (H, W) or (H, W, C), RGB, uint8, uint16 or float from 0 to 1; C = 1, 3, or 2, 4 with an alpha channel,
+            which is copied.
+        kernel: (h, w), or (h, w, 3) for one for each channel, with a positive sum, not larger than the image; or a
+            file or formula such as `motion:15,30`, see `kernel_of`.
+        weights: A preset with weights in Models/, a weight file, or the folder of a training.
+        preset: The network of a weight file without a card.
+        device: cpu, cuda or cuda:N; None: a GPU if there is one.
+        orientation: `as-is` for a kernel that is cross-correlated with the sharp image, `rotated` for one made for
+            convolution, `auto` to find out.
+        mask: (H, W), 0 at pixels to leave out, or `auto` for clipped highlights.
+        precision, tile, gigabytes, ensemble: See `Restorer`.
+
+    Returns:
+        An array of the image's shape and type, clamped to its range (a float image that goes beyond 1 is not clamped
+        at 1).
+
+    Raises:
+        UserError: An argument cannot be used.
     """
     image = np.asarray(image)
     kernel = kernel_of(kernel) if isinstance(kernel, str) else normalised(kernel, "the kernel", per_channel=True)

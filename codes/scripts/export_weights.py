@@ -27,6 +27,7 @@ if __name__ == "__main__":
 
 from codes.data.images import list_images
 from codes.figures import training
+from codes.metrics.run import open_method
 from codes.models.factory import build_network
 from codes.models.network import Network
 from codes.models.paper.dsdnet import DSDNet
@@ -36,7 +37,6 @@ from codes.models.weights import load_weights, read_notes, save_weights
 from codes.options import dump_options, load_options
 from codes.training.monitor import CURVE_COLUMNS
 from codes.training.options import TrainOptions
-from codes.training.run import method_network
 from codes.training.validation import Validation
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT, from_root, read_csv, write_atomic, write_csv, write_text
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     with unet_outputs(network) as shares:
         scores = {"network": validation.run(network, torch.device("cpu")).scores}
     for name, method in options.baselines.items():
-        scores[name] = validation.run(method_network(method), torch.device("cpu")).scores
+        scores[name] = validation.run(open_method(method), torch.device("cpu")).scores
     card = describe(options, arguments, network, iteration, curve)
     card["validation_images"] = {name: len(dataset) for name, (_, dataset) in validation.sets.items()}
     card["validation"] = {

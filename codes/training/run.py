@@ -7,10 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from codes.models.factory import open_network
-from codes.models.network import Network
+from codes.metrics.run import open_method
 from codes.models.weights import read_notes, save_weights
-from codes.options import Method, dump_options
+from codes.options import dump_options
 from codes.training import checkpoint
 from codes.training.monitor import Monitor
 from codes.training.options import TrainOptions
@@ -55,10 +54,11 @@ class Run:
             hours = state["hours"]
             # Scores on other validation images cannot be compared.
             if state["validated_on"] == validated_on(options):
+                # Checkpoints before 26 November 2026 have no "validated".
                 self.best, self.validated = state["best"], state.get("validated", trainer.iteration)
         self.validation = Validation(options.datasets.val, options.train.val_images, self.group)
         self.baselines = {
-            name: self.validation.run(method_network(method), trainer.device, title=f"the baseline {name}")
+            name: self.validation.run(open_method(method), trainer.device, title=f"the baseline {name}")
             for name, method in options.baselines.items()
         }
         self.monitor = None
@@ -181,8 +181,3 @@ def validated_on(options: TrainOptions) -> str:
     """What a validation score was measured on."""
     sets = {name: test_set.model_dump() for name, test_set in options.datasets.val.items()}
     return f"{sets} {options.train.val_images}"
-
-
-def method_network(method: Method) -> Network:
-    """A method of `baselines` with its weights."""
-    return open_network(method.network_G, method.path.pretrain_model_G, method.path.strict_load)

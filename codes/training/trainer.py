@@ -176,7 +176,7 @@ def state_by_weight_names(saved: Mapping[str, Any], optimizer: torch.optim.Optim
     The groups follow `lr_scale`, which may have changed, and torch itself matches weights by their position.
     """
     groups = saved["param_groups"]
-    if not all("param_names" in group for group in groups):  # of earlier versions, which had no names
+    if not all("param_names" in group for group in groups):  # checkpoints before 26 November 2026
         return saved
     numbers = {name: n for group in groups for name, n in zip(group["param_names"], group["params"], strict=True)}
     state = optimizer.state_dict()

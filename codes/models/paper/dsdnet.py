@@ -23,7 +23,7 @@ from codes.models.paper.layout import at_least_float32, match_memory_format
 from codes.models.paper.released_names import keys_in_file
 from codes.models.paper.shrinkage import Maxout
 from codes.models.paper.solver import Problem, Solver, System
-from codes.models.registry import NetworkOptions, register_network, register_preset
+from codes.models.registry import NetworkOptions, register_preset
 
 
 class DSDNetOptions(NetworkOptions):
@@ -50,7 +50,6 @@ class State:
     u_j: Tensor | float = 0.0
 
 
-@register_network("DSDNet", DSDNetOptions)
 class DSDNet(Network):
     """The network of the paper: `net(blurry, kernel)` restores, `net.initial(blurry, kernel)` gives x0.
 

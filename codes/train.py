@@ -27,8 +27,8 @@ if __name__ == "__main__":
 import torch
 from torch.utils.data import DataLoader
 
+from codes.data.patches import Batches, Sample, TrainingPatches, collate
 from codes.data.preparation import ensure_quickstart
-from codes.data.training import Batches, Sample, TrainingPatches, collate
 from codes.models.factory import build_network, load_pretrained
 from codes.models.network import Network
 from codes.options import load_options

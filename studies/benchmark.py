@@ -37,7 +37,7 @@ from tqdm import tqdm
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from codes.data.training import Sample
+from codes.data.patches import Sample
 from codes.inference.restorer import Restorer
 from codes.models.factory import build_network
 from codes.models.paper.dsdnet import DSDNet

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 import hubconf
-from codes.data.training import Sample
+from codes.data.patches import Sample
 from codes.inference import restorer
 from codes.inference.restorer import Restorer
 from codes.models.factory import build_preset

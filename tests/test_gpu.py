@@ -8,7 +8,7 @@ from torch import nn
 
 import hubconf
 from codes import train
-from codes.data.training import Sample
+from codes.data.patches import Sample
 from codes.inference import restorer
 from codes.inference.restorer import Restorer
 from codes.models.network import Network

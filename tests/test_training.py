@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from codes.data.degradation import blurred
 from codes.data.images import read_image
 from codes.data.patch_options import KernelFrequencies
+from codes.data.patches import Batches, Request, Sample, TrainingPatches, collate, draw_kernel
 from codes.data.text_pages import text_page
-from codes.data.training import Batches, Request, Sample, TrainingPatches, collate, draw_kernel
 from codes.inference.gaps import fill_gaps
 from codes.models.factory import build_network, build_preset
 from codes.models.weights import save_weights

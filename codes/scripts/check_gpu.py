@@ -28,7 +28,7 @@ from tabulate import tabulate
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from codes.data.training import Sample
+from codes.data.patches import Sample
 from codes.inference.restorer import PRECISIONS, Restorer
 from codes.models.factory import build_preset
 from codes.models.network import Network

@@ -18,8 +18,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.images import to_8bit, write_8bit
+from codes.data.patches import Request, Sample, TrainingPatches
 from codes.data.preparation import ensure_quickstart
-from codes.data.training import Request, Sample, TrainingPatches
 from codes.options import load_options
 from codes.training.options import TrainOptions
 from codes.utils.errors import run_command_line

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from codes.data.training import Sample
+from codes.data.patches import Sample
 from codes.models.paper.blur import Blur
 from codes.training.options import Recipe
 

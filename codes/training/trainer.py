@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from codes.data.degradation import seed_of
-from codes.data.training import Sample
+from codes.data.patches import Sample
 from codes.inference.gaps import fill_gaps
 from codes.models.network import Network
 from codes.training.losses import training_loss

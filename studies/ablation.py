@@ -27,8 +27,8 @@ from tabulate import tabulate
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from codes.evaluation.tables import PAPER, set_and_noise
 from codes.figures.page import SEQUENCE, STYLE, NothingToDrawError, save
-from codes.metrics.tables import PAPER, set_and_noise
 from codes.models.factory import build_network
 from codes.options import Name, Options, dump_options, load_options
 from codes.train import train

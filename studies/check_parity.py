@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 import codes.models.all_networks  # noqa: F401  registers the networks
 from codes.data.images import read_image, to_8bit
-from codes.metrics.quality import quality
+from codes.evaluation.metrics import quality
 from codes.models.registry import NETWORKS
 from codes.models.weights import load_weights
 from codes.utils.errors import UserError, run_command_line

@@ -19,7 +19,7 @@ if __name__ == "__main__":
 from codes.data.images import list_images, read_image, to_8bit
 from codes.data.kernel_generator import delta
 from codes.data.preparation import ensure_quickstart
-from codes.metrics.quality import psnr
+from codes.evaluation.metrics import psnr
 from codes.restoration.networks import SHIPPED, load_network
 from codes.utils.errors import run_command_line
 from studies import harness

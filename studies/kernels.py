@@ -26,7 +26,7 @@ if __name__ == "__main__":
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import to_8bit
 from codes.data.triples import Triple, TripleDataset
-from codes.metrics.quality import psnr
+from codes.evaluation.metrics import psnr
 from codes.models.network import Network
 from codes.restoration.kernel_estimation import from_pair, from_point
 from codes.restoration.networks import SHIPPED, load_network

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernels import write_kernel
-from codes.metrics.quality import psnr
+from codes.evaluation.metrics import psnr
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import ROOT

@@ -21,8 +21,8 @@ if __name__ == "__main__":
 from codes.data.degradation import seed_of
 from codes.data.images import to_8bit
 from codes.data.triples import Triple, TripleDataset
+from codes.evaluation.metrics import quality
 from codes.inference.gaps import clipped_highlights
-from codes.metrics.quality import quality
 from codes.restoration.networks import SHIPPED, load_network
 from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line

@@ -20,8 +20,8 @@ if __name__ == "__main__":
 
 from codes.data.kernels import rotated
 from codes.data.triples import Triple
-from codes.metrics.run import open_set
-from codes.metrics.tables import set_and_noise
+from codes.evaluation.run import open_set
+from codes.evaluation.tables import set_and_noise
 from codes.options import TestOptions, load_options
 from codes.restoration.orientation import judge
 from codes.utils.errors import run_command_line, warn

@@ -33,10 +33,10 @@ if __name__ == "__main__":
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import to_8bit
 from codes.data.triples import TripleDataset
+from codes.evaluation.metrics import Quality, quality
+from codes.evaluation.run import COMPLETE, is_missing, open_method
 from codes.figures.page import STYLE, NothingToDrawError, colours, finished_or_published, save
 from codes.inference.restorer import Restorer
-from codes.metrics.quality import Quality, quality
-from codes.metrics.run import COMPLETE, is_missing, open_method
 from codes.options import GpuIds, Method, Name, Options, dump_options, load_options
 from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, run_command_line

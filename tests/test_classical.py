@@ -8,8 +8,8 @@ from skimage import data
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import to_8bit
 from codes.data.kernel_generator import camera_shake
+from codes.evaluation.metrics import quality
 from codes.inference.restorer import Restorer
-from codes.metrics.quality import quality
 from codes.models.classical import at_noise_level, shrink
 from codes.models.factory import build_network
 from codes.models.noise import estimate_noise

@@ -19,8 +19,8 @@ from codes.data import preparation
 from codes.data.images import decode, read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import write_kernel
-from codes.metrics.evaluation import Evaluator
-from codes.metrics.quality import quality
+from codes.evaluation.evaluation import Evaluator
+from codes.evaluation.metrics import quality
 from codes.models.factory import build_network
 from codes.models.weights import save_weights
 from codes.options import network_options

@@ -22,7 +22,7 @@ from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import rotated, write_kernel
 from codes.data.preparation import quickstart
 from codes.data.triples import TripleDataset
-from codes.metrics.quality import psnr
+from codes.evaluation.metrics import psnr
 from codes.models.network import Network
 from codes.models.weights import save_weights
 from codes.restoration.call import deblur

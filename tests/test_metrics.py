@@ -8,9 +8,9 @@ import scipy.signal
 import torch
 
 from codes.data.images import read_image, to_8bit
-from codes.metrics.evaluation import ImageScore
-from codes.metrics.quality import luma, quality
-from codes.metrics.tables import arrange, summarise, to_latex, to_markdown
+from codes.evaluation.evaluation import ImageScore
+from codes.evaluation.metrics import luma, quality
+from codes.evaluation.tables import arrange, summarise, to_latex, to_markdown
 from codes.utils.errors import UserError
 from codes.utils.files import PUBLISHED, ROOT, read_csv
 from codes.utils.memory import peak_memory

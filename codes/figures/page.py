@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from codes.metrics.run import COMPLETE
+from codes.evaluation.run import COMPLETE
 from codes.utils.errors import UserError, warn
 from codes.utils.files import PUBLISHED, write_atomic
 

@@ -16,8 +16,8 @@ from torch import nn
 from codes.data.images import to_8bit
 from codes.data.preparation import NOISE_LEVELS, ensure_quickstart, noise_folder
 from codes.data.triples import Triple, TripleDataset
+from codes.evaluation.metrics import psnr
 from codes.figures.page import SEQUENCE, STYLE, save
-from codes.metrics.quality import psnr
 from codes.utils.files import ROOT
 
 DATASETS = ROOT / "Datasets"

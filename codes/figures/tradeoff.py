@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.ticker import EngFormatter
 
+from codes.evaluation.tables import arrange
 from codes.figures.page import STYLE, NothingToDrawError, colours, finished_or_published, save
-from codes.metrics.tables import arrange
 from codes.utils.files import read_csv
 
 SET = "CBSD_n01"

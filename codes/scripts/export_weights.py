@@ -26,8 +26,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.images import list_images
+from codes.evaluation.run import open_method
 from codes.figures import training
-from codes.metrics.run import open_method
 from codes.models.factory import build_network
 from codes.models.network import Network
 from codes.models.paper.dsdnet import DSDNet

@@ -18,8 +18,8 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes.data.preparation import replaced_when_complete
-from codes.metrics.run import COMPLETE
-from codes.metrics.tables import headline, table2_psnr
+from codes.evaluation.run import COMPLETE
+from codes.evaluation.tables import headline, table2_psnr
 from codes.options import TestOptions, load_options
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, read_csv, write_text

@@ -15,7 +15,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from codes import test as test_script
-from codes.metrics.run import COMPLETE
+from codes.evaluation.run import COMPLETE
 from codes.options import TestOptions, load_options
 from codes.scripts import make_report
 from codes.utils.errors import INTERRUPTED, UserError, run_command_line

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from codes.metrics.run import open_method
+from codes.evaluation.run import open_method
 from codes.models.weights import read_notes, save_weights
 from codes.options import dump_options
 from codes.training import checkpoint

@@ -10,9 +10,9 @@ import torch
 
 from codes.data.images import as_rgb, to_8bit, write_8bit
 from codes.data.kernels import with_inset
+from codes.evaluation.metrics import quality
+from codes.evaluation.run import open_set
 from codes.inference.restorer import Restorer
-from codes.metrics.quality import quality
-from codes.metrics.run import open_set
 from codes.models.network import Network
 from codes.options import TestSet
 from codes.utils.processes import Processes

@@ -14,8 +14,8 @@ import numpy as np
 
 from codes.data.images import to_8bit, write_8bit
 from codes.data.triples import Triple, TripleDataset
+from codes.evaluation.metrics import quality
 from codes.inference.restorer import Restorer
-from codes.metrics.quality import quality
 from codes.options import TestSet
 from codes.utils.errors import UserError
 from codes.utils.files import read_csv, write_csv

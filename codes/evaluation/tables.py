@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from codes.metrics.evaluation import DIGITS, ImageScore
-from codes.metrics.quality import Quality
+from codes.evaluation.evaluation import DIGITS, ImageScore
+from codes.evaluation.metrics import Quality
 from codes.utils.files import PUBLISHED, read_csv
 
 PAPER = PUBLISHED / "paper"

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 import hubconf
 from codes import train
@@ -161,3 +163,26 @@ def test_each_stage_is_compiled_as_one_graph(checkpoint_stages):
     assert len(graphs) == network.n_iter
     assert not torch._dynamo.utils.counters["graph_break"]
     torch.compiler.reset()
+
+
+class Layouts(TorchDispatchMode):
+    """Compares the layout of each result of a replicated border with that which torch.compile computes with."""
+
+    def __init__(self):
+        super().__init__()
+        self.results = []
+
+    def __torch_dispatch__(self, operation, types, arguments=(), names=None):
+        result = operation(*arguments, **(names or {}))
+        if "replication_pad" in str(operation):
+            planned = operation(*tree_map_only(torch.Tensor, lambda tensor: tensor.to("meta"), arguments))
+            self.results.append((str(operation), result.stride() == planned.stride()))
+        return result
+
+
+def test_replicated_borders_have_the_layout_that_the_compiler_expects():
+    y, k = inputs()
+    with Layouts() as layouts:
+        small_network().train()(y.contiguous(memory_format=torch.channels_last), k).sum().backward()
+    assert {name.split(".")[1] for name, _ in layouts.results} == {"replication_pad2d", "replication_pad2d_backward"}
+    assert all(same for _, same in layouts.results)

@@ -55,7 +55,8 @@ def pad(x: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:
     """Extend x (B, C, H, W) to (B, C, H+h-1, W+w-1), the pixels that an h x w kernel reaches."""
     (height, width), (top, left) = kernel_size, centre(kernel_size)
     widths = (left, width - 1 - left, top, height - 1 - top)
-    return nnf.pad(x, widths) if border == "zero" else nnf.pad(x, widths, mode=border)
+    # Contiguous, because torch.compile fails in the backward pass of replicated borders for channels-last images.
+    return nnf.pad(x, widths) if border == "zero" else nnf.pad(x.contiguous(), widths, mode=border)
 
 
 def pad_adjoint(y: Tensor, kernel_size: tuple[int, int], border: Border) -> Tensor:

@@ -73,7 +73,7 @@ class DenoisingUNet(nn.Module):
         """x (B, C, H, W), sigma (B,) in the units of x -> (B, C, H, W)."""
         height, width = x.shape[-2:]
         padding = (0, -width % self.multiple, 0, -height % self.multiple)
-        padded = nnf.pad(x, padding, mode="replicate") if any(padding) else x
+        padded = nnf.pad(x.contiguous(), padding, mode="replicate") if any(padding) else x
         shuffled = nnf.pixel_unshuffle(padded, SHUFFLE)
         level = sigma.to(x.dtype)[:, None, None, None].expand(-1, 1, *shuffled.shape[-2:])
         with torch.autocast(x.device.type, enabled=False):  # Half precision would add noise of its own.

@@ -132,7 +132,16 @@ class Deblurring:
         if mask not in (None, "auto"):
             mask = read_mask(mask)
         orientation, trace = self.arguments.kernel_orientation, self.arguments.trace
-        outcome = restore(self.restorer, photo.pixels, self.kernel, orientation, mask, stages=trace, where=str(source))
+        outcome = restore(
+            self.restorer,
+            photo.pixels,
+            self.kernel,
+            orientation,
+            mask,
+            stages=trace,
+            where=str(source),
+            noise=self.arguments.noise,
+        )
         photos = {stage_path(target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
         if self.arguments.compare:
             made = before_after(photo.pixels, outcome.pixels, outcome.kernel)
@@ -177,6 +186,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="an image, black at pixels to leave out, such as dead or saturated ones, white elsewhere; auto: clipped "
         "highlights. Compare with the result without a mask.",
     )
+    add(
+        "--noise",
+        type=noise,
+        default="auto",
+        metavar="auto|PERCENT",
+        help="standard deviation of the noise in percent of full scale: more gives a smoother result; auto, the "
+        "default, estimates it from image and kernel",
+    )
 
     add = parser.add_argument_group("network").add_argument
     add(
@@ -201,6 +218,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--memory", type=positive_number, metavar="GB", help="limit for --tile auto; default: what is free")
     return parser.parse_args(argv)
+
+
+def noise(text: str) -> float | str:
+    """auto or a number from 0 to 100."""
+    value = text if text == "auto" else float(text)
+    if value != "auto" and not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text}: a percentage from 0 to 100 is needed")
+    return value
 
 
 def side(text: str) -> int | str:

@@ -128,6 +128,7 @@ class Restorer:
         kernel: np.ndarray,
         noise_sigma: float | None = None,
         *,
+        sigma: float | None = None,
         mask: np.ndarray | None = None,
         stages: bool = False,
     ) -> Restored:
@@ -138,6 +139,7 @@ class Restorer:
                 of the restored channels is returned; a network of one channel gets each channel as an image.
             kernel: (h, w) or (h, w, 3), sum 1 (of each channel), applied as a cross-correlation.
             noise_sigma: Standard deviation of the noise, used by networks with `uses_true_sigma`.
+            sigma: A noise level for every network that takes one, in place of `noise_sigma` and of its own estimate.
             mask: (H, W), 1 at valid pixels, 0 at pixels to leave out.
             stages: Also return x0 and the image of every stage.
 
@@ -149,9 +151,9 @@ class Restorer:
             raise UserError(f"mask: this {type(self.network).__name__} does not use masks")
         y, k = as_batch(self.network, blurry, kernel)
         m = None if mask is None else torch.from_numpy(mask).float()[None, None]
-        known = noise_sigma is not None and self.network.uses_true_sigma
-        sigma = torch.full((len(y),), noise_sigma, dtype=torch.float64) if known else None
-        task = _Task(y, odd_sized(k), m, sigma, stages)
+        level = noise_sigma if sigma is None and self.network.uses_true_sigma else sigma
+        levels = None if level is None else torch.full((len(y),), level, dtype=torch.float64)
+        task = _Task(y, odd_sized(k), m, levels, stages)
         self._synchronise()
         try:
             with peak_memory(self.device) as peak, Progress(unit="tiles", show=self.progress) as progress:

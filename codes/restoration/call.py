@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -14,6 +15,7 @@ from codes.inference.restorer import Precision, Restorer
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.networks import SHIPPED, load_network
+from codes.restoration.noise_level import noise_level
 from codes.restoration.orientation import SURE, Verdict, judge
 from codes.restoration.pixels import Values, pixels_of, values_of
 from codes.utils.devices import available_device
@@ -44,6 +46,7 @@ def deblur(
     preset: str | None = None,
     device: str | None = None,
     orientation: Orientation = "auto",
+    noise: float | Literal["auto"] = "auto",
     mask: np.ndarray | Literal["auto"] | None = None,
     precision: Precision = "float32",
     tile: int | Literal["auto", "off"] = "auto",
@@ -64,6 +67,7 @@ def deblur(
         device: cpu, cuda or cuda:N; None: a GPU if there is one.
         orientation: `as-is` for a kernel that is cross-correlated with the sharp image, `rotated` for one made for
             convolution, `auto` to find out.
+        noise: Standard deviation of the noise in percent of full scale, or `auto` to estimate it.
         mask: (H, W), 0 at pixels to leave out, or `auto` for clipped highlights.
         precision, tile, gigabytes, ensemble: See `Restorer`.
 
@@ -78,7 +82,7 @@ def deblur(
     kernel = kernel_of(kernel) if isinstance(kernel, str) else normalised(kernel, "the kernel", per_channel=True)
     settings = {"precision": precision, "tile": tile, "gigabytes": gigabytes, "ensemble": ensemble}
     restorer = open_restorer(weights, preset, device, masked=mask is not None, **settings)
-    return restore(restorer, image, kernel, orientation, mask).pixels.reshape(image.shape)
+    return restore(restorer, image, kernel, orientation, mask, noise=noise).pixels.reshape(image.shape)
 
 
 def open_restorer(
@@ -99,14 +103,15 @@ def restore(
     mask: np.ndarray | Literal["auto"] | None = None,
     stages: bool = False,
     where: str = "the image",
+    noise: float | Literal["auto"] = "auto",
 ) -> Outcome:
     """Restore an image and print on stderr how its kernel was used. A kernel of one pixel leaves it unchanged.
 
-    pixels, orientation, mask: see `deblur`. kernel: (h, w) or (h, w, 3), odd sides, sum 1.
+    pixels, orientation, mask, noise: see `deblur`. kernel: (h, w) or (h, w, 3), odd sides, sum 1.
     stages: keep the images of all stages. Raises UserError, naming `where`, for arguments that cannot be used, for a
     result that is not finite, and as `Restorer.restore` does.
     """
-    check_choices(orientation, mask)
+    check_choices(orientation, mask, noise)
     pixels = np.asarray(pixels)
     values = values_of(pixels, where)
     blurry = values.colours
@@ -132,8 +137,14 @@ def restore(
         say(*kernel_notes(verdict))
         orientation = "rotated" if verdict.rotated else "as-is"
     kernel = rotated(kernel) if orientation == "rotated" else kernel
+    sigma = None
+    if restorer.network.takes_sigma:
+        sigma = noise_level(without_gaps(blurry, valid), kernel) if noise == "auto" else noise / 100 / values.white
+        say(f"noise of {sigma * values.white:.2%} of full scale{' (estimated)' if noise == 'auto' else ''}")
+    elif noise != "auto":
+        say("this network does not use a noise level")
     try:
-        restored = restorer.restore(blurry, kernel, mask=valid, stages=stages)
+        restored = restorer.restore(blurry, kernel, sigma=sigma, mask=valid, stages=stages)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     images = [pixels_of(values._replace(colours=image), pixels.dtype) for image in restored.stages or [restored.image]]
@@ -142,8 +153,10 @@ def restore(
     return Outcome(images[-1], images if stages else [], kernel, notes)
 
 
-def check_choices(orientation: str, mask: np.ndarray | str | None) -> None:
-    """Raise UserError for an unknown orientation, and for a mask that is other text than `auto`."""
+def check_choices(orientation: str, mask: np.ndarray | str | None, noise: float | str) -> None:
+    """Raise UserError for an unknown orientation, a mask that is other text than `auto`, or an impossible noise."""
+    if noise != "auto" and not (isinstance(noise, Real) and 0 <= noise <= 100):
+        raise UserError(f"noise {noise!r}: 'auto' or a percentage from 0 to 100 is possible")
     if orientation not in ORIENTATIONS:
         raise UserError(f"orientation {orientation!r}: {', '.join(ORIENTATIONS)} are possible")
     if isinstance(mask, str) and mask != "auto":

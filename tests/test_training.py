@@ -27,6 +27,8 @@ from codes.utils.processes import Processes
 from tests import training_recipe
 from tests.conftest import full_disk
 
+# The shares of what a camera does.
+CAMERA_STEPS = ("jpeg", "shot_noise", "grain", "bayer", "curve", "highlights", "wrong_kernel")
 DENOISER = {"which_model_G": "Denoiser"}
 
 
@@ -127,9 +129,10 @@ def test_real_border_sees_the_pixels_beyond_the_patch(data):
     assert found[0] < 1e-5
 
 
-def test_samples_do_not_depend_on_the_workers_or_the_cache(data, monkeypatch):
+@pytest.mark.parametrize("camera", [0.0, 0.7])
+def test_samples_do_not_depend_on_the_workers_or_the_cache(data, monkeypatch, camera):
     def batches(workers: int, start: int = 0, cache: bool = True) -> list[Sample]:
-        patches = patches_of(data)
+        patches = patches_of(data, camera={step: camera for step in CAMERA_STEPS})
         if not cache:
             monkeypatch.setattr(patches, "_cache_left", 0)
         requests = Batches(patches.options, start, 6)

@@ -1,8 +1,16 @@
 """Options of a training set: what patches are cut, and how they are blurred and made noisy."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from codes.utils.option_files import Options
 
@@ -22,6 +30,60 @@ class KernelFrequencies(Options):
         if not self.camera_shake + self.gaussian + self.disk + self.delta > 0:
             raise ValueError("at least one kind of kernel needs a frequency above 0")
         return self
+
+
+def _limits(least: float, most: float) -> Any:
+    """The type of a key with two numbers from `least` to `most`, the smaller one first."""
+    number = Annotated[float, Field(ge=least, le=most)]
+    return Annotated[list[number], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+
+
+def _ascending(values: list[float]) -> list[float]:
+    if values[0] > values[1]:
+        raise ValueError("the smaller number comes first")
+    return values
+
+
+class Camera(Options):
+    """What photographs have and test images lack. Every share is one of patches; each pair is a range to draw from.
+
+    All of it is drawn apart from the rest of a sample, so a share of 0 changes nothing.
+    """
+
+    jpeg: Fraction = Field(0.0, description="Share of patches compressed as JPEG files.")
+    jpeg_quality: _limits(1, 100) = Field([60, 98], description="Their quality.")
+    half_colour: Fraction = Field(0.5, description="Share of the JPEG files with colours at half resolution (4:2:0).")
+    shot_noise: Fraction = Field(
+        0.0, description="Share of patches with Poisson-Gaussian noise, which is stronger in bright places."
+    )
+    shot_noise_part: _limits(0, 1) = Field(
+        [0.5, 1.0], description="Poisson's part of that noise's variance at middle grey."
+    )
+    grain: Fraction = Field(0.0, description="Share of patches whose noise has grains instead of single pixels.")
+    grain_width: _limits(0.1, 3) = Field([0.3, 0.9], description="Standard deviation of a grain's Gaussian, in pixels.")
+    bayer: Fraction = Field(
+        0.0, description="Share of the colour patches of which each pixel recorded one colour (demosaicing)."
+    )
+    curve: Fraction = Field(
+        0.0, description="Share of patches with a tone curve: blur and noise in linear light, the curve after them."
+    )
+    curve_exponent: _limits(1, 4) = Field([2.0, 2.8], description="Exponent of that curve; 2.4 is sRGB.")
+    decoded: Fraction = Field(
+        0.0,
+        description="Share of the patches with a tone curve that are trained on in linear light, by the inverse of "
+        "sRGB's curve, as deblur.py --gamma srgb restores them.",
+    )
+    highlights: Fraction = Field(
+        0.0, description="Share of the patches without a mask whose highlights are clipped; the network is not told."
+    )
+    wrong_kernel: Fraction = Field(0.0, description="Share of patches for which the network is given a wrong kernel.")
+    kernel_shift: _limits(0, 2) = Field([0.0, 0.3], description="Its shift along each axis, in pixels.")
+    kernel_scale: _limits(0.5, 2) = Field([0.92, 1.08], description="Its size, as a multiple of the true one.")
+    kernel_smoothing: _limits(0, 3) = Field([0.0, 0.6], description="Standard deviation of its smoothing, in pixels.")
+    kernel_noise: _limits(0, 0.5) = Field([0.0, 0.03], description="Its noise, as a fraction of its maximum.")
+    kernel_cut: _limits(0, 0.5) = Field(
+        [0.0, 0.06], description="What is darker than this fraction of its maximum becomes 0."
+    )
 
 
 class Phase(Options):
@@ -82,6 +144,7 @@ class TrainSet(Options):
         description="Probability that a patch has clipped highlights and dead pixels, for which the network gets a "
         "mask. Ignored, with a warning, for a network that does not use masks.",
     )
+    camera: Camera = Field(Camera(), description="What only photographs have: JPEG, camera noise, tone curve.")
     round_8bit: bool = Field(False, description="Clip and round the blurry patch as an 8-bit file does.")
 
     @model_validator(mode="after")

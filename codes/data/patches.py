@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from codes.data.camera import SRGB, Shot, decoded, draw_shot, wrong_kernel
 from codes.data.degradation import seed_of
 from codes.data.images import list_images, read_image
 from codes.data.kernel_generator import camera_shake, delta, disk, gaussian
@@ -33,10 +34,10 @@ CACHE_BYTES = 2**30
 class Sample(NamedTuple):
     """One patch, or a batch of them with a leading dimension B.
 
-    sharp, blurry, noise: float32 (3, H, W). blurry = blur of sharp + noise, where noise includes the error of 8-bit
-    rounding if there is one. kernel: (h, w), sum 1. sigma: scalar, standard deviation of the noise.
-    mask: None, or (1, H, W), 1 at valid pixels and 0 at clipped or dead ones. In masked samples sharp exceeds 1 at
-    highlights.
+    sharp, blurry, noise: float32 (3, H, W). blurry = blur of sharp + noise, where noise includes everything that is not
+    that blur: rounding, and what a camera does. kernel: (h, w), sum 1, the one that the network is given.
+    sigma: scalar, standard deviation of the noise; with a camera, that at middle grey and before JPEG.
+    mask: None, or (1, H, W), 1 at valid pixels and 0 at clipped or dead ones. sharp exceeds 1 at clipped highlights.
     """
 
     sharp: Tensor
@@ -93,22 +94,28 @@ class TrainingPatches(Dataset):
         grey = chance(random, options.grey)
         equal_noise = grey and not chance(random, options.grey_independent)
         masked = chance(random, options.masks)
-        if masked:
-            image = with_highlights(random, image)
+        # The camera has random numbers of its own, so that all the rest is the same with and without it.
+        of_camera = np.random.RandomState(seed_of("camera", number, seed=self.seed))
+        shot = draw_shot(of_camera, options.camera, grey, masked)
+        if masked or shot.highlights:
+            image = with_highlights(random if masked else of_camera, image)
         x, inner = self._window(random, image, kernel, size, grey)
-        k = torch.from_numpy(kernel.astype(np.float32))
-        clean = Blur(k[None], x.shape[-2:], border="replicate")(x[None])[0][inner]
+        k = given = torch.from_numpy(kernel.astype(np.float32))
+        if shot.wrong_kernel:
+            given = torch.from_numpy(wrong_kernel(of_camera, kernel, options.camera).astype(np.float32))
         least, largest = options.noise
         sigma = least + (largest - least) * random.uniform() ** options.noise_exponent
         noise = random.standard_normal((1 if equal_noise else 3, size, size))
-        blurry = clean + torch.from_numpy((sigma * noise).astype(np.float32))
+        blurry = recorded(shot, x, k, noise, sigma, inner)
         mask = blurry.new_ones(1, size, size) if options.masks > 0 else None
         if masked:
             blurry, mask = clipped(random, blurry)
         if options.round_8bit:
             blurry = blurry.clamp(0, 1).mul(255).round().div(255)
-        kernel = zero_padded(k, options.kernel_size)
-        return Sample(x[inner].contiguous(), blurry, kernel, blurry - clean, torch.tensor(sigma), mask)
+        if shot.decoded:
+            x, blurry = linear(x), linear(blurry)
+        sharp, error = x[inner].contiguous(), blurry - blur(x, given)[inner]
+        return Sample(sharp, blurry, zero_padded(given, options.kernel_size), error, torch.tensor(sigma), mask)
 
     def _scene(self, random: np.random.RandomState, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The sharp image (H, W, 3) and the kernel (h, w) of a sample, both flipped and rotated alike."""
@@ -210,6 +217,25 @@ def draw_kernel(
     if kind == "delta":
         return delta(size)
     return disk(size, random.uniform(1, (size - 1) / 2))
+
+
+def recorded(shot: Shot, x: Tensor, kernel: Tensor, noise: np.ndarray, sigma: float, inner: tuple) -> Tensor:
+    """The blurry patch (3, H, W) of a sharp window x, of which `inner` is the patch. noise: white, of variance 1."""
+    if not shot.changes():
+        return blur(x, kernel)[inner] + torch.from_numpy((sigma * noise).astype(np.float32))
+    light = x if shot.curve is None else linear(x, shot.curve)
+    values = shot.recorded(blur(light, kernel)[inner].permute(1, 2, 0).numpy(), noise.transpose(1, 2, 0), sigma)
+    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+
+
+def linear(values: Tensor, exponent: float = SRGB) -> Tensor:
+    """Linear light for the values of a file; see `decoded`."""
+    return torch.from_numpy(decoded(values.numpy(), exponent))
+
+
+def blur(x: Tensor, kernel: Tensor) -> Tensor:
+    """Hx of an image (3, H, W) with a replicate border and a kernel (h, w)."""
+    return Blur(kernel[None], x.shape[-2:], border="replicate")(x[None])[0]
 
 
 def zero_padded(kernel: Tensor, size: int) -> Tensor:

@@ -20,13 +20,12 @@ PIXEL_CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def difference(x: Tensor, batch: Sample) -> Tensor:
-    """x - sharp (B, C, H, W). In a masked batch, x may be anything from white upwards where sharp is.
+    """x - sharp (B, C, H, W). Where sharp is brighter than white, or white in a masked batch, x may be as well.
 
     A file holds nothing brighter than white, and the true brightness of a clipped light is hardly known.
     """
-    if batch.mask is None:
-        return x - batch.sharp
-    return torch.where(batch.sharp >= 1, (x - 1).clamp(max=0), x - batch.sharp)
+    bright = batch.sharp > 1 if batch.mask is None else batch.sharp >= 1
+    return torch.where(bright, (x - 1).clamp(max=0), x - batch.sharp)
 
 
 def training_loss(stages: Sequence[Tensor], batch: Sample, recipe: Recipe) -> tuple[Tensor, dict[str, Tensor]]:

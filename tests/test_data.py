@@ -314,7 +314,7 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
     assert run_command_line(prepare_datasets.main, arguments) == 0
     counts = {"CBSD100/Noise_03/BL": 2, "CBSD100/Noise_03/Kernel": 2, "Levin/GT": 8, "Levin/Noise_05": 8}
     counts |= {"LevinIndependent/Noise_03": 8, "Set5/Noise_01": 1, "Lai/GT": 2, "Lai/Kernel": 2, "Train/GT": 3}
-    counts |= {"Validation/Noise_01": 1, "ValidationGrey/Noise_01": 1}
+    counts |= {"Validation/Noise_01": 1, "ValidationGrey/Noise_01": 1, "ValidationJPEG/Quality_85_Noise_01": 1}
     assert {folder: len(list((target / folder).iterdir())) for folder in counts} == counts
     assert not [path for path in target.iterdir() if "~" in path.name]
     assert (target / "Set5").stat().st_mode & 0o777 == 0o755, "other users can read the sets"
@@ -332,6 +332,14 @@ def test_prepare_datasets_builds_every_set(tmp_path, random, capsys):
     assert grey.ground_truth.shape[2] == grey.blurry.shape[2] == 1
     np.testing.assert_array_equal(grey.kernel, colour.kernel)
     np.testing.assert_allclose(grey.ground_truth[..., 0], colour.ground_truth.mean(2), atol=0.6 / 255)
+    errors = {}
+    for quality, percent in ((95, 0), (85, 0), (85, 1)):
+        folder = f"Quality_{quality}_Noise_0{percent}"
+        (jpeg,) = TripleDataset(*(target / "ValidationJPEG" / kind for kind in ("GT", folder, "Kernel")))
+        np.testing.assert_array_equal(jpeg.ground_truth, colour.ground_truth)
+        assert (target / "ValidationJPEG" / folder / f"{jpeg.name}.jpg").read_bytes().startswith(b"\xff\xd8")
+        errors[quality, percent] = (jpeg.blurry - blurred(jpeg.ground_truth, jpeg.kernel)).std()
+    assert 0.001 < errors[95, 0] < errors[85, 0] < errors[85, 1] < 0.1
     first = (target / "manifest.csv").read_text()
 
     assert run_command_line(prepare_datasets.main, arguments) == 0

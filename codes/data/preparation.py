@@ -1,7 +1,7 @@
 """Build the data folders of the option files from raw images and kernels.
 
-Every set is built under a temporary name and renamed when it is complete. Blurry images are 8-bit PNGs of H x + noise;
-H uses the kernel that is read from the kernel's 8-bit PNG.
+Every set is built under a temporary name and renamed when it is complete. Blurry images are 8-bit PNGs, or JPEGs, of
+H x + noise; H uses the kernel that is read from the kernel's 8-bit PNG.
 """
 
 import hashlib
@@ -17,17 +17,20 @@ import numpy as np
 from skimage import data as skimage_data
 from tqdm import tqdm
 
+from codes.data.camera import encode_jpeg
 from codes.data.degradation import blurred, seed_of, with_noise
 from codes.data.images import IMAGE_SUFFIXES, decode, list_images, read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import KERNEL_SUFFIXES, read_kernels, write_kernel
 from codes.utils.errors import UserError
-from codes.utils.files import ROOT
+from codes.utils.files import ROOT, write_atomic
 
 # The folder of the embedded set.
 QUICKSTART = ROOT / "Datasets" / "Quickstart"
 # Noise of the test sets, percent of the full range.
 NOISE_LEVELS = (1, 3, 5)
+# Qualities and noise levels of the JPEG files in the set of that name.
+JPEG_SET, JPEG_QUALITIES, JPEG_NOISE_LEVELS = "ValidationJPEG", (85, 95), (0, 1)
 # Every 20th of the 400 training images, in the order of their names, is held out for validation.
 HOLD_OUT_EVERY = 20
 VALIDATION_KERNEL_SIZES = (13, 19, 27, 35, 17, 23, 51, 31, 15, 75)
@@ -143,6 +146,23 @@ def synthesise(folder: Path, sharp: Sequence[Sharp], name: str | None = None) ->
             if blurry is None:
                 blurry = blurred(item.image / 255.0, kernel)
             write_8bit(blurries / file, with_noise(blurry, percent / 100, seed_of(name, item.name, percent)))
+
+
+def synthesise_jpeg(folder: Path, sharp: Sequence[Sharp]) -> None:
+    """Write a set whose blurry images are JPEG files of some qualities and noise levels, as phones write them.
+
+    The folders are `GT`, `Kernel` and, for example, `Quality_85_Noise_01`.
+    """
+    for item in tqdm(sharp, desc=folder.name, unit="image", leave=False, disable=None):
+        write_8bit(folder / "GT" / f"{item.name}.png", item.image)
+        kernel = write_kernel(folder / "Kernel" / f"{item.name}.png", item.kernel)
+        blurry = blurred(item.image / 255.0, kernel)
+        for percent in JPEG_NOISE_LEVELS:
+            noisy = with_noise(blurry, percent / 100, seed_of(JPEG_SET, item.name, percent))
+            for quality in JPEG_QUALITIES:
+                path = folder / f"Quality_{quality}_{noise_folder(percent)}" / f"{item.name}.jpg"
+                data = encode_jpeg(noisy, quality)
+                write_atomic(path, lambda temporary, data=data: temporary.write_bytes(data))
 
 
 def lai_files(source: Path) -> Copies:

@@ -44,6 +44,7 @@ RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | prep
     "Train": (("BSDS500/train", "BSDS500/test"), prep.training_files),
     "Validation": (("BSDS500/train", "BSDS500/test"), prep.validation),
     "ValidationGrey": (("BSDS500/train", "BSDS500/test"), prep.validation_grey),
+    prep.JPEG_SET: (("BSDS500/train", "BSDS500/test"), prep.validation),
 }
 
 
@@ -58,6 +59,8 @@ def build_set(name: str, source: Path, target: Path) -> list[str]:
     with prep.replaced_when_complete(target) as folder:
         if isinstance(parts, dict):
             prep.copy_files(folder, parts)
+        elif name == prep.JPEG_SET:
+            prep.synthesise_jpeg(folder, parts)
         else:
             prep.synthesise(folder, parts, name)
     return []

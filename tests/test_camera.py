@@ -13,9 +13,9 @@ from skimage import data as skimage_data
 from codes.data.camera import Shot, decoded, draw_shot, encode_jpeg, encoded, grainy, through_bayer, through_jpeg
 from codes.data.degradation import blurred
 from codes.data.images import to_8bit
-from codes.data.patch_options import Camera
+from codes.data.patch_options import CAMERA_STEPS, Camera
 from codes.data.patches import Request, Sample
-from tests.test_training import CAMERA_STEPS, batch_of, loss_of, patches_of, same_channels
+from tests.test_training import batch_of, loss_of, patches_of, same_channels
 
 PHOTOGRAPH = skimage_data.astronaut()[100:164, 200:272].astype(np.float32) / 255
 
@@ -54,6 +54,12 @@ def test_the_random_stream_of_the_camera_is_frozen():
     drawn = [draw_shot(np.random.RandomState(seed), options, grey=False, masked=False) for seed in range(3)]
     found = [(s.jpeg, s.curve and round(s.curve, 3), s.offset) for s in drawn]
     assert found == [(None, None, (6, 7)), (87, 2.242, (14, 5)), (61, None, (12, 4))]
+
+
+def test_a_tone_curve_comes_with_shot_noise():
+    for curve in (0.0, 1.0):
+        drawn = draw_shot(np.random.RandomState(0), Camera(curve=curve), grey=False, masked=False)
+        assert (drawn.shot_noise is not None) == (curve == 1)
 
 
 def test_ranges_have_an_order():

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from codes.data.degradation import blurred
 from codes.data.images import read_image
-from codes.data.patch_options import KernelFrequencies
+from codes.data.patch_options import CAMERA_STEPS, KernelFrequencies
 from codes.data.patches import Batches, Request, Sample, TrainingPatches, collate, draw_kernel
 from codes.data.text_pages import text_page
 from codes.inference.gaps import fill_gaps
@@ -27,8 +27,6 @@ from codes.utils.processes import Processes
 from tests import training_recipe
 from tests.conftest import full_disk
 
-# The shares of what a camera does.
-CAMERA_STEPS = ("jpeg", "shot_noise", "grain", "bayer", "curve", "highlights", "wrong_kernel")
 DENOISER = {"which_model_G": "Denoiser"}
 
 

@@ -332,7 +332,10 @@ def test_smoke_recipe(tmp_path):
     assert "options/text_summary" in events.Tags()["tensors"]
     sheet = tmp_path / "sheet.png"
     assert run_command_line(preview_training_data.main, ["-opt", option_file, "--out", str(sheet)]) == 0
-    assert sheet.is_file()
+    rows = len(decode(sheet))
+    camera = ["--set", "datasets.train.camera={jpeg: 0.1, wrong_kernel: 0.2}"]
+    assert run_command_line(preview_training_data.main, ["-opt", option_file, "--out", str(sheet), *camera]) == 0
+    assert len(decode(sheet)) == rows + 2 * (preview_training_data.TILE + preview_training_data.GAP)
     arguments = ["-opt", option_file, "--root", str(tmp_path), "--out", str(tmp_path / "weights"), "--note", "n"]
     assert run_command_line(export_weights.main, arguments) == 0
     card = read_yaml(tmp_path / "weights.yml")

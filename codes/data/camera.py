@@ -137,7 +137,8 @@ def draw_shot(random: np.random.RandomState, options: Camera, grey: bool, masked
     curve = drawn(options.curve, options.curve_exponent)
     return Shot(
         curve=curve,
-        shot_noise=drawn(options.shot_noise, options.shot_noise_part),
+        # Without it, a tone curve would make the dark parts far noisier than those of photographs.
+        shot_noise=drawn(options.shot_noise if curve is None else 1.0, options.shot_noise_part),
         grain=drawn(options.grain, options.grain_width),
         bayer=happens(options.bayer) and not grey,
         jpeg=None if quality is None else round(quality),

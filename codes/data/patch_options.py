@@ -44,17 +44,27 @@ def _ascending(values: list[float]) -> list[float]:
     return values
 
 
+# The shares in `Camera`.
+CAMERA_STEPS = ("jpeg", "shot_noise", "grain", "bayer", "curve", "highlights", "wrong_kernel")
+
+
 class Camera(Options):
     """What photographs have and test images lack. Every share is one of patches; each pair is a range to draw from.
 
     All of it is drawn apart from the rest of a sample, so a share of 0 changes nothing.
     """
 
+    def only(self, step: str) -> "Camera":
+        """The same with this step alone, in every patch."""
+        return self.model_copy(update=dict.fromkeys((*CAMERA_STEPS, "decoded"), 0.0) | {step: 1.0})
+
     jpeg: Fraction = Field(0.0, description="Share of patches compressed as JPEG files.")
     jpeg_quality: _limits(1, 100) = Field([60, 98], description="Their quality.")
     half_colour: Fraction = Field(0.5, description="Share of the JPEG files with colours at half resolution (4:2:0).")
     shot_noise: Fraction = Field(
-        0.0, description="Share of patches with Poisson-Gaussian noise, which is stronger in bright places."
+        0.0,
+        description="Share of patches with Poisson-Gaussian noise, which is stronger in bright places; those with a "
+        "tone curve always have it.",
     )
     shot_noise_part: _limits(0, 1) = Field(
         [0.5, 1.0], description="Poisson's part of that noise's variance at middle grey."

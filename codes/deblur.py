@@ -42,6 +42,7 @@ from codes.data.preparation import QUICKSTART, ensure_quickstart
 from codes.inference.restorer import PRECISIONS
 from codes.models.registry import PRESETS
 from codes.restoration.call import ORIENTATIONS, open_restorer, restore
+from codes.restoration.gamma import GAMMAS
 from codes.restoration.image_files import Photo, read_photo, write_photo
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import read_mask
@@ -141,6 +142,7 @@ class Deblurring:
             stages=trace,
             where=str(source),
             noise=self.arguments.noise,
+            gamma=self.arguments.gamma,
         )
         photos = {stage_path(target, n): Photo(pixels, photo.metadata) for n, pixels in enumerate(outcome.stages)}
         if self.arguments.compare:
@@ -193,6 +195,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="auto|PERCENT",
         help="standard deviation of the noise in percent of full scale: more gives a smoother result; auto, the "
         "default, estimates it from image and kernel",
+    )
+
+    add(
+        "--gamma",
+        choices=GAMMAS,
+        default="auto",
+        help="srgb or 2.2: restore in linear light, where a camera's blur happens: this tone curve is undone and "
+        "applied again; auto, the default, is none, because a file does not say where its blur happened",
     )
 
     add = parser.add_argument_group("network").add_argument

@@ -16,6 +16,7 @@ from PIL import Image
 
 from codes import blur_images
 from codes import deblur as deblur_script
+from codes.data.camera import decoded, encoded
 from codes.data.degradation import blurred
 from codes.data.images import read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
@@ -26,6 +27,7 @@ from codes.evaluation.metrics import psnr
 from codes.models.network import Network
 from codes.models.weights import save_weights
 from codes.restoration.call import deblur
+from codes.restoration.gamma import noise_in_light, to_light, to_values
 from codes.restoration.image_files import read_photo
 from codes.restoration.networks import load_network
 from codes.utils.errors import UserError, run_command_line
@@ -394,6 +396,7 @@ def test_any_image_with_any_kernel_that_fits(weights, data):
         (np.ones(3), {}, "the kernel: a kernel is a two-dimensional"),
         (np.arange(27.0).reshape(3, 3, 3), {}, "is grey, but the kernel has a channel"),
         (np.eye(3), {"orientation": "as_is"}, "orientation 'as_is': auto, as-is, rotated"),
+        (np.eye(3), {"gamma": "sRGB"}, "gamma 'sRGB': auto, none, srgb, 2.2 are possible"),
         (np.eye(3), {"mask": "automatic"}, "mask 'automatic': 'auto' or an array"),
         (np.eye(3), {"mask": np.full((8, 8), np.nan)}, "a mask is made of finite numbers"),
     ],
@@ -430,6 +433,35 @@ def test_dim_and_bright_images_are_restored_as_ordinary_ones(photograph, capsys)
     restored = deblur(hot, kernel, orientation="as-is")
     assert "6 values below 0 or beyond" in capsys.readouterr().err
     assert psnr(sharp[:, 70:], to_8bit(restored[:, 70:])) > psnr(sharp[:, 70:], to_8bit(blurry[:, 70:])) + 2
+
+
+def test_restoration_in_linear_light(project, photograph, weights):
+    """The values are decoded, restored and encoded; `auto` is `none`. studies/gamma.py measures when it helps."""
+    kernel = photograph[1]
+    values = (photograph[2] / photograph[2][:48, :64].max())[:48, :64].astype(np.float32)  # not dim as light either
+    settings = {"weights": weights, "orientation": "as-is"}
+    by_hand = encoded(deblur(decoded(values), kernel, **settings)).clip(0, 1)
+    found = {gamma: deblur(values, kernel, gamma=gamma, **settings) for gamma in ("auto", "none", "srgb", "2.2")}
+    np.testing.assert_allclose(found["srgb"], by_hand, atol=2e-6)
+    np.testing.assert_array_equal(found["auto"], found["none"])
+    for gamma, other in (("srgb", "none"), ("2.2", "none"), ("2.2", "srgb")):
+        assert np.abs(found[gamma] - found[other]).max() > 0.003
+    arguments = ("--gamma", "srgb", "--kernel-orientation", "as-is", "--trace")
+    assert call(project, weights, *arguments, source="photos/a.png", output="s.png") == 0
+    image = np.asarray(Image.open(project / "photos" / "a.png"))
+    restored = deblur(image, str(project / "kernel.png"), gamma="srgb", **settings)
+    np.testing.assert_array_equal(to_8bit(read_image(project / "s.png")), restored)
+    assert (project / "s.png").read_bytes() == (project / "s_stage2.png").read_bytes()
+
+
+@pytest.mark.parametrize("gamma", ["none", "srgb", "2.2"])
+def test_gamma_is_undone(gamma):
+    values = np.linspace(0, 1.5, 50, dtype=np.float32)
+    np.testing.assert_allclose(to_values(to_light(values, gamma), gamma), values, atol=1e-6)
+    assert (to_light(np.float32([0.5]), gamma) < 0.23) == (gamma != "none")
+    assert to_values(np.float32([-0.1]), gamma) <= 0
+    slope = {"none": 1, "srgb": 0.926, "2.2": 2.2 * 0.5**1.2}[gamma]
+    assert noise_in_light(0.02, gamma) == pytest.approx(0.02 * slope, rel=0.01)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from codes.models.factory import build_preset
 from codes.restoration.networks import load_network
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT, read_csv
-from studies import benchmark, check_parity, harness, identity, large, masks, orientation, tiling
+from studies import benchmark, check_parity, gamma, harness, identity, large, masks, orientation, tiling
 from studies.complexity import flop_by_part, seconds_to_restore
 from tests.conftest import one_error
 
@@ -201,6 +201,16 @@ def test_large(tmp_path, photographs):
     (row,) = read_csv(tmp_path / "large.csv")
     assert float(row["psnr"]) > float(row["psnr_blurry"])
     assert 0.1 < float(row["peak_gb"]) < 8
+
+
+def test_gamma(tmp_path):
+    """Restoration is best in the light or the values in which the image was blurred."""
+    write_8bit(tmp_path / "Validation" / "GT" / "a.png", skimage_data.rocket()[200:380, 200:380])
+    assert run_command_line(gamma.main, ["--data", str(tmp_path), "--output", str(tmp_path)]) == 0
+    values, light = read_csv(tmp_path / "gamma.csv")
+    assert (values["blurred_in"], light["blurred_in"]) == ("values", "linear light")
+    assert float(values["none"]) > float(values["srgb"]) > float(values["blurry"])
+    assert float(light["srgb"]) > float(light["none"]) > float(light["blurry"])
 
 
 def test_masks(tmp_path, random):

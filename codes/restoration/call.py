@@ -12,6 +12,7 @@ from tqdm import tqdm
 from codes.data.kernels import check_fits, normalised, rotated
 from codes.inference.gaps import clipped_highlights
 from codes.inference.restorer import Precision, Restorer
+from codes.restoration.gamma import GAMMAS, Gamma, noise_in_light, to_light, to_values
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.networks import SHIPPED, load_network
@@ -48,6 +49,7 @@ def deblur(
     orientation: Orientation = "auto",
     noise: float | Literal["auto"] = "auto",
     mask: np.ndarray | Literal["auto"] | None = None,
+    gamma: Gamma = "auto",
     precision: Precision = "float32",
     tile: int | Literal["auto", "off"] = "auto",
     gigabytes: float | None = None,
@@ -69,6 +71,8 @@ def deblur(
             convolution, `auto` to find out.
         noise: Standard deviation of the noise in percent of full scale, or `auto` to estimate it.
         mask: (H, W), 0 at pixels to leave out, or `auto` for clipped highlights.
+        gamma: `srgb` or `2.2` to restore in linear light, for an image that was blurred in a camera; `none` and `auto`
+            restore the values as they are.
         precision, tile, gigabytes, ensemble: See `Restorer`.
 
     Returns:
@@ -82,7 +86,7 @@ def deblur(
     kernel = kernel_of(kernel) if isinstance(kernel, str) else normalised(kernel, "the kernel", per_channel=True)
     settings = {"precision": precision, "tile": tile, "gigabytes": gigabytes, "ensemble": ensemble}
     restorer = open_restorer(weights, preset, device, masked=mask is not None, **settings)
-    return restore(restorer, image, kernel, orientation, mask, noise=noise).pixels.reshape(image.shape)
+    return restore(restorer, image, kernel, orientation, mask, noise=noise, gamma=gamma).pixels.reshape(image.shape)
 
 
 def open_restorer(
@@ -104,14 +108,15 @@ def restore(
     stages: bool = False,
     where: str = "the image",
     noise: float | Literal["auto"] = "auto",
+    gamma: Gamma = "auto",
 ) -> Outcome:
     """Restore an image and print on stderr how its kernel was used. A kernel of one pixel leaves it unchanged.
 
-    pixels, orientation, mask, noise: see `deblur`. kernel: (h, w) or (h, w, 3), odd sides, sum 1.
+    pixels, orientation, mask, noise, gamma: see `deblur`. kernel: (h, w) or (h, w, 3), odd sides, sum 1.
     stages: keep the images of all stages. Raises UserError, naming `where`, for arguments that cannot be used, for a
     result that is not finite, and as `Restorer.restore` does.
     """
-    check_choices(orientation, mask, noise)
+    check_choices(orientation, mask, noise, gamma)
     pixels = np.asarray(pixels)
     values = values_of(pixels, where)
     blurry = values.colours
@@ -137,30 +142,41 @@ def restore(
         say(*kernel_notes(verdict))
         orientation = "rotated" if verdict.rotated else "as-is"
     kernel = rotated(kernel) if orientation == "rotated" else kernel
-    sigma = None
-    if restorer.network.takes_sigma:
-        sigma = noise_level(without_gaps(blurry, valid), kernel) if noise == "auto" else noise / 100 / values.white
-        say(f"noise of {sigma * values.white:.2%} of full scale{' (estimated)' if noise == 'auto' else ''}")
-    elif noise != "auto":
-        say("this network does not use a noise level")
+    light = to_light(blurry, gamma)
+    if noise == "auto":
+        sigma = noise_level(without_gaps(light, valid), kernel) if restorer.network.takes_sigma else None
+    else:
+        sigma = noise_in_light(noise / 100 / values.white, gamma)
+    say(*noise_notes(sigma, values.white, noise, restorer.network.takes_sigma))
     try:
-        restored = restorer.restore(blurry, kernel, sigma=sigma, mask=valid, stages=stages)
+        restored = restorer.restore(light, kernel, sigma=sigma, mask=valid, stages=stages)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    images = [pixels_of(values._replace(colours=image), pixels.dtype) for image in restored.stages or [restored.image]]
+    colours = (to_values(image, gamma) for image in restored.stages or [restored.image])
+    images = [pixels_of(values._replace(colours=image), pixels.dtype) for image in colours]
     if not np.isfinite(restored.image).all() or not np.isfinite(images[-1]).all():
         raise UserError(f"{where}: the restored image holds values that are not finite")
     return Outcome(images[-1], images if stages else [], kernel, notes)
 
 
-def check_choices(orientation: str, mask: np.ndarray | str | None, noise: float | str) -> None:
-    """Raise UserError for an unknown orientation, a mask that is other text than `auto`, or an impossible noise."""
+def check_choices(orientation: str, mask: np.ndarray | str | None, noise: float | str, gamma: str) -> None:
+    """Raise UserError for an unknown orientation or gamma, a mask of other text than `auto`, or an impossible noise."""
+    if gamma not in GAMMAS:
+        raise UserError(f"gamma {gamma!r}: {', '.join(GAMMAS)} are possible")
     if noise != "auto" and not (isinstance(noise, Real) and 0 <= noise <= 100):
         raise UserError(f"noise {noise!r}: 'auto' or a percentage from 0 to 100 is possible")
     if orientation not in ORIENTATIONS:
         raise UserError(f"orientation {orientation!r}: {', '.join(ORIENTATIONS)} are possible")
     if isinstance(mask, str) and mask != "auto":
         raise UserError(f"mask {mask!r}: 'auto' or an array is possible")
+
+
+def noise_notes(sigma: float | None, white: float, noise: float | str, used: bool) -> Iterator[str]:
+    """The noise level that the network is given. used: it has an input for it."""
+    if used:
+        yield f"noise of {sigma * white:.2%} of full scale{' (estimated)' if noise == 'auto' else ''}"
+    elif noise != "auto":
+        yield "this network does not use a noise level"
 
 
 def range_notes(values: Values) -> Iterator[str]:

@@ -23,3 +23,10 @@ def to_values(light: np.ndarray, gamma: Gamma) -> np.ndarray:
     if gamma == "srgb":
         return encoded(light)
     return np.maximum(light, 0) ** np.float32(1 / 2.2) if gamma == "2.2" else light
+
+
+def noise_in_light(sigma: float, gamma: Gamma) -> float:
+    """The standard deviation of noise in linear light at middle grey, for that in a file's values."""
+    step = 0.01
+    below, above = to_light(np.array([0.5 - step, 0.5 + step]), gamma)
+    return sigma * float(above - below) / (2 * step)

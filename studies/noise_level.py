@@ -22,10 +22,10 @@ from tqdm import tqdm
 from codes.data.degradation import blurred, seed_of
 from codes.data.images import list_images, read_image, to_8bit
 from codes.data.kernel_generator import camera_shake, disk, gaussian, motion
+from codes.inference.noise_level import noise_level
 from codes.inference.restorer import Restorer
 from codes.models.noise import estimate_noise
 from codes.restoration.networks import load_network
-from codes.restoration.noise_level import noise_level
 from codes.utils.errors import run_command_line
 from studies.harness import parser, publish
 

@@ -8,9 +8,9 @@ from skimage import data
 from codes.data.degradation import blurred
 from codes.data.images import to_8bit
 from codes.data.kernel_generator import camera_shake
+from codes.inference.noise_level import noise_level
 from codes.restoration.call import deblur
 from codes.restoration.masks import without_gaps
-from codes.restoration.noise_level import noise_level
 from codes.utils.errors import UserError
 
 KERNEL = camera_shake(np.random.RandomState(1), 17)

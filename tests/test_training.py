@@ -14,6 +14,8 @@ from codes.data.patch_options import CAMERA_STEPS, KernelFrequencies
 from codes.data.patches import Batches, Request, Sample, TrainingPatches, collate, draw_kernel
 from codes.data.text_pages import text_page
 from codes.inference.gaps import fill_gaps
+from codes.inference.noise_level import noise_level
+from codes.inference.restorer import Restored, Restorer
 from codes.models.factory import build_network, build_preset
 from codes.models.weights import save_weights
 from codes.training import checkpoint
@@ -22,6 +24,7 @@ from codes.training.monitor import Monitor
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, rate_factor
 from codes.training.trainer import MOST_SKIPPED_IN_A_ROW, Trainer, averaged, state_by_weight_names
+from codes.training.validation import Validation
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
 from tests import training_recipe
@@ -244,6 +247,28 @@ def test_masks_and_noise_levels_reach_the_network(data, monkeypatch):
     seen = watched(trainer, monkeypatch)
     trainer.step(batch)
     assert torch.equal(seen["sigma"], batch.sigma)
+
+
+def test_the_noise_level_of_deblur_reaches_the_network(data, monkeypatch):
+    tiny = {"network_G": {"preset": "tiny", "nf_p": 3, "nf_d": 3, "nb": 2, "nf_n": 4}}
+    batch = batch_of(data, size=48, camera={"jpeg": 1.0})
+    pairs = zip(batch.blurry, batch.kernel, strict=True)
+    expected = [noise_level(image.permute(1, 2, 0).numpy(), kernel.numpy()) for image, kernel in pairs]
+    for level in ("own", "deblur"):
+        trainer = trainer_of(data, **tiny, train__noise_level=level)
+        seen = watched(trainer, monkeypatch)
+        trainer.step(batch)
+        assert ("sigma" in seen) == (level == "deblur")
+    assert seen["sigma"].tolist() == pytest.approx(expected)
+    used = []
+    monkeypatch.setattr(
+        Restorer, "restore", lambda *given, sigma=None: used.append(sigma) or Restored(given[1], 0.0, None, [])
+    )
+    options = training_recipe.options(data)
+    for estimate in (False, True):
+        Validation(options.datasets.val, 1, Processes(), estimate).run(trainer.network, torch.device("cpu"))
+    assert used[0] is None
+    assert used[1] == pytest.approx(0.03, rel=0.3)
 
 
 def test_denoiser_trained_alone_becomes_that_of_the_x_step(data, tmp_path):

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from codes.data.kernels import check_fits, normalised, rotated
 from codes.inference.gaps import clipped_highlights
+from codes.inference.noise_level import noise_level
 from codes.inference.restorer import Precision, Restorer
 from codes.restoration.gamma import GAMMAS, Gamma, noise_in_light, to_light, to_values
 from codes.restoration.kernel_spec import kernel_of
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.networks import SHIPPED, load_network
-from codes.restoration.noise_level import noise_level
 from codes.restoration.orientation import SURE, Verdict, judge
 from codes.restoration.pixels import Values, pixels_of, values_of
 from codes.utils.devices import available_device

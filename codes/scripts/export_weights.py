@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     if arguments.released and type(network) is not DSDNet:
         raise UserError("--released: the authors' code knows only the paper's DSDNet, with none of its parts exchanged")
     network.half().float()  # scored as they are stored
-    validation = Validation(options.datasets.val, None, Processes())
+    validation = Validation(options.datasets.val, None, Processes(), options.train.noise_level == "deblur")
     with unet_outputs(network) as shares:
         scores = {"network": validation.run(network, torch.device("cpu")).scores}
     for name, method in options.baselines.items():

@@ -80,6 +80,11 @@ class Recipe(Options):
     )
     tf32: bool = Field(False, description="On a GPU, compute convolutions in TF32: faster than float32, less exact.")
     amp: bool = Field(False, description="Compute in bfloat16 where PyTorch's autocast does.")
+    noise_level: Literal["own", "deblur"] = Field(
+        "own",
+        description="The noise level in training and validation: the network's own estimate, or the one that deblur.py "
+        "gives it, which holds for photographs.",
+    )
     checkpoint_stages: bool = Field(
         False, description="Save memory by activation checkpointing: each stage is recomputed in the backward pass."
     )

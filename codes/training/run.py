@@ -56,7 +56,9 @@ class Run:
             if state["validated_on"] == validated_on(options):
                 # Checkpoints before 26 November 2026 have no "validated".
                 self.best, self.validated = state["best"], state.get("validated", trainer.iteration)
-        self.validation = Validation(options.datasets.val, options.train.val_images, self.group)
+        self.validation = Validation(
+            options.datasets.val, options.train.val_images, self.group, options.train.noise_level == "deblur"
+        )
         self.baselines = {
             name: self.validation.run(open_method(method), trainer.device, title=f"the baseline {name}")
             for name, method in options.baselines.items()

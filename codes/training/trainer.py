@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from codes.data.degradation import seed_of
 from codes.data.patches import Sample
 from codes.inference.gaps import fill_gaps
+from codes.inference.noise_level import noise_level
 from codes.models.network import Network
 from codes.training.losses import training_loss
 from codes.training.options import Recipe
@@ -75,6 +76,10 @@ class Trainer:
         torch.manual_seed(seed_of("step", self.iteration, self.group.rank, seed=self.recipe.manual_seed))
         # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py. The CPU fills them.
         without_gaps = None if batch.mask is None else fill_gaps(batch.blurry, batch.mask)
+        if self.recipe.noise_level == "deblur":
+            images = zip(batch.blurry if without_gaps is None else without_gaps, batch.kernel, strict=True)
+            levels = [noise_level(image.permute(1, 2, 0).numpy(), kernel.numpy()) for image, kernel in images]
+            batch = batch._replace(sigma=torch.tensor(levels))
         parts = [*batch, without_gaps]
         *parts, without_gaps = (None if part is None else part.to(self.device, non_blocking=True) for part in parts)
         batch = Sample(*parts)
@@ -102,7 +107,7 @@ class Trainer:
     def _stages(self, batch: Sample, without_gaps: Tensor | None) -> list[Tensor]:
         """The images of all stages, x_1 ... x_T; one image if the network does not give stages."""
         network, blurry = self.network, batch.blurry.contiguous(memory_format=torch.channels_last)
-        sigma = batch.sigma if network.uses_true_sigma else None
+        sigma = batch.sigma if network.uses_true_sigma or self.recipe.noise_level == "deblur" else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp):
             x0 = None if without_gaps is None else network.initial(without_gaps, batch.kernel)
             return network.images(blurry, batch.kernel, self._forward, mask=batch.mask, sigma=sigma, x0=x0)

@@ -12,6 +12,7 @@ from codes.data.images import as_rgb, to_8bit, write_8bit
 from codes.data.kernels import with_inset
 from codes.evaluation.metrics import quality
 from codes.evaluation.run import open_set
+from codes.inference.noise_level import noise_level
 from codes.inference.restorer import Restorer
 from codes.models.network import Network
 from codes.options import TestSet
@@ -42,10 +43,13 @@ class ValidationResult(NamedTuple):
 
 
 class Validation:
-    """The validation sets. Raises UserError for missing folders or counts that differ."""
+    """The validation sets. Raises UserError for missing folders or counts that differ.
 
-    def __init__(self, sets: Mapping[str, TestSet], max_images: int | None, group: Processes):
-        self.group = group
+    estimate: networks get the noise level that deblur.py gives them.
+    """
+
+    def __init__(self, sets: Mapping[str, TestSet], max_images: int | None, group: Processes, estimate: bool = False):
+        self.group, self.estimate = group, estimate
         self.sets = {name: (test_set, open_set(test_set)) for name, test_set in sets.items()}
         self.work = [
             (name, index)
@@ -78,7 +82,11 @@ class Validation:
                     break
                 test_set, dataset = self.sets[name]
                 triple = dataset[index]
-                pixels = to_8bit(restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma).image)
+                estimate = self.estimate and not network.uses_true_sigma
+                sigma = noise_level(triple.blurry, triple.kernel) if estimate else None
+                pixels = to_8bit(
+                    restorer.restore(triple.blurry, triple.kernel, test_set.noise_sigma, sigma=sigma).image
+                )
                 truth = to_8bit(triple.ground_truth)
                 scored.append((name, index, *quality(truth, pixels)[:2]))
                 if folder is not None:

@@ -30,8 +30,8 @@ from codes.data.images import list_images, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import KERNEL_SUFFIXES, check_fits, normalised, read_kernel, write_kernel
 from codes.restoration.image_files import read_photo
-from codes.restoration.kernel_spec import kernel_of
-from codes.restoration.pixels import values_of
+from codes.restoration.kernel_spec import parse_kernel
+from codes.restoration.pixels import pixels_to_values
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.progress import Progress
 
@@ -80,12 +80,14 @@ def kernels_of(text: str, names: Sequence[str], seed: int) -> Iterator[np.ndarra
         return (camera_shake(np.random.RandomState(one), int(number)) for one in seeds)
     if Path(text).is_dir():
         return cycle([read_kernel(path) for path in list_images(text, KERNEL_SUFFIXES)])
-    return cycle([normalised(kernel_of(text), text)])
+    return cycle([normalised(parse_kernel(text), text)])
 
 
 def write_triple(path: Path, kernel: np.ndarray, sigma: float, seed: int, folders: Sequence[Path]) -> None:
     """Write ground truth, blurry image and kernel of a sharp image. Raises UserError for a kernel larger than it."""
-    sharp = to_8bit(values_of(read_photo(path).pixels, str(path), white=1).colours)  # upright, as a viewer shows it
+    sharp = to_8bit(
+        pixels_to_values(read_photo(path).pixels, str(path), white=1).colours
+    )  # upright, as a viewer shows it
     check_fits(kernel, sharp, path)
     truth_path, blurry_path, kernel_path = (folder / f"{path.stem}.png" for folder in folders)
     stored = write_kernel(kernel_path, kernel)

@@ -44,12 +44,12 @@ from codes.models.registry import PRESETS
 from codes.restoration.call import ORIENTATIONS, open_restorer, restore
 from codes.restoration.gamma import GAMMAS
 from codes.restoration.image_files import Photo, read_photo, write_photo
-from codes.restoration.kernel_spec import kernel_of
+from codes.restoration.kernel_spec import parse_kernel
 from codes.restoration.masks import read_mask
 from codes.restoration.metadata import Metadata
 from codes.restoration.networks import SHIPPED
 from codes.restoration.outputs import check_folders, compare_path, output_paths, refuse_conflicts, stage_path
-from codes.restoration.pixels import values_of
+from codes.restoration.pixels import pixels_to_values
 from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, in_one_line, run_command_line
 from codes.utils.progress import Progress
@@ -85,7 +85,7 @@ class Deblurring:
 
     def __init__(self, arguments: argparse.Namespace):
         self.arguments = arguments
-        self.kernel = kernel_of(arguments.kernel)
+        self.kernel = parse_kernel(arguments.kernel)
         self.restorer = open_restorer(
             arguments.weights,
             arguments.preset,
@@ -156,8 +156,8 @@ class Deblurring:
 
 def before_after(before: np.ndarray, after: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Before, with the kernel inset, and after, side by side: two images of any type -> (H, 2W + 4, 3) uint8."""
-    blurry = values_of(before)
-    restored = values_of(after, white=blurry.white).colours
+    blurry = pixels_to_values(before)
+    restored = pixels_to_values(after, white=blurry.white).colours
     left = with_inset(blurry.colours, kernel if kernel.ndim == 2 else kernel.mean(2))
     panels = [as_rgb(to_8bit(image)) for image in (left, restored)]
     return np.concatenate([panels[0], np.full((len(restored), 4, 3), 255, np.uint8), panels[1]], 1)

@@ -30,9 +30,9 @@ from codes.inference.restorer import Restorer
 from codes.models.noise import estimate_noise
 from codes.restoration.call import open_restorer, restore
 from codes.restoration.image_files import read_photo
-from codes.restoration.kernel_spec import SPECIFICATIONS, kernel_of
+from codes.restoration.kernel_spec import SPECIFICATIONS, parse_kernel
 from codes.restoration.networks import SHIPPED
-from codes.restoration.pixels import values_of
+from codes.restoration.pixels import pixels_to_values
 from codes.utils.arguments import positive
 from codes.utils.errors import UserError, run_command_line
 
@@ -109,7 +109,7 @@ def kernel_from(specification: str, file: str | None) -> np.ndarray:
         return read_kernel(file, per_channel=True)
     if ":" not in specification:  # a name without a colon would be a file of this machine
         raise UserError(f"kernel: write {SPECIFICATIONS}")
-    return kernel_of(specification)
+    return parse_kernel(specification)
 
 
 def restore_for_page(
@@ -120,8 +120,8 @@ def restore_for_page(
         raise UserError("image: choose one first, or an example")
     pixels = read_photo(path).pixels
     outcome = restore(restorer, pixels, kernel, where=Path(path).name)
-    before, _, white, _ = values_of(pixels)
-    after = values_of(outcome.pixels, white=white).colours
+    before, _, white, _ = pixels_to_values(pixels)
+    after = pixels_to_values(outcome.pixels, white=white).colours
     noise = float(estimate_noise(torch.from_numpy(before).permute(2, 0, 1)[None]))
     times = max(1, 200 // max(outcome.kernel.shape))
     kernel = (outcome.kernel / outcome.kernel.max()).repeat(times, 0).repeat(times, 1)

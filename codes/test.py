@@ -22,7 +22,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from codes.evaluation.evaluation import Evaluator, ImageScore, write_scores
+from codes.evaluation.evaluator import Evaluator, ImageScore, write_scores
 from codes.evaluation.run import COMPLETE, finished_scores, is_missing, open_method, open_sets, run_method, write_report
 from codes.inference.restorer import Restorer
 from codes.options import NAME, Method, PathOptions, TestOptions, load_options

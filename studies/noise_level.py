@@ -87,7 +87,7 @@ KINDS = {
 }
 
 
-def kernel_of(random: Random) -> np.ndarray:
+def draw_kernel(random: Random) -> np.ndarray:
     """Camera shake, straight motion, Gaussian or disk, of 5 to 35 pixels."""
     kind = random.choice(4, p=(0.6, 0.15, 0.1, 0.15))
     if kind == 0:
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
 def losses_of(restorer: Restorer, path: Path, name: str, degrade: Callable[..., np.ndarray]) -> dict[str, float]:
     """PSNR in dB that each way to choose the noise level loses against the best level, on one image."""
     random = Random(seed_of(path.stem, name))
-    kernel = kernel_of(random)
+    kernel = draw_kernel(random)
     sharp = read_image(path).astype(np.float64)
     top, left = (random.randint(length - SIDE + 1) for length in sharp.shape[:2])
     window = slice(top, top + SIDE), slice(left, left + SIDE)

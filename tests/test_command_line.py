@@ -19,7 +19,7 @@ from codes.data import preparation
 from codes.data.images import decode, read_image, to_8bit, write_8bit
 from codes.data.kernel_generator import camera_shake
 from codes.data.kernels import write_kernel
-from codes.evaluation.evaluation import Evaluator
+from codes.evaluation.evaluator import Evaluator
 from codes.evaluation.metrics import quality
 from codes.models.factory import build_network
 from codes.models.weights import save_weights

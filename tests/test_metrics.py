@@ -8,7 +8,7 @@ import scipy.signal
 import torch
 
 from codes.data.images import read_image, to_8bit
-from codes.evaluation.evaluation import ImageScore
+from codes.evaluation.evaluator import ImageScore
 from codes.evaluation.metrics import luma, quality
 from codes.evaluation.tables import arrange, summarise, to_latex, to_markdown
 from codes.utils.errors import UserError

@@ -16,11 +16,11 @@ from codes.data.preparation import quickstart
 from codes.data.triples import TripleDataset
 from codes.inference.gaps import clipped_highlights
 from codes.restoration.image_files import Photo, read_photo, write_photo
-from codes.restoration.kernel_spec import kernel_of
+from codes.restoration.kernel_spec import parse_kernel
 from codes.restoration.masks import checked_mask, read_mask, without_gaps
 from codes.restoration.metadata import Metadata
 from codes.restoration.orientation import SURE, judge, warn_if_rotated
-from codes.restoration.pixels import pixels_of, values_of
+from codes.restoration.pixels import pixels_to_values, values_to_pixels
 from codes.utils.errors import UserError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -155,11 +155,11 @@ def test_a_tiff_with_a_wrong_size_is_refused(tmp_path, tags, message):
 def test_the_white_level(random, most, white):
     pixels = (most * random.uniform(size=(64, 64, 3))).astype(np.float32)
     pixels[0, 0] = most
-    values = values_of(pixels)
+    values = pixels_to_values(pixels)
     assert values.white == pytest.approx(white)
-    np.testing.assert_allclose(pixels_of(values, pixels.dtype), pixels, rtol=1e-6)
+    np.testing.assert_allclose(values_to_pixels(values, pixels.dtype), pixels, rtol=1e-6)
     # A result beyond the white level is clamped only if the image itself stays below 1.
-    brighter = pixels_of(values._replace(colours=2 * values.colours), pixels.dtype)
+    brighter = values_to_pixels(values._replace(colours=2 * values.colours), pixels.dtype)
     np.testing.assert_allclose(brighter, 2 * pixels if most > 1 else np.minimum(2 * pixels, 1), rtol=1e-6)
 
 
@@ -169,7 +169,7 @@ def test_the_white_level(random, most, white):
 )
 def test_impossible_pixels(pixels, message):
     with pytest.raises(UserError, match=message):
-        values_of(pixels)
+        pixels_to_values(pixels)
 
 
 @pytest.mark.parametrize(("length", "angle"), [(0, 0), (0.5, 90), (3, 30), (7.3, -120), (20, 0), (20, 30)])
@@ -190,14 +190,14 @@ def test_motion_is_a_symmetric_line_of_its_length_and_angle(length, angle):
 
 
 def test_specifications(tmp_path, monkeypatch):
-    assert kernel_of("disk:4").shape == (9, 9)
+    assert parse_kernel("disk:4").shape == (9, 9)
     axis = np.arange(17) - 8
-    assert (kernel_of("gaussian:2") * axis**2).sum() == pytest.approx(4, rel=0.01)
-    np.testing.assert_array_equal(kernel_of("motion:9,45"), motion(9, 45))
+    assert (parse_kernel("gaussian:2") * axis**2).sum() == pytest.approx(4, rel=0.01)
+    np.testing.assert_array_equal(parse_kernel("motion:9,45"), motion(9, 45))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "disk:4").write_bytes(b"a file of that name comes first")
     with pytest.raises(UserError, match="not a readable image"):
-        kernel_of("disk:4")
+        parse_kernel("disk:4")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_specifications(tmp_path, monkeypatch):
 )
 def test_impossible_specifications(text, message):
     with pytest.raises(UserError, match=message):
-        kernel_of(text)
+        parse_kernel(text)
 
 
 def test_masks(tmp_path, random):

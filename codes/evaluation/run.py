@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
-from codes.evaluation.evaluation import Evaluator, ImageScore, add_to_journal, read_scores, restored_path, write_scores
+from codes.evaluation.evaluator import Evaluator, ImageScore, add_to_journal, read_scores, restored_path, write_scores
 from codes.evaluation.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown
 from codes.models.factory import open_network
 from codes.models.network import Network

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from codes.evaluation.evaluation import DIGITS, ImageScore
+from codes.evaluation.evaluator import DIGITS, ImageScore
 from codes.evaluation.metrics import Quality
 from codes.utils.files import PUBLISHED, read_csv
 

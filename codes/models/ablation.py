@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from codes.models.paper.blur import Blur, inner, pad_to_fast_size, transfer_function
 from codes.models.paper.cgnet import WeightedSolver
+from codes.models.paper.formats import at_least_float32
 from codes.models.paper.initialisation import edge_taper
-from codes.models.paper.layout import at_least_float32
 from codes.models.paper.shrinkage import SHRINKAGES
 from codes.models.paper.solver import SOLVERS, Solver, System
 from codes.models.paper.unet import UNet
@@ -50,9 +50,9 @@ class ConjugateGradients(WeightedSolver):
             return image * s.F.adjoint(prior * a) + H.adjoint(s.G.adjoint(data * b))
 
         r = adjoint(s.prior_target - s.Fx, s.data_target - s.GHx)
-        return self.solved(lambda p: adjoint(s.F(p), s.G(H(p))), s.x, r)
+        return self.solve(lambda p: adjoint(s.F(p), s.G(H(p))), s.x, r)
 
-    def solved(self, A: Callable[[Tensor], Tensor], x: Tensor, r: Tensor) -> Tensor:
+    def solve(self, A: Callable[[Tensor], Tensor], x: Tensor, r: Tensor) -> Tensor:
         """Approach the solution of A x = b from `x`, whose residual b - A x is `r`.
 
         A is symmetric and positive semi-definite. x, r: (B, C, H, W); each image is a system of its own.
@@ -62,8 +62,8 @@ class ConjugateGradients(WeightedSolver):
             Ap = A(p)
             step = square / _inner_product(p, Ap).clamp(min=self.eps)
             x, r = x + step * p, r - step * Ap
-            following = _inner_product(r, r)
-            p, square = r + following / square.clamp(min=self.eps) * p, following
+            next_square = _inner_product(r, r)
+            p, square = r + next_square / square.clamp(min=self.eps) * p, next_square
         return x
 
 

@@ -76,7 +76,7 @@ class Wiener(ClassicalMethod):
         self.balance = balance
 
     def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
-        balance = at_noise_level(self.balance, noise_of(blurry, sigma))
+        balance = at_noise_level(self.balance, mean_noise(blurry, sigma))
         kernel = odd_sized(kernel)
 
         def restore(channel: np.ndarray, psf: np.ndarray) -> np.ndarray:
@@ -104,7 +104,7 @@ class RichardsonLucy(ClassicalMethod):
         self.iterations = iterations
 
     def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
-        iterations = max(1, round(at_noise_level(self.iterations, noise_of(blurry, sigma))))
+        iterations = max(1, round(at_noise_level(self.iterations, mean_noise(blurry, sigma))))
         height, width = kernel.shape[-2:]
         extended = nn.functional.pad(blurry, (width, width, height, height), mode="replicate")
 
@@ -138,7 +138,7 @@ class HyperLaplacian(ClassicalMethod):
         self.data_weight, self.exponent = data_weight, exponent
 
     def forward(self, blurry: Tensor, kernel: Tensor, sigma: Tensor | None = None) -> Tensor:
-        weight = at_noise_level(self.data_weight, noise_of(blurry, sigma))
+        weight = at_noise_level(self.data_weight, mean_noise(blurry, sigma))
         kernel = odd_sized(kernel)
         x = extend(blurry, kernel)
         size = x.shape[-2:]
@@ -184,6 +184,6 @@ def at_noise_level(table: Mapping[float, float], sigma: float) -> float:
     return math.exp(np.interp(math.log(max(sigma, 1e-6)), np.log(levels), logs))
 
 
-def noise_of(image: Tensor, sigma: Tensor | None) -> float:
+def mean_noise(image: Tensor, sigma: Tensor | None) -> float:
     """The mean of `sigma` (B,) if it is known, else of the estimates for the images (B, C, H, W)."""
     return float((estimate_noise(image) if sigma is None else sigma).mean())

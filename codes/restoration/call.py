@@ -14,11 +14,11 @@ from codes.inference.gaps import clipped_highlights
 from codes.inference.noise_level import noise_level
 from codes.inference.restorer import Precision, Restorer
 from codes.restoration.gamma import GAMMAS, Gamma, noise_in_light, to_light, to_values
-from codes.restoration.kernel_spec import kernel_of
+from codes.restoration.kernel_spec import parse_kernel
 from codes.restoration.masks import checked_mask, without_gaps
 from codes.restoration.networks import SHIPPED, load_network
 from codes.restoration.orientation import SURE, Verdict, judge
-from codes.restoration.pixels import Values, pixels_of, values_of
+from codes.restoration.pixels import Values, pixels_to_values, values_to_pixels
 from codes.utils.devices import available_device
 from codes.utils.errors import UserError, warn
 
@@ -63,7 +63,7 @@ def deblur(
         image: (H, W) or (H, W, C), RGB, uint8, uint16 or float from 0 to 1; C = 1, 3, or 2, 4 with an alpha channel,
             which is copied.
         kernel: (h, w), or (h, w, 3) for one for each channel, with a positive sum, not larger than the image; or a
-            file or formula such as `motion:15,30`, see `kernel_of`.
+            file or formula such as `motion:15,30`, see `parse_kernel`.
         weights: A preset with weights in Models/, a weight file, or the folder of a training.
         preset: The network of a weight file without a card.
         device: cpu, cuda or cuda:N; None: a GPU if there is one.
@@ -83,7 +83,7 @@ def deblur(
         UserError: An argument cannot be used.
     """
     image = np.asarray(image)
-    kernel = kernel_of(kernel) if isinstance(kernel, str) else normalised(kernel, "the kernel", per_channel=True)
+    kernel = parse_kernel(kernel) if isinstance(kernel, str) else normalised(kernel, "the kernel", per_channel=True)
     settings = {"precision": precision, "tile": tile, "gigabytes": gigabytes, "ensemble": ensemble}
     restorer = open_restorer(weights, preset, device, masked=mask is not None, **settings)
     return restore(restorer, image, kernel, orientation, mask, noise=noise, gamma=gamma).pixels.reshape(image.shape)
@@ -118,7 +118,7 @@ def restore(
     """
     check_choices(orientation, mask, noise, gamma)
     pixels = np.asarray(pixels)
-    values = values_of(pixels, where)
+    values = pixels_to_values(pixels, where)
     blurry = values.colours
     if kernel.ndim == 3 and blurry.shape[2] == 1:
         raise UserError(f"{where}: is grey, but the kernel has a channel for each colour")
@@ -153,7 +153,7 @@ def restore(
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     colours = (to_values(image, gamma) for image in restored.stages or [restored.image])
-    images = [pixels_of(values._replace(colours=image), pixels.dtype) for image in colours]
+    images = [values_to_pixels(values._replace(colours=image), pixels.dtype) for image in colours]
     if not np.isfinite(restored.image).all() or not np.isfinite(images[-1]).all():
         raise UserError(f"{where}: the restored image holds values that are not finite")
     return Outcome(images[-1], images if stages else [], kernel, notes)

@@ -20,39 +20,45 @@ from codes.inference.gaps import CLIPPED
 from codes.models.paper.blur import Blur, fast_length
 from codes.restoration.image_files import Photo, write_photo
 from codes.restoration.metadata import Metadata
-from codes.restoration.pixels import as_integers, values_of
+from codes.restoration.pixels import as_integers, pixels_to_values
 from codes.utils.errors import UserError
 from codes.utils.files import write_atomic
 
 # Formats of kernel files that keep more than 8 bits.
 KERNEL_FORMATS = (".png", ".tif", ".tiff", ".npy", ".mat")
-# If no size is given, kernels of up to this side are found, and up to a quarter of the pictures' side.
+# If no size is given, kernels of up to this side are found.
 LARGEST_FOUND = 127
-SHARE_FOUND = 4
+# If no size is given, kernels of up to this fraction of the pictures' side are found.
+MAX_KERNEL_FRACTION = 1 / 4
 # Pixels added on every side of a kernel of a given size while its place is searched.
 MARGIN = 4
-# Pictures have to be this many times as large as the kernel.
-TIMES = 2
-# Side in pixels of the part of a pair that is used, the one with the most edges; larger for large kernels.
-PART = 768
-PART_IN_KERNELS = 6
+# Pictures have to be at least this many times as large as the kernel.
+MIN_IMAGE_PER_KERNEL = 2
+# Side in pixels of the part of a pair that is used, the one with the most edges.
+CROP_SIDE = 768
+# For large kernels that part is larger: this many times the kernel's side.
+CROP_PER_KERNEL = 6
 # Weight of the values themselves next to their gradients. Gradients alone hardly show the low frequencies of a kernel.
-VALUES = 0.1
-# Iterations of the search and of the result, at most. They end when a kernel changes by less than CHANGE of its sum.
+VALUE_WEIGHT = 0.1
+# Most iterations of the search for the kernel's place and size.
 SEARCH_STEPS = 30
+# Most iterations of the result.
 STEPS = 70
-CHANGE = 1e-4
-# If clipped pixels spoil more than the rest of the gradients, they are not left out: a hole costs more than it helps.
-ENOUGH = 0.8
-# A smoothed kernel's pixels below FAINT of its maximum, and pieces below SMALL of its sum, are noise.
+# The iterations end when a kernel changes by less than this share of its sum.
+TOLERANCE = 1e-4
+# If fewer than this share of the gradients would remain, clipped pixels are kept.
+MIN_USABLE_SHARE = 0.8
+# Pixels of a smoothed kernel below this share of its maximum are noise.
 FAINT = 0.05
+# Separate pieces of a kernel below this share of its sum are noise.
 SMALL = 0.02
 # A kernel that explains less than this share of the blurred picture is doubtful.
 DOUBTFUL = 0.9
-# A point's pixels are this many standard deviations above the background after smoothing; its brightest one more.
+# The pixels of a point are at least this many standard deviations above the background, after smoothing.
 STANDS_OUT = 3
+# Its brightest pixel is at least this many standard deviations above the background, after smoothing.
 BRIGHTEST = 10
-# Side of a preview in pixels, about.
+# Approximate side of a preview in pixels.
 PREVIEW = 400
 
 
@@ -80,18 +86,18 @@ def from_pair(sharp: np.ndarray, blurry: np.ndarray, size: int | None = None) ->
     """The kernel that turns a sharp picture into a blurred one of the same scene.
 
     sharp, blurry: (H, W) or (H, W, C), uint8, uint16 or float, of the same size. size: side of the kernel in pixels, an
-    even one is made one longer; None: found, up to LARGEST_FOUND and a quarter of the
-    pictures' side. A whole shift and a difference of exposure for each
-    channel are found, too. The kernel is the least-squares solution on gradients (and, with the weight VALUES, on
-    values) that is not negative. Raises UserError for pictures that cannot be used.
+    even one is made one longer; None: found, up to LARGEST_FOUND and MAX_KERNEL_FRACTION of the pictures' side. A shift
+    by whole pixels and a difference of exposure for each channel are found, too. The kernel is the least-squares
+    solution on gradients (and, with the weight VALUE_WEIGHT, on values) that is not negative. Raises UserError for
+    pictures that cannot be used.
     """
     x, y, largest = _checked(sharp, blurry, size)
     searched = largest if size is None else largest + 2 * MARGIN
     shift = _displacement(x, y, searched)
     x, y = _overlap(x, y, shift)
-    if min(x.shape[:2]) < TIMES * searched:
+    if min(x.shape[:2]) < MIN_IMAGE_PER_KERNEL * searched:
         raise UserError("the sharp and the blurred picture do not show the same; is one of them moved?")
-    part = _busiest(y, max(PART, PART_IN_KERNELS * searched))
+    part = _busiest(y, max(CROP_SIDE, CROP_PER_KERNEL * searched))
     x, y = x[part], y[part]
     kernel = _least_squares(x, y, searched, SEARCH_STEPS)
     for steps in (SEARCH_STEPS, STEPS):
@@ -102,21 +108,21 @@ def from_pair(sharp: np.ndarray, blurry: np.ndarray, size: int | None = None) ->
         shift = tuple(before + by for before, by in zip(shift, moved, strict=True))
         x, y = _overlap(x, y, moved)
         kernel = _least_squares(x, y, wanted, steps, _cut(kernel, middle, wanted))
-    return _judged(x, y, kernel, (shift[1], shift[0]))
+    return _evaluate(x, y, kernel, (shift[1], shift[0]))
 
 
 def _checked(sharp: np.ndarray, blurry: np.ndarray, size: int | None) -> tuple[np.ndarray, np.ndarray, int]:
     """Both pictures as float32 (H, W, C) of equal shape, and the largest side that the kernel may have."""
-    x, y = (values_of(i, f"the {n} picture").colours for i, n in ((sharp, "sharp"), (blurry, "blurred")))
+    x, y = (pixels_to_values(i, f"the {n} picture").colours for i, n in ((sharp, "sharp"), (blurry, "blurred")))
     if x.shape[:2] != y.shape[:2]:
         sizes = " and ".join(f"{image.shape[1]}x{image.shape[0]}" for image in (x, y))
         raise UserError(f"the sharp and the blurred picture have different sizes ({sizes}); crop them to the same part")
     if x.shape[2] != y.shape[2]:
         x, y = (image.mean(2, keepdims=True) for image in (x, y))
     least = min(x.shape[:2])
-    largest = min(LARGEST_FOUND, (least // SHARE_FOUND - 1) // 2 * 2 + 1) if size is None else _odd(size)
-    if largest < 3 or least < TIMES * (largest + 2 * MARGIN if size else largest):
-        needed = TIMES * ((largest if size else 3) + 2 * MARGIN)
+    largest = min(LARGEST_FOUND, (int(least * MAX_KERNEL_FRACTION) - 1) // 2 * 2 + 1) if size is None else _odd(size)
+    if largest < 3 or least < MIN_IMAGE_PER_KERNEL * (largest + 2 * MARGIN if size else largest):
+        needed = MIN_IMAGE_PER_KERNEL * ((largest if size else 3) + 2 * MARGIN)
         raise UserError(f"pictures of {needed} pixels a side or more are needed for this kernel, not {least}")
     if not all((image.std((0, 1)) > 1e-3).any() for image in (x, y)):
         raise UserError("one of the two pictures is empty: all its pixels are equal")
@@ -164,7 +170,7 @@ def _least_squares(
             pace = 1.0
         faster = (1 + math.sqrt(1 + 4 * pace**2)) / 2
         kernel, ahead, pace = step, step + (pace - 1) / faster * change, faster
-        if change.abs().sum() < CHANGE * step.sum():
+        if change.abs().sum() < TOLERANCE * step.sum():
             break
     if not kernel.sum() > 0:
         raise UserError("no kernel explains the blurred picture; do both pictures show the same scene?")
@@ -180,18 +186,18 @@ def _largest_eigenvalue(operator, size: int) -> float:
 
 
 def _features(image: np.ndarray) -> Tensor:
-    """Differences to the right and lower neighbours, and VALUES times the values: (H, W, C) -> (3C, H-1, W-1)."""
+    """Differences to the right and lower neighbours, and VALUE_WEIGHT times the values: (H, W, C) -> (3C, H-1, W-1)."""
     x = torch.from_numpy(np.moveaxis(image - image.mean((0, 1)), 2, 0).copy())
     here = x[:, :-1, :-1]
-    return torch.cat([x[:, :-1, 1:] - here, x[:, 1:, :-1] - here, VALUES * here])
+    return torch.cat([x[:, :-1, 1:] - here, x[:, 1:, :-1] - here, VALUE_WEIGHT * here])
 
 
 def _usable(sharp: np.ndarray, blurry: np.ndarray, size: int) -> np.ndarray:
-    """1 for gradients (H-1, W-1) that no clipped pixel of either picture changes, else 0; as far as ENOUGH remain."""
+    """1 for gradients (H-1, W-1) that no clipped pixel of either picture changes, else 0; see MIN_USABLE_SHARE."""
     good, reached = blurry.max(2) < CLIPPED, ndimage.minimum_filter(sharp.max(2) < CLIPPED, size)
     for pixels in (good & reached, good):
         usable = pixels[:-1, :-1] & pixels[1:, :-1] & pixels[:-1, 1:]
-        if usable.mean() >= ENOUGH:
+        if usable.mean() >= MIN_USABLE_SHARE:
             return usable.astype(np.float32)
     return np.ones(usable.shape, np.float32)
 
@@ -273,7 +279,7 @@ def _exposure(blurred: np.ndarray, given: np.ndarray) -> np.ndarray:
     return np.where(slope > 0, slope, 1).astype(np.float32)
 
 
-def _judged(x: np.ndarray, y: np.ndarray, kernel: np.ndarray, shift: tuple[int, int]) -> Estimate:
+def _evaluate(x: np.ndarray, y: np.ndarray, kernel: np.ndarray, shift: tuple[int, int]) -> Estimate:
     blurred, given = _blurred_and_given(x, y, kernel)
     blurred = blurred * _exposure(blurred, given)
     error = (given - blurred).var((0, 1)).mean()
@@ -295,7 +301,7 @@ def from_point(image: np.ndarray, column: int, row: int, size: int) -> Estimate:
     background, is removed. Raises UserError for a point beyond the image, a window that does not fit, or if no light
     stands out there.
     """
-    pixels, size = values_of(image, white=1.0).colours, _odd(size)
+    pixels, size = pixels_to_values(image, white=1.0).colours, _odd(size)
     height, width = pixels.shape[:2]
     if not (0 <= column < width and 0 <= row < height):
         raise UserError(f"the point {column},{row} is not in the image of {width}x{height} pixels")

@@ -14,7 +14,7 @@ SPECIFICATIONS = "motion:LENGTH,ANGLE, gaussian:SIGMA or disk:RADIUS"
 _WIDEST = (LARGEST - 3) // 8
 
 
-def kernel_of(text: str) -> np.ndarray:
+def parse_kernel(text: str) -> np.ndarray:
     """The kernel of a file or a specification: float64 (h, w) or (h, w, 3), odd sides, sum 1 (of each channel).
 
     motion:LENGTH,ANGLE is a straight motion over LENGTH pixels (up to 1: a single pixel), ANGLE in degrees,

@@ -7,13 +7,13 @@ import torch
 
 from codes.inference.gaps import fill_gaps
 from codes.restoration.image_files import read_photo
-from codes.restoration.pixels import values_of
+from codes.restoration.pixels import pixels_to_values
 from codes.utils.errors import UserError
 
 
 def read_mask(path: str | Path) -> np.ndarray:
     """A mask file as bool (H, W): True (white, valid) where the darkest channel is at least half of full scale."""
-    return values_of(read_photo(path).pixels, str(path), white=1).colours.min(2) >= 0.5
+    return pixels_to_values(read_photo(path).pixels, str(path), white=1).colours.min(2) >= 0.5
 
 
 def checked_mask(mask: np.ndarray, size: tuple[int, int], where: str) -> np.ndarray:

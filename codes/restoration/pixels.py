@@ -27,7 +27,7 @@ class Values(NamedTuple):
     cut: int
 
 
-def values_of(pixels: np.ndarray, where: str = "the image", white: float | None = None) -> Values:
+def pixels_to_values(pixels: np.ndarray, where: str = "the image", white: float | None = None) -> Values:
     """Colours and alpha of an image (H, W) or (H, W, C): uint8, uint16 or float, C = 1, 3, or 2, 4 with alpha.
 
     white: the value, as a fraction of full scale, that becomes 1; None: `white_level`. Values above it or below 0 are
@@ -61,8 +61,8 @@ def white_level(colours: np.ndarray) -> float:
     return min(most, HEADROOM * bright) if bright > 0 else most
 
 
-def pixels_of(values: Values, dtype: np.dtype) -> np.ndarray:
-    """The inverse of `values_of`: an image (H, W, C) of `dtype`.
+def values_to_pixels(values: Values, dtype: np.dtype) -> np.ndarray:
+    """The inverse of `pixels_to_values`: an image (H, W, C) of `dtype`.
 
     Colours are clamped to [0, 1] of full scale, but not at 1 if the image itself was brighter. Integers are rounded.
     """
@@ -79,7 +79,7 @@ def as_float(pixels: np.ndarray) -> np.ndarray:
     """Pixels as float32, integers divided by their full scale."""
     if pixels.dtype in FULL_SCALE:
         return pixels.astype(np.float32) / np.float32(FULL_SCALE[pixels.dtype])
-    with np.errstate(over="ignore"):  # `values_of` refuses what becomes infinite
+    with np.errstate(over="ignore"):  # `pixels_to_values` refuses what becomes infinite
         return pixels.astype(np.float32)
 
 

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 from codes.data.images import read_image, to_8bit
 from codes.data.kernels import read_kernel, to_8bit_kernel
-from codes.evaluation.evaluation import ImageScore, read_scores, restored_path
+from codes.evaluation.evaluator import ImageScore, read_scores, restored_path
 from codes.evaluation.run import COMPLETE, open_set
 from codes.evaluation.tables import arrange
 from codes.options import TestOptions, TestSet, dump_options, load_options

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from codes.models.paper.layout import at_least_float32, match_memory_format
+from codes.models.paper.formats import at_least_float32, match_memory_format
 
 Border = Literal["replicate", "circular", "zero"]
 BORDERS: tuple[str, ...] = ("replicate", "circular", "zero")
@@ -116,14 +116,14 @@ def pad_to_fast_size(image: Tensor, kernel_size: tuple[int, int]) -> Tensor:
     return nnf.pad(padded, (0, columns - width, 0, rows - height), mode="replicate")
 
 
-def filtered(image: Tensor, spectrum: Tensor, fft_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def fft_filter(image: Tensor, spectrum: Tensor, fft_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """The first (H', W') = `size` pixels of the cyclic product: (B, C, H, W) -> (B, C, H', W')."""
     product = torch.fft.rfft2(image, s=fft_size) * spectrum
     return torch.fft.irfft2(product, s=fft_size)[..., : size[0], : size[1]]
 
 
-class _Filtered(torch.autograd.Function):
-    """`filtered`, whose gradient is filtered with the conjugate spectrum.
+class _FFTFilter(torch.autograd.Function):
+    """`fft_filter`, whose gradient is filtered with the conjugate spectrum.
 
     Autograd by itself would use complex transforms of twice the size.
     """
@@ -132,12 +132,12 @@ class _Filtered(torch.autograd.Function):
     def forward(ctx, image: Tensor, spectrum: Tensor, fft_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(spectrum)
         ctx.sizes = fft_size, image.shape[-2:]
-        return filtered(image, spectrum, fft_size, size)
+        return fft_filter(image, spectrum, fft_size, size)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (spectrum,) = ctx.saved_tensors
-        return filtered(gradient, spectrum.conj(), *ctx.sizes), None, None, None
+        return fft_filter(gradient, spectrum.conj(), *ctx.sizes), None, None, None
 
 
 class Blur:
@@ -187,16 +187,16 @@ class Blur:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Hx: (B, C, H, W) -> (B, C, H, W)."""
-        blurred = self._blurred(pad(self._checked(x), self.kernel_size, self.border))
+        blurred = self._blur(pad(self._checked(x), self.kernel_size, self.border))
         return match_memory_format(blurred.to(self.dtype), x)
 
-    def _blurred(self, padded: Tensor) -> Tensor:
+    def _blur(self, padded: Tensor) -> Tensor:
         if self.method == "taps":
             out = padded.new_zeros(padded.shape[:2] + self.size)
             for row, column, weight in self._taps():
                 out.addcmul_(self._shifted(padded, row, column), weight)
             return out
-        return self._filter(padded, self._spectrum.conj(), self.size)
+        return self._apply(padded, self._spectrum.conj(), self.size)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """H'y: (B, C, H, W) -> (B, C, H, W)."""
@@ -206,7 +206,7 @@ class Blur:
             for row, column, weight in self._taps():
                 self._shifted(full, row, column).addcmul_(y, weight)
         else:
-            full = self._filter(y, self._spectrum, self._padded_size)
+            full = self._apply(y, self._spectrum, self._padded_size)
         folded = pad_adjoint(full, self.kernel_size, self.adjoint_border)
         return match_memory_format(folded.to(self.dtype), y)
 
@@ -215,9 +215,9 @@ class Blur:
             raise ValueError(f"this blur is for images of {self.size}, not {tuple(image.shape[-2:])}")
         return image.to(self.kernel.dtype)
 
-    def _filter(self, image: Tensor, spectrum: Tensor, size: tuple[int, int]) -> Tensor:
+    def _apply(self, image: Tensor, spectrum: Tensor, size: tuple[int, int]) -> Tensor:
         # If the kernel has a gradient, autograd has to see every use of the spectrum.
-        apply = filtered if spectrum.requires_grad else _Filtered.apply
+        apply = fft_filter if spectrum.requires_grad else _FFTFilter.apply
         return apply(image, spectrum, self._fft_size, size)
 
     def _taps(self) -> Iterator[tuple[int, int, Tensor]]:

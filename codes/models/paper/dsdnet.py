@@ -18,8 +18,8 @@ from codes.models.network import Network
 from codes.models.paper.blur import BORDERS, Blur, Border, odd_sized
 from codes.models.paper.cgnet import CGNet
 from codes.models.paper.filters import Filters
+from codes.models.paper.formats import at_least_float32, match_memory_format
 from codes.models.paper.initialisation import PaperInitialisation
-from codes.models.paper.layout import at_least_float32, match_memory_format
 from codes.models.paper.released_names import keys_in_file
 from codes.models.paper.shrinkage import Maxout
 from codes.models.paper.solver import Problem, Solver, System

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from codes.models.paper.blur import Blur, by_channel, inner, pad, transfer_function
-from codes.models.paper.layout import match_memory_format
+from codes.models.paper.formats import match_memory_format
 from codes.utils.registry import Registry
 
 INITIALISATIONS: Registry[type[nn.Module]] = Registry("initialisation")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.paper.layout import to_autocast_dtype
+from codes.models.paper.formats import to_autocast_dtype
 from codes.utils.registry import Registry
 
 SHRINKAGES: Registry[type[nn.Module]] = Registry("shrinkage")

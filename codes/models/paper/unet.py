@@ -3,7 +3,7 @@
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from codes.models.paper.layout import to_autocast_dtype
+from codes.models.paper.formats import to_autocast_dtype
 
 
 def _convolutions(in_nc: int, out_nc: int) -> list[nn.Module]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from codes.models.network import Network
 from codes.models.noise import estimate_noise
-from codes.models.paper.layout import match_memory_format, to_autocast_dtype
+from codes.models.paper.formats import match_memory_format, to_autocast_dtype
 from codes.models.registry import NetworkOptions, register_network
 
 # Number of channels at 1/2, 1/4 and 1/8 of the resolution.

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from codes.models.noise import LEAST_SIGMA, estimate_noise
 from codes.models.paper.blur import by_channel, inner, pad_to_fast_size, transfer_function
 from codes.models.paper.filters import PADDING, Filters
+from codes.models.paper.formats import match_memory_format
 from codes.models.paper.initialisation import INITIALISATIONS, edge_taper, inverse_filter
-from codes.models.paper.layout import match_memory_format
 
 
 @INITIALISATIONS.register("adaptive")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from codes.models.noise import LEAST_SIGMA
 from codes.models.paper.blur import centre, fast_length, inner, pad, transfer_function
 from codes.models.paper.cgnet import WeightedSolver
-from codes.models.paper.layout import at_least_float32, match_memory_format
+from codes.models.paper.formats import at_least_float32, match_memory_format
 from codes.models.paper.solver import Problem, System
 from codes.models.tiny.denoiser import DenoisingUNet
 

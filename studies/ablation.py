@@ -70,7 +70,7 @@ class AblationOptions(Options):
     variants: dict[Name, Variant] = Field(min_length=1)
     quick: Quick
 
-    def recipe(self, variant: str, seed: int, quick: bool, more: Sequence[str] = ()) -> TrainOptions:
+    def training_options(self, variant: str, seed: int, quick: bool, more: Sequence[str] = ()) -> TrainOptions:
         """The options of one training. `more`: further overrides. Raises UserError for a mistake in any file."""
         brief = self.quick.set if quick else []
         own = [f"train.manual_seed={seed}", f"name={variant}_{seed}"]
@@ -92,7 +92,7 @@ class AblationOptions(Options):
 
 
 # The trainings of each variant, one for each seed.
-Recipes = Mapping[str, Sequence[TrainOptions]]
+Trainings = Mapping[str, Sequence[TrainOptions]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -110,18 +110,18 @@ def main(argv: Sequence[str]) -> int:
     for name in arguments.only or ():
         if name not in options.variants:
             raise UserError(f"--only: unknown variant '{name}'; {nearest(name, options.variants)}")
-    recipes = {
-        name: [options.recipe(name, seed, arguments.quick, arguments.set) for seed in options.seeds]
+    trainings = {
+        name: [options.training_options(name, seed, arguments.quick, arguments.set) for seed in options.seeds]
         for name in options.variants
     }
-    for name, trainings in recipes.items():
+    for name, per_seed in trainings.items():
         options.of_poster(name)
-        if not trainings[0].datasets.val:
+        if not per_seed[0].datasets.val:
             raise UserError(f"{options.training}: datasets.val: at least one set is needed to compare the variants")
-    return run(options, recipes, arguments.only or list(recipes), folder)
+    return run(options, trainings, arguments.only or list(trainings), folder)
 
 
-def run(options: AblationOptions, recipes: Recipes, chosen: Sequence[str], folder: Path) -> int:
+def run(options: AblationOptions, trainings: Trainings, chosen: Sequence[str], folder: Path) -> int:
     """Do the trainings of the chosen variants and write the table after each variant.
 
     Returns the exit status, which is not 0 if a signal ended a training.
@@ -129,49 +129,49 @@ def run(options: AblationOptions, recipes: Recipes, chosen: Sequence[str], folde
     costs: dict[str, Complexity] = {}
     with processes(devices=True) as group:
         for name in chosen:
-            for recipe in recipes[name]:
-                if not is_finished(recipe, folder / "experiments" / recipe.name):
-                    status = train(recipe, folder, group)
+            for training in trainings[name]:
+                if not is_finished(training, folder / "experiments" / training.name):
+                    status = train(training, folder, group)
                     if status:
                         return status
             if group.is_main:
-                write_table(options, recipes, folder, costs)
+                write_table(options, trainings, folder, costs)
     if group.is_main:
         print((folder / "table.md").read_text(encoding="utf-8"))
         print(f"Results: {folder}")
     return 0
 
 
-def is_finished(recipe: TrainOptions, experiment: Path) -> bool:
+def is_finished(training: TrainOptions, experiment: Path) -> bool:
     """True if a training with exactly these options has reached its end."""
     file = experiment / "options.yml"
-    same = file.is_file() and file.read_text(encoding="utf-8") == dump_options(recipe)
-    return same and final_psnr(recipe, experiment) is not None
+    same = file.is_file() and file.read_text(encoding="utf-8") == dump_options(training)
+    return same and final_psnr(training, experiment) is not None
 
 
-def final_psnr(recipe: TrainOptions, experiment: Path) -> dict[str, float] | None:
+def final_psnr(training: TrainOptions, experiment: Path) -> dict[str, float] | None:
     """PSNR (dB) of every validation set at the end of a training; None if the training is not finished."""
     table = experiment / "validation.csv"
     rows = read_csv(table) if table.is_file() else []
-    end = {row["set"]: float(row["psnr"]) for row in rows if int(row["iteration"]) == recipe.train.niter}
-    names = {key: test_set.name for key, test_set in recipe.datasets.val.items()}
+    end = {row["set"]: float(row["psnr"]) for row in rows if int(row["iteration"]) == training.train.niter}
+    names = {key: test_set.name for key, test_set in training.datasets.val.items()}
     return {names[key]: end[key] for key in names} if end.keys() >= names.keys() else None
 
 
 # --- the table
 
 
-def write_table(options: AblationOptions, recipes: Recipes, folder: Path, costs: dict[str, Complexity]) -> None:
+def write_table(options: AblationOptions, trainings: Trainings, folder: Path, costs: dict[str, Complexity]) -> None:
     """Write ablation.csv and table.md with all variants whose trainings are finished; `costs` caches what they cost."""
     rows = []
-    for name, trainings in recipes.items():
-        scores = [final_psnr(recipe, folder / "experiments" / recipe.name) for recipe in trainings]
+    for name, per_seed in trainings.items():
+        scores = [final_psnr(training, folder / "experiments" / training.name) for training in per_seed]
         if None in scores:
             continue
         if name not in costs:
-            first = trainings[0]
+            first = per_seed[0]
             costs[name] = complexity(build_network(first.network_G).to(choose_device(first.gpu_ids)))
-        rows.append(table_row(options, name, trainings[0].train.niter, scores, costs[name]))
+        rows.append(table_row(options, name, per_seed[0].train.niter, scores, costs[name]))
     write_csv(folder / "ablation.csv", rows, list(rows[0]))
     write_text(folder / "table.md", f"# {folder.name}\n\n{markdown_table(rows)}")
 

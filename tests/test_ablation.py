@@ -115,18 +115,18 @@ def test_the_variants_differ_in_the_solver_alone():
     posters = {variant.poster for variant in options.variants.values() if variant.poster}
     assert posters == {row["solver"] for row in read_csv(POSTER)}
     for quick in (True, False):
-        first = options.recipe("cg", 1, quick).model_dump()
+        first = options.training_options("cg", 1, quick).model_dump()
         for name in options.variants:
-            recipe = options.recipe(name, 1, quick)
+            training = options.training_options(name, 1, quick)
             with torch.device("meta"):
-                build_network(recipe.network_G)
-            other = recipe.model_dump()
+                build_network(training.network_G)
+            other = training.model_dump()
             for part in (first, other):
                 del part["train"]["start_values"], part["train"]["lr_scale"]
                 part["network_G"].pop("solver")
             assert {key for key in first if first[key] != other[key]} <= {"name"}
-            first = options.recipe("cg", 1, quick).model_dump()
-        assert options.recipe("cg", 2, quick).train.manual_seed == 2
+            first = options.training_options("cg", 1, quick).model_dump()
+        assert options.training_options("cg", 2, quick).train.manual_seed == 2
 
 
 def test_the_figure_is_drawn(tmp_path):
@@ -145,7 +145,7 @@ def test_only_a_complete_experiment_is_published(tmp_path):
     with pytest.raises(UserError, match="there are no results"):
         publish.publish_ablation(run, published / "ablation")
     options = load_options(AblationOptions, OPTION_FILE)
-    niter = options.recipe("cg", 1, quick=False).train.niter
+    niter = options.training_options("cg", 1, quick=False).train.niter
     rows = [{"variant": name, "iterations": niter, "seeds": len(options.seeds)} for name in options.variants]
     run.mkdir()
     (run / "table.md").write_text("# ablation\n\nnumbers\n")

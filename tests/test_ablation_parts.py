@@ -8,7 +8,13 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 import hubconf
-from codes.models.ablation import ConjugateGradients, DenoisedFourierSolver, FourierSolver, Scalars, circular_solution
+from codes.models.ablation import (
+    ConjugateGradients,
+    DenoisedFourierSolver,
+    FourierSolver,
+    MeanWeights,
+    circular_solution,
+)
 from codes.models.factory import build_preset
 from codes.models.paper.blur import Blur, transfer_function
 from codes.models.paper.dsdnet import DSDNet
@@ -64,9 +70,9 @@ def test_conjugate_gradients_solve_the_weighted_normal_equations():
     for i in range(2):
         H = Blur(s.problem.H.kernel[i : i + 1], SIZE)
         F_, GH = dense(s.F, s.x[i]), dense(lambda x, H=H: s.G(H(x)), s.x[i])
-        prior, data = m.prior[i].flatten().square(), m.data[i].flatten().square()
-        normal = m.image[i].mean() * F_.T @ (prior[:, None] * F_) + GH.T @ (data[:, None] * GH)
-        right = m.image[i].mean() * F_.T @ (prior * s.prior_target[i].flatten())
+        prior, data = m.m_p[i].flatten().square(), m.m_d[i].flatten().square()
+        normal = m.m_n[i].mean() * F_.T @ (prior[:, None] * F_) + GH.T @ (data[:, None] * GH)
+        right = m.m_n[i].mean() * F_.T @ (prior * s.prior_target[i].flatten())
         right += GH.T @ (data * s.data_target[i].flatten())
         expected = torch.linalg.solve(normal, right)
         torch.testing.assert_close(x[i].flatten(), expected, rtol=1e-6, atol=1e-8)
@@ -75,15 +81,15 @@ def test_conjugate_gradients_solve_the_weighted_normal_equations():
 @torch.no_grad()
 def test_fourier_solution_is_the_dense_circular_one():
     F, G, kernel = torch.randn(N, C, 3, 3), torch.randn(M, C, 3, 3), torch.rand(2, 1, 3, 5)
-    weights = Scalars(torch.rand(2, N), torch.rand(2, M), torch.rand(2))
+    weights = MeanWeights(torch.rand(2, N), torch.rand(2, M), torch.rand(2))
     prior, data, example = torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), torch.rand(C, *SIZE)
     x = circular_solution(F, G, transfer_function(kernel, SIZE), weights, prior, data, damping=0.01)
     for i in range(2):
         H = Blur(kernel[i : i + 1], SIZE, "circular", method="taps")
         F_ = dense(lambda x: nnf.conv2d(nnf.pad(x, (1, 1, 1, 1), "circular"), F), example)
         GH = dense(lambda x, H=H: nnf.conv2d(nnf.pad(H(x), (1, 1, 1, 1), "circular"), G), example)
-        p = (weights.image[i] * weights.prior[i]).repeat_interleave(SIZE[0] * SIZE[1])
-        d = weights.data[i].repeat_interleave(SIZE[0] * SIZE[1])
+        p = (weights.m_n[i] * weights.p[i]).repeat_interleave(SIZE[0] * SIZE[1])
+        d = weights.d[i].repeat_interleave(SIZE[0] * SIZE[1])
         normal = F_.T @ (p[:, None] * F_) + GH.T @ (d[:, None] * GH) + 0.01 * torch.eye(example.numel())
         right = F_.T @ (p * prior[i].flatten()) + GH.T @ (d * data[i].flatten())
         torch.testing.assert_close(x[i].flatten(), torch.linalg.solve(normal, right), rtol=1e-8, atol=1e-10)

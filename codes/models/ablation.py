@@ -41,16 +41,16 @@ class ConjugateGradients(WeightedSolver):
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
-        prior, data = m.prior.square(), m.data.square()
-        image = m.image.mean((1, 2, 3), keepdim=True)
+        p, d = m.m_p.square(), m.m_d.square()
+        m_n = m.m_n.mean((1, 2, 3), keepdim=True)
         H = s.problem.H
         H = Blur(H.kernel, H.size, H.border, exact_adjoint=True)
 
         def adjoint(a: Tensor, b: Tensor) -> Tensor:
-            return image * s.F.adjoint(prior * a) + H.adjoint(s.G.adjoint(data * b))
+            return m_n * s.F.adjoint(p * a) + H.adjoint(s.G.adjoint(d * b))
 
         r = adjoint(s.prior_target - s.Fx, s.data_target - s.GHx)
-        return self.solve(lambda p: adjoint(s.F(p), s.G(H(p))), s.x, r)
+        return self.solve(lambda x: adjoint(s.F(x), s.G(H(x))), s.x, r)
 
     def solve(self, A: Callable[[Tensor], Tensor], x: Tensor, r: Tensor) -> Tensor:
         """Approach the solution of A x = b from `x`, whose residual b - A x is `r`.
@@ -71,12 +71,12 @@ def _inner_product(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((1, 2, 3), keepdim=True)
 
 
-class Scalars(NamedTuple):
-    """Weights of each image: prior (B, N), data (B, M), image (B,)."""
+class MeanWeights(NamedTuple):
+    """Weights averaged over each image: p (B, N) of m_p^2, d (B, M) of m_d^2, and m_n (B,)."""
 
-    prior: Tensor
-    data: Tensor
-    image: Tensor
+    p: Tensor
+    d: Tensor
+    m_n: Tensor
 
 
 @SOLVERS.register("fft")
@@ -95,7 +95,7 @@ class FourierSolver(WeightedSolver):
     def forward(self, t: int, s: System) -> Tensor:
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
-        weights = Scalars(m.prior.square().mean((-2, -1)), m.data.square().mean((-2, -1)), m.image.mean((1, 2, 3)))
+        weights = MeanWeights(m.m_p.square().mean((-2, -1)), m.m_d.square().mean((-2, -1)), m.m_n.mean((1, 2, 3)))
         kernel = s.problem.H.kernel
         differences = (at_least_float32(target) for target in (s.prior_target - s.Fx, s.data_target - s.GHx))
         prior, data = (pad_to_fast_size(difference, kernel.shape[-2:]) for difference in differences)
@@ -111,7 +111,7 @@ class FourierSolver(WeightedSolver):
 
 
 def circular_solution(
-    F: Tensor, G: Tensor, K: Tensor, weights: Scalars, prior: Tensor, data: Tensor, damping: float
+    F: Tensor, G: Tensor, K: Tensor, weights: MeanWeights, prior: Tensor, data: Tensor, damping: float
 ) -> Tensor:
     """argmin_x  m_n sum_i p_i |F_i x - prior_i|^2 + sum_j d_j |G_j H x - data_j|^2 + damping |x|^2.
 
@@ -121,7 +121,7 @@ def circular_solution(
     size = data.shape[-2:]
     F, G = (transfer_function(bank, size) for bank in (F, G))
     prior, data = torch.fft.rfft2(prior), torch.fft.rfft2(data)
-    prior_weights, data_weights = weights.image[:, None] * weights.prior, weights.data
+    prior_weights, data_weights = weights.m_n[:, None] * weights.p, weights.d
     normal = _weighted(F, prior_weights) + K.conj()[:, :, None] * K[:, None] * _weighted(G, data_weights)
     right = _weighted_adjoint(F, prior_weights, prior) + K.conj() * _weighted_adjoint(G, data_weights, data)
     # A system of C equations for each frequency.

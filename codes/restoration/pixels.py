@@ -9,9 +9,10 @@ from codes.utils.errors import UserError
 
 # An image whose maximum is below this fraction of full scale is rescaled.
 DIM = 0.5
-# If only a few hot pixels come near the maximum, the white level is this multiple of this quantile.
-HEADROOM = 2
+# The quantile of an image that hot pixels, at most a thousandth of all, cannot change.
 BRIGHT = 0.999
+# If only hot pixels come near the maximum, the white level is this multiple of the BRIGHT quantile.
+HEADROOM = 2
 
 
 class Values(NamedTuple):

@@ -35,7 +35,7 @@ ORIGINS = {
 
 # For each set below Datasets/: what it needs of the source, and what it is made of: sharp images with kernels to
 # blur them, or files to copy.
-RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | prep.Copies]]] = {
+BUILDERS: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | prep.Copies]]] = {
     "CBSD100": (("BSDS500/val", "Levin09.mat"), prep.cbsd100),
     "Levin": (("Levin", "Levin09.mat"), prep.levin),
     "LevinIndependent": (("Levin/im1.png", "Levin09.mat"), prep.levin_independent),
@@ -50,7 +50,7 @@ RECIPES: dict[str, tuple[Sequence[str], Callable[[Path], list[prep.Sharp] | prep
 
 def build_set(name: str, source: Path, target: Path) -> list[str]:
     """Build one set; returns what is missing in the source (then nothing is built)."""
-    needs, content = RECIPES[name]
+    needs, content = BUILDERS[name]
     finished = prep.finished_files(source / name)
     missing = [need for need in needs if not (source / need).exists()]
     if missing and not finished:
@@ -68,7 +68,7 @@ def build_set(name: str, source: Path, target: Path) -> list[str]:
 
 def write_manifest(datasets: Path) -> list[dict[str, object]]:
     """Write manifest.csv for all sets in a folder; returns one digest per subfolder."""
-    names = [name for name in (*RECIPES, "Quickstart") if (datasets / name).is_dir()]
+    names = [name for name in (*BUILDERS, "Quickstart") if (datasets / name).is_dir()]
     rows = [row for name in tqdm(names, desc="manifest", unit="set") for row in prep.manifest(datasets / name)]
     write_csv(datasets / "manifest.csv", rows, ("file", "sha256"))
     return prep.folder_digests(rows)
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="folder of the raw images and kernels")
     parser.add_argument("--target", type=Path, default=ROOT / "Datasets", help="default: Datasets")
-    parser.add_argument("--sets", nargs="+", choices=RECIPES, default=list(RECIPES), help="default: all")
+    parser.add_argument("--sets", nargs="+", choices=BUILDERS, default=list(BUILDERS), help="default: all")
     parser.add_argument("--force", action="store_true", help="build sets again that exist already")
     parser.add_argument("--publish-manifest", action="store_true", help=f"write {PUBLISHED_MANIFEST.name}")
     arguments = parser.parse_args(argv)

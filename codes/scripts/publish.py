@@ -69,7 +69,7 @@ def publish_ablation(run: Path, target: Path) -> None:
         raise UserError(f"{run}: there are no results; run python studies/ablation.py first")
     options = load_options(AblationOptions, OPTION_FILE)
     expected = {
-        name: (str(options.recipe(name, options.seeds[0], quick=False).train.niter), str(len(options.seeds)))
+        name: (str(options.training_options(name, options.seeds[0], quick=False).train.niter), str(len(options.seeds)))
         for name in options.variants
     }
     if {row["variant"]: (row["iterations"], row["seeds"]) for row in read_csv(run / "ablation.csv")} != expected:

@@ -1,1 +1,1 @@
-"""Helpers with nothing of deconvolution in them: errors, files, registries."""
+"""General helpers, which do not depend on deconvolution: errors, files, registries."""

@@ -27,8 +27,10 @@ def choose_device(gpu_ids: list[int] | Literal["auto"], local_rank: int = 0) -> 
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Within the block, GPUs may or may not compute float32 convolutions and products in TF32, with 10 bits after the
-    binary point. cuDNN does so by default, which loses G(y) - G(Hx), a difference as small as the noise.
+    """Within the block, allow or forbid TF32 for float32 convolutions and products on a GPU.
+
+    TF32 has 10 bits after the binary point. cuDNN uses it by default, which loses G(y) - G(Hx), a difference as small
+    as the noise.
     """
     convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     torch.backends.cudnn.allow_tf32 = allowed

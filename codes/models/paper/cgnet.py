@@ -75,9 +75,9 @@ class WeightedSolver(Solver):
         mask = torch.ones_like(s.x) if s.problem.mask is None else s.problem.mask
         x_and_mask = torch.cat([s.x, mask], 1)
         # NLNet, the widest, comes first. Under autocast each weight is converted to the image's precision once.
-        image = self.m_n[t](s.x).to(s.x.dtype)
-        prior, data = (net[t](x_and_mask).to(s.x.dtype) for net in (self.m_p, self.m_d))
-        return Weights(prior, data, image)
+        m_n = self.m_n[t](s.x).to(s.x.dtype)
+        m_p, m_d = (net[t](x_and_mask).to(s.x.dtype) for net in (self.m_p, self.m_d))
+        return Weights(m_p, m_d, m_n)
 
 
 @SOLVERS.register("cgnet")
@@ -94,5 +94,6 @@ class CGNet(WeightedSolver):
         """The next x (B, C, H, W) of stage `t`."""
         m = self.weights(t, s)
         r = s.residual(m)
-        directions = self.unet[t](torch.cat([m.prior * s.F(r), m.data * s.G(s.problem.H(r))], 1))
-        return s.x + s.adjoint(m, *directions.split([m.prior.shape[1], m.data.shape[1]], 1))
+        s.free_responses()
+        directions = self.unet[t](torch.cat([m.m_p * s.F(r), m.m_d * s.G(s.problem.H(r))], 1))
+        return s.x + s.adjoint(m, *directions.split([m.m_p.shape[1], m.m_d.shape[1]], 1))

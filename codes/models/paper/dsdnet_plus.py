@@ -127,7 +127,8 @@ class CGNetPlus(Solver):
         m = Weights(torch.sigmoid(self.m_p[t]), torch.sigmoid(self.m_d[t]), self.m_n[t](s.x))
         filters = [s.Fx.shape[1], s.GHx.shape[1]]
         r = s.residual(m)
-        directions = self.unet(torch.cat([m.prior * s.F(r), m.data * s.G(s.problem.H(r))], 1))
+        s.free_responses()
+        directions = self.unet(torch.cat([m.m_p * s.F(r), m.m_d * s.G(s.problem.H(r))], 1))
         return s.x + s.adjoint(m, *directions.split(filters, 1)) + self.gamma[t] * r
 
 

@@ -29,11 +29,14 @@ class Problem:
 
 
 class Weights(NamedTuple):
-    """m_p (B, N, H, W), m_d (B, M, H, W) and m_n (B, C, H, W), which weight the two sides of the system."""
+    """m_p (B, N, H, W), m_d (B, M, H, W) and m_n (B, C, H, W), which weight the two sides of the system.
 
-    prior: Tensor
-    data: Tensor
-    image: Tensor
+    m_p and m_d may also be single numbers, as in CGNetPlus.
+    """
+
+    m_p: Tensor
+    m_d: Tensor
+    m_n: Tensor
 
 
 @dataclass(kw_only=True)
@@ -55,17 +58,15 @@ class System:
 
     def adjoint(self, m: Weights, a: Tensor, b: Tensor) -> Tensor:
         """Ad(a, b) = m_n F'(m_p a) + H'G'(m_d b): (B, N, H, W), (B, M, H, W) -> (B, C, H, W)."""
-        return m.image * self.F.adjoint(m.prior * a) + self.problem.H.adjoint(self.G.adjoint(m.data * b))
+        return m.m_n * self.F.adjoint(m.m_p * a) + self.problem.H.adjoint(self.G.adjoint(m.m_d * b))
 
     def residual(self, m: Weights) -> Tensor:
-        """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx).
+        """r = Ad(v - u_i, Gy - z + u_j) - A x in one pass, since A x = Ad(m_p Fx, m_d GHx)."""
+        return self.adjoint(m, self.prior_target - m.m_p * self.Fx, self.data_target - m.m_d * self.GHx)
 
-        Deletes the responses and the targets, which nothing else needs: without gradients this frees memory for the
-        U-Net.
-        """
-        a, b = self.prior_target - m.prior * self.Fx, self.data_target - m.data * self.GHx
+    def free_responses(self) -> None:
+        """Delete Fx, GHx and both targets when a solver needs them no more; without gradients this frees memory."""
         del self.Fx, self.GHx, self.prior_target, self.data_target
-        return self.adjoint(m, a, b)
 
 
 class Solver(nn.Module):

@@ -72,8 +72,8 @@ class NewtonPrior(WeightedSolver):
         level = (s.problem.sigma.clamp(min=LEAST_SIGMA) / self.usual_sigma).log()
         sigma_t, w = ((a_t + b_t * level).exp() for a_t, b_t in (self.of_denoiser[t], self.of_prior[t]))
         m = self.weights(t, s)
-        r_prior = m.image * s.F.adjoint(w[:, None, None, None] * m.prior.square() * (s.prior_target - s.Fx))
-        r_data = data_residual(s, m.data.square())
+        r_prior = m.m_n * s.F.adjoint(w[:, None, None, None] * m.m_p.square() * (s.prior_target - s.Fx))
+        r_data = data_residual(s, m.m_d.square())
         with torch.autocast(r_data.device.type, enabled=False):
             step = self.step(t, s, w, at_least_float32(r_prior), at_least_float32(r_data))
             x = s.x + match_memory_format(step.to(s.x.dtype), s.x)

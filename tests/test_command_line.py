@@ -155,7 +155,7 @@ def test_a_failing_image_does_not_lose_the_others(project, capsys):
     ("override", "message"),
     [
         ("network_G.nbb=2", "network_G.nbb: unknown key; did you mean 'nb'?"),
-        ("path.pretrain_model_G=~", "DSDNet needs weights"),
+        ("path.pretrain_model_G=~", "the network needs weights"),
         ("path.pretrain_model_G=gone.pth", "gone.pth: no such weight file"),
         ("network_G.nf_p=5", "tensors differ (first: "),
         ("datasets.test_1.dataroot_KM=gone", "gone: no such folder"),

@@ -263,8 +263,8 @@ def test_files_next_to_a_result_are_kept_and_made_where_they_are_missing(project
 @pytest.mark.parametrize(
     ("folder", "message"),
     [
-        ("read only/new", "read only: is not a writable folder; choose another"),
-        ("file", "file: is not a writable folder"),
+        ("read only/new", "read only: cannot be written (Permission denied); choose another"),
+        ("file", "file: cannot be written (Not a directory)"),
     ],
 )
 def test_no_output_folder_no_work(project, weights, capsys, monkeypatch, source, folder, message):

@@ -48,6 +48,6 @@ def load_pretrained(network: Network, path: str | None, strict: bool = True) -> 
         if path is not None:
             raise UserError(f"path.pretrain_model_G: {name} has no weights; remove the key")
     elif path is None:
-        raise UserError(f"path.pretrain_model_G: {name} needs weights; name a .pth or .safetensors file")
+        raise UserError("path.pretrain_model_G: the network needs weights; name a .pth or .safetensors file")
     else:
         load_weights(network, from_root(path), strict)

@@ -59,5 +59,5 @@ def check_folders(written: Iterable[Path]) -> None:
         try:
             with tempfile.TemporaryFile(dir=existing):
                 pass
-        except OSError:
-            raise UserError(f"{existing}: is not a writable folder; choose another --output") from None
+        except OSError as error:
+            raise UserError(f"{existing}: cannot be written ({error.strerror}); choose another --output") from None

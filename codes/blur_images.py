@@ -14,6 +14,11 @@ Kernels:
     FILE or FOLDER        kernel files; the images use those of a folder in turn
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence

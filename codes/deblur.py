@@ -17,10 +17,14 @@ colour), or, in pixels and degrees,
 It belongs to the image as a viewer shows it. The blur has to be the same over the whole image.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+
 import argparse
 import errno
 import os
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +34,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np

@@ -7,16 +7,27 @@ Upload a blurry image, or choose an example; describe or load its kernel; compar
 slider. The page is for this machine only (127.0.0.1), and nothing leaves it.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 
 try:
     import gradio
+    from starlette.datastructures import Headers
+    from starlette.middleware import Middleware
+    from starlette.responses import PlainTextResponse
+    from starlette.types import ASGIApp, Receive, Scope, Send
 except ImportError:
     sys.exit("error: the page needs Gradio: pip install -r requirements-demo.txt")
 
@@ -30,11 +41,11 @@ from codes.inference.restorer import Restorer
 from codes.models.noise import estimate_noise
 from codes.restoration.call import open_restorer, restore
 from codes.restoration.image_files import read_photo
-from codes.restoration.kernel_spec import SPECIFICATIONS, parse_kernel
+from codes.restoration.kernel_spec import SPECIFICATIONS, parse_specification
 from codes.restoration.networks import SHIPPED
 from codes.restoration.pixels import pixels_to_values
 from codes.utils.arguments import positive
-from codes.utils.errors import UserError, run_command_line
+from codes.utils.errors import UserError, in_one_line, run_command_line
 
 HOST = "127.0.0.1"
 UPLOAD_LIMIT = "32mb"
@@ -57,6 +68,8 @@ def main(argv: Sequence[str]) -> int:
 
 def serve(blocks: gradio.Blocks, port: int | None) -> str:
     """Show the page; returns its address."""
+    # For a request with wrong arguments, Gradio prints a traceback.
+    gradio.queueing.traceback = SimpleNamespace(print_exc=print_error)
     try:
         _, address, _ = blocks.launch(
             server_name=HOST,
@@ -68,10 +81,31 @@ def serve(blocks: gradio.Blocks, port: int | None) -> str:
             prevent_thread_lock=True,
             ssr_mode=False,
             footer_links=[],
+            app_kwargs={"middleware": [Middleware(OnlyThisMachine)]},
         )
     except OSError as error:
         raise UserError(f"--port {port}: the page cannot be served there ({error})") from None
     return address
+
+
+def print_error() -> None:
+    """Print the error that is being handled as one line."""
+    print(f"error: {in_one_line(sys.exception())}", file=sys.stderr, flush=True)
+
+
+class OnlyThisMachine:
+    """Refuses requests for another host name or from another web site, which reach this machine by DNS rebinding."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] in ("http", "websocket") else {"host": HOST}
+        urls = [f"//{headers.get('host', '')}", *([headers["origin"]] if "origin" in headers else [])]
+        if not all(urlsplit(url).hostname in (HOST, "localhost") for url in urls):
+            await PlainTextResponse(f"this page is for http://{HOST} only", 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 def page(restorer: Restorer) -> gradio.Blocks:
@@ -84,7 +118,7 @@ def page(restorer: Restorer) -> gradio.Blocks:
         try:
             return restore_for_page(restorer, image, kernel_from(specification, file))
         except UserError as error:
-            raise gradio.Error(str(error), print_exception=False) from None
+            raise gradio.Error(in_one_line(error), print_exception=False) from None
 
     with gradio.Blocks(title="DSDNet: deblur an image", analytics_enabled=False) as blocks:
         gradio.Markdown("## Deblur an image whose kernel is known")
@@ -107,9 +141,7 @@ def kernel_from(specification: str, file: str | None) -> np.ndarray:
     """The kernel (h, w) or (h, w, 3) of the page's fields: that of the file, if there is one."""
     if file is not None:
         return read_kernel(file, per_channel=True)
-    if ":" not in specification:  # a name without a colon would be a file of this machine
-        raise UserError(f"kernel: write {SPECIFICATIONS}")
-    return parse_kernel(specification)
+    return parse_specification(str(specification))  # never a file of this machine
 
 
 def restore_for_page(

@@ -11,10 +11,14 @@ Writes the kernel (PNG, TIFF, .npy or .mat, made for cross-correlation as codes/
 picture of it, <output>_preview.png, and prints how well it explains the blur and the command that uses it.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+
 import argparse
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +27,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.images import write_8bit

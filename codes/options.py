@@ -45,7 +45,7 @@ AnyNetwork = Annotated[
 
 # A name that becomes part of a path below results/ or experiments/: of a run, a training, a data set, a table's row.
 NAME = r"^\w[\w.+-]*$"
-Name = Annotated[str, Field(pattern=NAME)]
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 
 
 def _gpu_numbers(value: Any) -> Any:
@@ -249,8 +249,9 @@ def _first_mistake(error: ValidationError, where: str, *group: str) -> str:
         case "union_tag_not_found":
             loc.append("which_model_G")
             reason = "is required but missing"
-        case "string_pattern_mismatch":
-            reason = f"should consist of letters, digits and . _ + -, and begin with a letter or digit, not {value!r}"
+        case "string_pattern_mismatch" | "string_too_long":
+            reason = "should consist of letters, digits and . _ + - (at most 100), and begin with a letter or digit, "
+            reason += f"not {value!r}"
         case "value_error":
             reason = str(context["error"])
         case _:

@@ -11,15 +11,18 @@ run of the same method has finished are not restored again. --weights adds your 
 of the file, or replaces its only network.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+
 import argparse
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.evaluation.evaluator import Evaluator, ImageScore, write_scores

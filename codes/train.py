@@ -8,9 +8,13 @@ best.safetensors), training_state/ (checkpoints), val_images/, validation.csv, t
 tb_logger/<name>. Ctrl-C and SIGTERM save a checkpoint. The same command continues from the last checkpoint.
 """
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
+
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +25,6 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch

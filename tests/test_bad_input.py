@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,21 @@ def pth(state) -> bytes:
     return content(lambda file: torch.save(state, file))
 
 
+def without_persistent_ids() -> bytes:
+    """A weight file whose pickle refers to a storage by a number, which torch does not expect."""
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            return 5 if value == "storage" else None
+
+    data, file = io.BytesIO(), io.BytesIO()
+    Pickler(data, 2).dump({"a": "storage"})
+    with zipfile.ZipFile(io.BytesIO(pth({"a": torch.zeros(1)}))) as sound, zipfile.ZipFile(file, "w") as made:
+        for name in sound.namelist():
+            made.writestr(name, data.getvalue() if name.endswith("data.pkl") else sound.read(name))
+    return file.getvalue()
+
+
 def link_to(name: str) -> Callable[[Path], None]:
     return lambda path: path.symlink_to(path.parent / (name or path.name))
 
@@ -85,6 +101,7 @@ IMAGES = NO_FILES | {
     "NaN": (".tif", content(tifffile.imwrite, HOLE), "not finite"),
     "integers": (".tif", content(tifffile.imwrite, np.ones((40, 48), np.int32))),
     "pickle": (".png", pickle.dumps(Code())),
+    "pipe": (".png", os.mkfifo),
 }
 KERNELS = NO_FILES | {
     "empty": (".png", b"", "not a readable image"),
@@ -98,6 +115,7 @@ KERNELS = NO_FILES | {
     "pickle": (".npy", npy(np.array([Code()], object), allow_pickle=True)),
     "truncated npy": (".npy", npy(np.ones((9, 9)))[:300]),
     "text": (".npy", b"no kernel"),
+    "damaged npy header": (".npy", npy(np.ones((9, 9))).replace(b"(9, 9)", b"(9, 9,")),
     "text as mat": (".mat", b"no kernel" * 40),
     "text as TIFF": (".tif", b"no kernel"),
     "empty mat": (".mat", b""),
@@ -114,11 +132,14 @@ WEIGHTS = NO_FILES | {
     "plain pickle": (".pth", pickle.dumps(Code()), "refused, the pickle carries code"),
     "NaN": (".pth", pth({key: torch.full_like(value, torch.nan) for key, value in SOUND.items()})),
     "another network's": (".pth", pth({"weight": torch.zeros(3)})),
+    "claims values": (".pth", pth(SOUND | {"more": torch.zeros(1).expand(10**6, 10**6)}), "values, which is refused"),
+    "no persistent id": (".pth", without_persistent_ids()),
     "no tensors": (".pth", pth([1, 2]), "holds no weights"),
     "other values": (".pth", pth({"epoch": 3}), "holds no weights"),
     "no names": (".pth", pth({0: torch.zeros(3)}), "holds no weights"),
 }
 OPTIONS = NO_FILES | {
+    "pipe": ("", os.mkfifo),
     "empty": (".yml", b""),
     "binary": (".yml", bytes(range(128, 256)), "not a text file"),
     "tag": (".yml", b"!!python/object/apply:os.system ['touch executed']\n"),
@@ -201,7 +222,10 @@ def only(kinds: dict, *names: str) -> dict:
 
 PLACES: dict[str, tuple[dict, Callable[[Path, Path], int]]] = {
     "deblur --input": (IMAGES, lambda place, bad: restore(place, input=bad)),
-    "deblur --mask": (only(IMAGES, "folder", "text", "bomb", "NaN"), lambda place, bad: restore(place, mask=bad)),
+    "deblur --mask": (
+        only(IMAGES, "folder", "text", "bomb", "NaN", "pipe"),
+        lambda place, bad: restore(place, mask=bad),
+    ),
     "deblur --kernel": (KERNELS, lambda place, bad: restore(place, kernel=bad)),
     "deblur --weights": (WEIGHTS, lambda place, bad: restore(place, weights=bad, preset="tiny")),
     "deblur card": (OPTIONS | {"list": (".yml", b"- 1\n", "a card holds the network")}, as_card),
@@ -249,7 +273,7 @@ def test_a_disk_that_is_full(place, capsys, run):
     before = files_in(place)
     with full_disk(200):
         assert run(place) == 1
-    one_error(capsys)
+    assert " MB are free there, make space" in one_error(capsys)
     after = files_in(place)
     assert all(len(after[name]) <= 200 for name in after.keys() - before.keys())
     new = [Path(name) for name in after.keys() - before.keys()]
@@ -271,6 +295,29 @@ def test_a_folder_that_cannot_be_written(place, capsys, run, target):
     assert run(place) == 1
     one_error(capsys)
     assert (place / target).read_text() == "precious"
+
+
+@pytest.mark.parametrize("run", [restore, evaluate, learn])
+def test_folders_need_not_be_utf8_but_names_of_images_do(place, capsys, run):
+    """OpenCV crashes at a path that is not UTF-8, and CSV files cannot hold such a name."""
+    odd = place / os.fsdecode(b"odd \xff")
+    odd.mkdir()
+    for name in ("test.yml", "train.yml"):
+        shutil.copy(place / name, odd)
+    before = files_in(place)
+    if run is restore:
+        assert restore(place, output=odd / os.fsdecode(b"\xff.png")) == 0
+    elif run is evaluate:
+        assert evaluate(place, "--results", str(odd)) == 0
+    else:
+        assert learn(place, "--root", str(odd)) == 0
+    assert any(name.startswith(odd.name) for name in files_in(place).keys() - before.keys())
+    for folder in ("GT", "Noise_03", "Kernel"):
+        path = next((place / "set" / folder).iterdir())
+        path.rename(path.with_name(os.fsdecode(b"\xff") + path.suffix))
+    capsys.readouterr()
+    assert (restore(place, input="set/GT", output="out") if run is restore else run(place)) == 1
+    assert "the names of images have to be UTF-8" in one_error(capsys)
 
 
 def test_links_are_followed_and_strange_names_work(place):

@@ -1,5 +1,6 @@
 """codes/test.py from the option file to the tables, in-process but for torchrun."""
 
+import ast
 import os
 import re
 import runpy
@@ -178,6 +179,40 @@ def test_output_that_is_not_finite_is_a_failure(project, capsys):
     assert call(project, *overrides("max_images=1")) == 1
     assert "error: trial: Set_n01/a: the restored image has values that are not finite" in capsys.readouterr().err
     assert (project / "results" / "trial" / "table.md").read_text().endswith("No image could be restored.\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "memory is not enough"),
+        (
+            RuntimeError("DataLoader worker (pid 12) is killed by signal: Bus error. Out of"),
+            "memory is not",
+        ),
+        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), "a data worker (process 12) ended"),
+        (RuntimeError("DataLoader worker (pid(s) 12, 13) exited unexpectedly"), "a data worker (process 12) ended"),
+        (UserError("a\nb " * 200), "a b a b"),
+    ],
+)
+def test_errors_of_pytorch_and_long_ones_are_one_line(capsys, error, message):
+    def fail(_):
+        raise error
+
+    assert run_command_line(fail, []) == 1
+    line = one_error(capsys)
+    assert message in line
+    assert len(line) <= 307
+    error = RuntimeError("a defect")
+    with pytest.raises(RuntimeError, match="a defect"):
+        run_command_line(fail, [])
+
+
+@pytest.mark.parametrize("command", ["blur_images", "deblur", "demo", "estimate_kernel", "test", "train"])
+def test_ctrl_c_during_the_imports_ends_without_a_traceback(command):
+    """The commands restore the default handler before they import anything else."""
+    body = ast.parse((ROOT / "codes" / f"{command}.py").read_text(encoding="utf-8")).body
+    assert ast.unparse(body[1]) == "import signal"
+    assert "signal.signal(signal.SIGINT, signal.SIG_DFL)" in ast.unparse(body[2])
 
 
 def test_run_tables_leaves_out_what_lacks_something(project, capsys):

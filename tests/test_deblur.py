@@ -216,7 +216,10 @@ def test_a_disk_that_fails(project, weights, monkeypatch, capsys, number, count)
 
     monkeypatch.setattr("pathlib.Path.write_bytes", write)
     assert call(project, weights, source="photos", output="out") == 1
-    assert errors(capsys) == [f"error: {os.strerror(number)} ({project}/out/{name}.png)" for name in "ab"[:count]]
+    begins = [f"error: {os.strerror(number)} ({project}/out/{name}.png)" for name in "ab"[:count]]
+    for error, begin in zip(errors(capsys), begins, strict=True):
+        assert error.startswith(begin)
+        assert (" MB are free there" in error) == (number == errno.ENOSPC)
     assert list((project / "out").iterdir()) == []
 
 
@@ -231,11 +234,12 @@ def test_progress_in_a_file_is_a_line_for_every_tenth(capsys):
 
 
 def test_files_next_to_a_result_replace_neither_inputs_nor_other_results(project, weights, photograph, capsys):
-    (project / "a_x0.png").write_bytes((project / "blurry.png").read_bytes())
-    before = files_in(project)
-    assert call(project, weights, "--trace", "--overwrite", source="a_x0.png", output="a.png") == 1
-    assert "a_x0.png: is an input, which is not overwritten" in one_error(capsys)
-    assert files_in(project) == before
+    for option, name in (("--trace", "a_x0.png"), ("--compare", "a_compare.png")):
+        (project / name).write_bytes((project / "blurry.png").read_bytes())
+        before = files_in(project)
+        assert call(project, weights, option, "--overwrite", source=name, output="a.png") == 1
+        assert f"{name}: is an input, which is not overwritten" in one_error(capsys)
+        assert files_in(project) == before
     write_8bit(project / "photos" / "a_stage1.png", to_8bit(photograph[2]))
     assert call(project, weights, "--trace", source="photos", output="out") == 1
     assert "a_stage1.png: would be written for two of the images" in one_error(capsys)
@@ -297,6 +301,7 @@ def test_no_output_folder_no_work(project, weights, capsys, monkeypatch, source,
         (["--weights", "photos"], "photos/models/last.safetensors does not exist; has this training"),
         (["--preset", "light"], "leave the preset out, because small.yml describes the network"),
         (["--device", "cuda:99"], "device cuda:99: this machine has"),
+        (["--device", ""], "device '': auto, cpu, cuda or cuda:N is expected"),
         (["--device", "mps"], "device mps: auto, cpu, cuda or cuda:N is expected"),
         (["--tile", "32"], "tile 32: this kernel needs tiles of at least"),
         (["--mask", "kernel.png"], "the mask has (9, 9) values, the image (128, 160) pixels"),

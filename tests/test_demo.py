@@ -1,5 +1,7 @@
 """The page for one's own images: its parts, and all of it in a browser where Gradio and Chromium are there."""
 
+import http.client
+import json
 import urllib.request
 
 import numpy as np
@@ -8,6 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from codes.data.images import to_8bit, write_8bit
 from codes.inference.restorer import Restorer
+from codes.utils.errors import UserError
 from tests.conftest import chromium, small_network
 
 
@@ -89,3 +92,46 @@ def test_the_page_is_for_this_machine_and_uploads_are_limited(address):
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(request)
     assert error.value.code == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:7860"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Origin": "http://127.0.0.1:7860"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_other_web_sites_do_not_reach_the_page(address, headers, status):
+    host, port = address.removeprefix("http://").strip("/").split(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    connection.request("GET", "/", headers=headers)
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+def test_the_text_field_reads_no_file_of_this_machine(address, tmp_path, monkeypatch):
+    from codes.demo import kernel_from
+
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "disk:2.npy", np.ones((3, 3)))
+    for specification in ("disk:2.npy", str(tmp_path / "disk:2.npy"), None, "motion:" + "1" * 10_000):
+        with pytest.raises(UserError, match=r"disk:RADIUS|LENGTH"):
+            kernel_from(specification, None)
+    assert kernel_from("disk:2", None).shape == (5, 5)
+
+
+def test_a_request_with_wrong_arguments_is_one_line_in_the_terminal(address, capfd):
+    for data in ([], [3, "disk:2", None]):
+        body = json.dumps({"data": data}).encode()
+        url = f"{address}gradio_api/call/run"
+        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"})) as reply:
+            event = json.load(reply)["event_id"]
+        with urllib.request.urlopen(f"{url}/{event}") as reply:
+            assert b"event: error" in reply.read()
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error: ") for line in lines)

@@ -1,5 +1,6 @@
 """The parts of training: data, losses, schedule, average, checkpoints, step, reports."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from codes.data.degradation import blurred
-from codes.data.images import read_image
+from codes.data.images import read_image, write_8bit
 from codes.data.patch_options import CAMERA_STEPS, KernelFrequencies
 from codes.data.patches import Batches, Request, Sample, TrainingPatches, collate, draw_kernel
 from codes.data.text_pages import text_page
@@ -173,6 +174,18 @@ def test_image_smaller_than_the_largest_patch(data):
         patches_of(data, GT_size=65)
     with pytest.raises(UserError, match="smaller than GT_size 65"):
         patches_of(data, progressive=[{"from_iter": 2, "GT_size": 65, "batch_size": 2}])
+
+
+def test_an_image_that_changes_during_training(data, tmp_path):
+    folder = shutil.copytree(data / "GT", tmp_path / "GT")
+    patches = TrainingPatches(training_recipe.options(data).datasets.train, folder, 0)
+    for path in folder.iterdir():
+        write_8bit(path, np.zeros((20, 90, 3), np.uint8))
+    with pytest.raises(UserError, match="is smaller than GT_size 24; was it changed"):
+        patches[Request(0, 24)]
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="no such file"):
+        patches[Request(0, 24)]
 
 
 def test_kernels_of_every_kind(data):
@@ -421,6 +434,24 @@ def test_lr_scale():
         ({"train__start_values": "open_unets", "path__pretrain_model_G": "a.pth"}, "remove one of the keys"),
         ({"name": ".."}, "name"),
         ({"datasets__val": {"../n03": None}}, "pattern"),
+        ({"baselines": {"../..": {"network_G": {"which_model_G": "Initial"}}}}, "pattern"),
+        ({"train__niter": 10**30}, "niter: should be 0 or of a size between 1e-12"),
+        ({"train__manual_seed": 2**64}, "manual_seed: should be 0 or of a size"),
+        ({"train__lr_G": 1e-320}, "lr_G: should be 0 or of a size"),
+        ({"train__fft_weight": 1e300}, "fft_weight: should be 0 or of a size"),
+        ({"train__grad_clip": 1e-320}, "grad_clip: should be 0 or of a size"),
+        ({"train__lr_scale": {"*": 1e300}}, r"lr_scale\.\*: should be 0 or of a size"),
+        ({"train__stage_weights": [1.0, 1e300]}, "stage_weights.1: should be 0 or of a size"),
+        ({"datasets__train__noise_exponent": 1e-320}, "noise_exponent: should be 0 or of a size"),
+        (
+            {"datasets__train__kernels": {"camera_shake": 1e308, "disk": 1e308}},
+            "camera_shake: should be 0 or of a size",
+        ),
+        ({"datasets__train__n_workers": 3000}, "n_workers 3000: at most 256, each is a process"),
+        ({"datasets__train__kernel_size": 99999}, "kernel_size 99999: at most 501"),
+        ({"datasets__train__GT_size": 1}, "GT_size: at least 8 pixels"),
+        ({"train__pixel_weight": 0.0, "train__fft_weight": 0.0}, "there is no loss"),
+        ({"network_G": DENOISER | {"in_nc": 1}}, "in_nc: 1, but the training images have 3 channels"),
         ({"baselines": {"network": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),
         ({"baselines": {"start": {"network_G": {"which_model_G": "Initial"}}}}, "rename it"),
         ({"train__stage_weights": [1.0]}, "2 numbers are needed"),
@@ -530,9 +561,10 @@ def test_damaged_checkpoint(tmp_path, capsys):
     assert checkpoint.load_last(tmp_path)["hours"] == 1
     without_hours = some_state(2)
     del without_hours["hours"]
-    torch.save(without_hours, tmp_path / "00000002.state")
-    with pytest.raises(UserError, match="no readable checkpoint"):
-        checkpoint.load_last(tmp_path)
+    for damaged in (without_hours, some_state(2) | {"hours": "text"}, some_state(2) | {"iteration": None}):
+        torch.save(damaged, tmp_path / "00000002.state")
+        with pytest.raises(UserError, match="no readable checkpoint"):
+            checkpoint.load_last(tmp_path)
 
 
 def test_full_disk_leaves_the_checkpoint_before(tmp_path):
@@ -563,6 +595,9 @@ def test_changed_options_and_images(data):
     assert older != state["options"]
     state["options"] = older
     check()
+    for damaged in ([1], "text", None):
+        with pytest.raises(UserError, match="holds no options; is it damaged"):
+            checkpoint.check_unchanged(state | {"options": damaged}, training_recipe.options(data), "2 images")
     with pytest.raises(UserError, match=r"datasets\.train\.text was 0.0, is 0.5"):
         check(datasets__train__text=0.5)
 
@@ -570,6 +605,10 @@ def test_changed_options_and_images(data):
 def test_checkpoint_of_another_network(data):
     with pytest.raises(UserError, match="does not fit"):
         trainer_of(data, network_G__nf_p=8).load_state(trainer_of(data).state())
+    for damaged in ({"network": [1]}, {"average": None}, {"optimizer": {}}, {"scheduler": 3}):
+        trainer = trainer_of(data)
+        with pytest.raises(UserError, match="does not fit"):
+            trainer.load_state(trainer.state() | damaged)
 
 
 def test_line_on_the_progress(tmp_path, capsys, monkeypatch):

@@ -26,7 +26,7 @@ from codes.training import checkpoint
 from codes.utils.errors import run_command_line
 from codes.utils.yaml_files import read_yaml
 from tests import training_recipe
-from tests.conftest import one_error
+from tests.conftest import full_disk, one_error
 from tests.released import ReleasedDSDNet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -309,6 +309,29 @@ def test_mistake_in_a_data_worker_is_one_line(data, tmp_path, capsys):
     error = one_error(capsys)
     assert error.startswith(f"error: {copy}")
     assert "not a readable image" in error
+
+
+@pytest.mark.parametrize(
+    "damage", [b"iteration,set\n4,n03\n", b"iteration,set,psnr,ssim,hours\n4,n03,good,0.5,0.1\n", b"\xff"]
+)
+def test_a_damaged_curve_is_named(damage, uninterrupted, data, tmp_path, capsys):
+    experiment = shutil.copytree(uninterrupted, tmp_path / "experiments" / "test")
+    (experiment / "validation.csv").write_bytes(damage)
+    assert learn(tmp_path, data) == 1
+    assert "validation.csv: is damaged; repair it, or remove it" in one_error(capsys)
+
+
+def test_tensorboard_on_a_full_disk(data, tmp_path, capsys):
+    """The error of tensorboard's thread is one line; the lines of the thread itself are not shown."""
+    (tmp_path / "experiments" / "test" / "models").mkdir(parents=True)
+    left_over = tmp_path / "experiments" / "test" / "models" / ".best-a1_b2c3d.safetensors"
+    left_over.write_bytes(b"a process was killed while it wrote this")
+    frequent = {"train__niter": 60, "logger__save_checkpoint_freq": 1000, "use_tb_logger": True}
+    frequent["datasets__train__n_workers"] = 0  # memory shared with a worker counts as a file
+    with full_disk(4000):
+        assert learn(tmp_path, data, **frequent, **UNSCORED) == 1
+    assert re.search(r"test/?\); [\d.]+ MB are free there", one_error(capsys))
+    assert not left_over.exists()
 
 
 def test_smoke_recipe(tmp_path):

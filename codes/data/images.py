@@ -1,6 +1,7 @@
 """Reading and writing images: RGB order, float32, 0 to 1."""
 
 import io
+import re
 import warnings
 from functools import cache
 from pathlib import Path
@@ -33,8 +34,11 @@ def decode(path: str | Path) -> np.ndarray:
 
 def read_bytes(path: str | Path) -> bytes:
     """A file's content. Raises UserError if it cannot be read."""
+    path = Path(path)
     try:
-        return Path(path).read_bytes()
+        if path.exists() and not path.is_file():  # a pipe or a device might never end
+            raise UserError(f"{path}: cannot be read (not a regular file)")
+        return path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -114,21 +118,19 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 def write_8bit(path: str | Path, image: np.ndarray) -> None:
     """Write a uint8 image (H, W, 3) RGB or (H, W, 1) grey; the suffix names the format.
 
-    Raises UserError for a suffix that names no format, and where the image cannot be written.
+    Raises UserError for a suffix that names no format.
     """
-    if not cv2.haveImageWriter(str(path)):
-        raise UserError(f"{path}: the name of an image ends in .png or another image format's suffix")
+    suffix = Path(path).suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise UserError(f"{path}: the name of an image ends in {', '.join(IMAGE_SUFFIXES)}")
     pixels = image[..., ::-1] if image.shape[2] == 3 else image[..., 0]
-
-    def write(temporary: Path) -> None:
-        if not cv2.imwrite(str(temporary), np.ascontiguousarray(pixels)):
-            raise UserError(f"{path}: the image could not be written; is the disk full?")
-
-    write_atomic(path, write)
+    # OpenCV gets no path: it crashes at one that is not UTF-8.
+    data = cv2.imencode(suffix, np.ascontiguousarray(pixels))[1].tobytes()
+    write_atomic(path, lambda temporary: temporary.write_bytes(data))
 
 
 def list_images(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """The image files of a folder, sorted by name. Raises UserError if there is none."""
+    """The image files of a folder, sorted by name. Raises UserError if there is none, or a name that is not UTF-8."""
     folder = Path(folder)
     if not folder.is_dir():
         inside = folder.absolute().is_relative_to(ROOT / "Datasets")
@@ -138,4 +140,7 @@ def list_images(folder: str | Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) 
     files = sorted(path for path in named if path.is_file())
     if not files:
         raise UserError(f"{folder}: holds no {', '.join(suffixes)} files")
+    for path in files:
+        if re.search("[\ud800-\udfff]", path.name):  # Python's stand-ins for bytes that are not UTF-8
+            raise UserError(f"{folder}: rename {path.name!r}; the names of images have to be UTF-8")
     return files

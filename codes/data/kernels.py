@@ -126,7 +126,7 @@ def _read_npy(path: Path) -> np.ndarray:
     try:
         # Memory-mapped first, so that a false header cannot make numpy allocate memory.
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError, OSError, MemoryError) as error:
+    except Exception as error:  # numpy evaluates the header, which can raise nearly anything
         raise UserError(f"{path}: not a readable .npy array ({error})") from None
 
 

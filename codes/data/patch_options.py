@@ -14,6 +14,10 @@ from pydantic import (
 
 from codes.utils.option_files import Options
 
+MOST_WORKERS = 256
+LARGEST_KERNEL = 501
+SMALLEST_PATCH = 8
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -159,6 +163,12 @@ class TrainSet(Options):
 
     @model_validator(mode="after")
     def _fitting(self) -> "TrainSet":
+        if self.n_workers > MOST_WORKERS:
+            raise ValueError(f"n_workers {self.n_workers}: at most {MOST_WORKERS}, each is a process of its own")
+        if self.kernel_size > LARGEST_KERNEL:
+            raise ValueError(f"kernel_size {self.kernel_size}: at most {LARGEST_KERNEL}; larger ones take minutes")
+        if min([self.GT_size, *(phase.GT_size for phase in self.progressive)]) < SMALLEST_PATCH:
+            raise ValueError(f"GT_size: at least {SMALLEST_PATCH} pixels; the filters see nothing in smaller patches")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size {self.kernel_size}: an odd number is needed")
         if not 3 <= self.kernel_size_min <= self.kernel_size:

@@ -66,7 +66,7 @@ class TrainingPatches(Dataset):
         self._cache: dict[int, np.ndarray] = {}
         self._cache_left = CACHE_BYTES // max(1, options.n_workers)
         self.paths = list_images(folder)
-        largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
+        self.largest = largest = max(options.GT_size, *(phase.GT_size for phase in options.progressive), 0)
         sizes = {path.name: _size_of(path) for path in self.paths}
         small = [f"{name}, {width}x{height}" for name, (width, height) in sizes.items() if min(width, height) < largest]
         if small:
@@ -148,6 +148,8 @@ class TrainingPatches(Dataset):
         image = self._cache.get(index)
         if image is None:
             image = read_image(self.paths[index])
+            if min(image.shape[:2]) < self.largest:
+                raise UserError(f"{self.paths[index]}: is smaller than GT_size {self.largest}; was it changed?")
             if image.nbytes <= self._cache_left:
                 self._cache[index] = image
                 self._cache_left -= image.nbytes

@@ -18,7 +18,7 @@ from codes.evaluation.metrics import quality
 from codes.inference.restorer import Restorer
 from codes.options import TestSet
 from codes.utils.errors import UserError
-from codes.utils.files import read_csv, write_csv
+from codes.utils.files import naming, read_csv, write_csv
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def comparable(triple: Triple, restored: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def add_to_journal(folder: Path, rank: int, score: ImageScore) -> None:
     """Append a score to the journal of the process `rank`."""
-    with (folder / _JOURNALS.replace("*", str(rank))).open("a", encoding="utf-8", newline="") as file:
+    path = folder / _JOURNALS.replace("*", str(rank))
+    with naming(path), path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if file.tell() == 0:
             writer.writeheader()

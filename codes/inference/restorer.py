@@ -19,7 +19,7 @@ from codes.models.network import Network
 from codes.models.noise import estimate_noise
 from codes.models.paper.blur import Blur, odd_sized
 from codes.utils.devices import tf32
-from codes.utils.errors import UserError
+from codes.utils.errors import UserError, explain_pytorch
 from codes.utils.memory import budget, peak_memory, used
 from codes.utils.progress import Progress
 
@@ -162,9 +162,7 @@ class Restorer:
                 self._synchronise()
                 seconds = time.perf_counter() - start
         except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not _says_memory(error):
-                raise
-            raise UserError("memory is not enough; use smaller tiles, a smaller image, or free some") from None
+            raise explain_pytorch(error) or error from None
         restored = [as_image(x, blurry.shape[2]) for x in images]
         return Restored(restored[-1], seconds, peak.mib, restored if stages else ())
 
@@ -283,9 +281,3 @@ def check_settings(device: torch.device, precision: object, tile: object, gigaby
         raise UserError(f"tile {tile!r}: possible are auto, off and a whole number of pixels")
     if gigabytes is not None and not (isinstance(gigabytes, Real) and 0 < gigabytes < math.inf):
         raise UserError(f"memory {gigabytes!r}: a number of gigabytes above 0, or None, is needed")
-
-
-def _says_memory(error: RuntimeError) -> bool:
-    """True if an error of torch is about memory; on a CPU it is a plain RuntimeError."""
-    text = str(error).lower()
-    return "alloc" in text or "out of memory" in text

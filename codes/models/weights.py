@@ -6,13 +6,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from codes.models.network import Network
 from codes.utils.errors import UserError, warn
 from codes.utils.files import write_atomic
 
+# Number of values in a tensor, a hundred times that of the largest one in any network here.
+MOST_VALUES = 10**8
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -27,7 +29,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: no such weight file")
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return load(path.read_bytes())
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path}: not a readable safetensors file ({error})") from None
     try:
@@ -36,7 +38,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if "nsupported" in str(error) or "GLOBAL" in str(error):
             raise UserError(f"{path}: refused, the pickle carries code; a weight file holds tensors only") from None
         raise UserError(f"{path}: not a readable weight file; is it damaged?") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError, IndexError, TypeError):
+    except Exception:  # a damaged file can raise nearly anything
         raise UserError(f"{path}: not a readable weight file; is it damaged?") from None
     if isinstance(content, Mapping) and isinstance(content.get("params"), Mapping):
         content = content["params"]
@@ -111,6 +113,8 @@ def _checked(network: Network, weights: Mapping[str, Tensor], where: str) -> tup
         if tensor.dtype not in kinds or tensor.layout != torch.strided or tensor.is_meta:
             kind = f"a {tensor.dtype} tensor of layout {tensor.layout}"
             raise UserError(f"{where}: {_short(key, 60)} is {kind}; floats are needed")
+        if tensor.numel() > MOST_VALUES:  # a few bytes can claim any number of values
+            raise UserError(f"{where}: {_short(key, 60)} claims {tensor.numel():,} values, which is refused")
     try:
         names = network.keys_in_file(weights)
     except ValueError as error:
@@ -133,7 +137,8 @@ def save_weights(
     for key, tensor in state.items():
         if not tensor.isfinite().all():
             raise UserError(f"{path}: not written, {key} is not finite as {dtype}")
-    write_atomic(path, lambda temporary: save_file(state, temporary, dict(notes or {})))
+    data = save(state, dict(notes or {}))  # the library itself reports a full disk in its own words
+    write_atomic(path, lambda temporary: temporary.write_bytes(data))
 
 
 def read_notes(path: str | Path) -> dict[str, str]:

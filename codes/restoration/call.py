@@ -154,7 +154,7 @@ def restore(
         raise UserError(f"{where}: {error}") from None
     colours = (to_values(image, gamma) for image in restored.stages or [restored.image])
     images = [values_to_pixels(values._replace(colours=image), pixels.dtype) for image in colours]
-    if not np.isfinite(restored.image).all() or not np.isfinite(images[-1]).all():
+    if not all(np.isfinite(image).all() for image in (restored.image, *images)):
         raise UserError(f"{where}: the restored image holds values that are not finite")
     return Outcome(images[-1], images if stages else [], kernel, notes)
 

@@ -1,7 +1,7 @@
 """Kernels as a user names them: a file, or a specification such as `motion:15,30`."""
 
 import math
-from pathlib import Path
+import os
 
 import numpy as np
 
@@ -21,9 +21,12 @@ def parse_kernel(text: str) -> np.ndarray:
     counter-clockwise from the horizontal. gaussian:SIGMA has a standard deviation of SIGMA pixels. disk:RADIUS is an
     out-of-focus disk. Raises UserError for anything else, and as `read_kernel` does.
     """
+    return read_kernel(text, per_channel=True) if os.path.exists(text) else parse_specification(text)
+
+
+def parse_specification(text: str) -> np.ndarray:
+    """The kernel of a specification, never of a file; see `kernel_of`."""
     kind, _, numbers = text.partition(":")
-    if Path(text).exists():
-        return read_kernel(text, per_channel=True)
     if ":" not in text or kind not in ("motion", "gaussian", "disk"):
         raise UserError(f"kernel {text}: no such file; without a file, write {SPECIFICATIONS}")
     try:

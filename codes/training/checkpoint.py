@@ -67,7 +67,12 @@ def load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True) if sound else {}
     except Exception:  # a damaged file can raise nearly anything
         state = {}
-    if not isinstance(state, dict) or not state.keys() >= KEYS:
+    numbers = ("iteration", "skipped", "skipped_in_a_row", "best", "hours")
+    if (
+        not isinstance(state, dict)
+        or not state.keys() >= KEYS
+        or not all(isinstance(state[key], (int, float)) for key in numbers)
+    ):
         raise UserError(f"{path}: not a readable checkpoint; is it damaged?")
     return state
 
@@ -111,8 +116,11 @@ def check_unchanged(state: Mapping[str, Any], options: TrainOptions, images: str
 
 def _complete(saved: str) -> str:
     """Dumped options with the defaults of newer keys added; unchanged if they hold a key that no longer exists."""
+    content = parse_yaml(saved, "checkpoint") if isinstance(saved, str) else None
+    if not isinstance(content, Mapping):
+        raise UserError("the checkpoint holds no options; is it damaged? Use another one")
     try:
-        return dump_options(TrainOptions.model_validate(parse_yaml(saved, "checkpoint")))
+        return dump_options(TrainOptions.model_validate(content))
     except ValidationError:
         return saved
 

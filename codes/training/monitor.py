@@ -1,5 +1,7 @@
 """Reports of a training: lines on the terminal and in train.log, tensorboard, validation.csv."""
 
+import csv
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codes.training.validation import Scores, ValidationResult
-from codes.utils.files import read_csv, write_csv
+from codes.utils.errors import UserError
+from codes.utils.files import naming, read_csv, write_csv
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -37,10 +40,11 @@ class Monitor:
         self._writers: dict[str, SummaryWriter] = {}
         if tensorboard:
             self._writer().add_text("options", "    " + options.replace("\n", "\n    "))
-        rows = read_csv(self.curve) if self.curve.is_file() else []
-        self._rows = [row for row in rows if int(row["iteration"]) <= self._resumed_at]
+        self._rows = [row for row in read_curve(self.curve) if int(row["iteration"]) <= self._resumed_at]
         experiment.mkdir(parents=True, exist_ok=True)
-        self._log = open(experiment / "train.log", "a", encoding="utf-8", buffering=1)  # noqa: SIM115 closed by close()
+        self._log = open(  # noqa: SIM115 closed by close()
+            experiment / "train.log", "a", encoding="utf-8", errors="backslashreplace", buffering=1
+        )
 
     def hours(self) -> float:
         """Hours of training so far, including interrupted runs."""
@@ -49,7 +53,8 @@ class Monitor:
     def log(self, line: str) -> None:
         """Print a line and write it to train.log with the time."""
         print(line, flush=True)
-        self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
+        with naming(self._log.name):
+            self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}\n")
 
     def step(self, metrics: Mapping[str, float], images: int, waited: float) -> None:
         """Add the metrics of one step, the number of its images, and the seconds waited for them."""
@@ -73,8 +78,9 @@ class Monitor:
         left = timedelta(seconds=round((self.niter - iteration) * seconds / self._steps))
         self.log(f"{iteration:8d}/{self.niter}  {line}  {left} left")
         if self._tensorboard:
-            for name, value in metrics.items():
-                self._writer().add_scalar(f"train/{name}", value, iteration)
+            with naming(self._tensorboard):
+                for name, value in metrics.items():
+                    self._writer().add_scalar(f"train/{name}", value, iteration)
         self._begin_means()
 
     def validated(self, iteration: int, result: ValidationResult, baselines: Mapping[str, ValidationResult]) -> None:
@@ -93,13 +99,18 @@ class Monitor:
         if self._tensorboard:
             lines = {"network": result.scores, "start": self.start()}
             lines |= {name: baseline.scores for name, baseline in baselines.items()}
-            for method, scores_of in lines.items():
-                for name in result.scores.keys() & scores_of.keys():
-                    self._writer(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
-                    self._writer(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
-            for name, panel in result.panels.items():
-                self._writer().add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
+            with naming(self._tensorboard):
+                self._draw(iteration, lines, result)
         self._begin_means()
+
+    def _draw(self, iteration: int, lines: Mapping[str, Mapping[str, Scores]], result: ValidationResult) -> None:
+        """Write the scores of each line, and the panels, to tensorboard."""
+        for method, scores_of in lines.items():
+            for name in result.scores.keys() & scores_of.keys():
+                self._writer(method).add_scalar(f"psnr/{name}", scores_of[name].psnr, iteration)
+                self._writer(method).add_scalar(f"ssim/{name}", scores_of[name].ssim, iteration)
+        for name, panel in result.panels.items():
+            self._writer().add_image(f"blurry_restored_truth/{name}", panel, iteration, dataformats="HWC")
 
     def start(self) -> dict[str, Scores]:
         """The scores of each validation set before the first step of a fine-tuning; {} if they were not measured."""
@@ -108,14 +119,18 @@ class Monitor:
 
     def close(self) -> None:
         self._log.close()
-        for writer in self._writers.values():
-            writer.close()
+        with naming(self._tensorboard or ""):
+            for writer in self._writers.values():
+                writer.flush()  # raises what the writer's thread could not write
+                writer.close()
 
     def _writer(self, line: str = "") -> "SummaryWriter":
         """The tensorboard writer of a method's line. Lines with the same tag are drawn into one chart."""
         if line not in self._writers:
             from torch.utils.tensorboard import SummaryWriter  # takes a second, and not everyone uses it
 
+            # The writer's thread ends at an OSError, which is raised again at the next call.
+            threading.excepthook = lambda what: isinstance(what.exc_value, OSError) or threading.__excepthook__(what)
             self._writers[line] = SummaryWriter(str(self._tensorboard / line), purge_step=self._resumed_at + 1)
         return self._writers[line]
 
@@ -123,3 +138,14 @@ class Monitor:
         """Begin new means, without the time of a validation."""
         self._sums: Counter[str] = Counter()
         self._steps, self._images, self._waited, self._since = 0, 0, 0.0, time.monotonic()
+
+
+def read_curve(curve: Path) -> list[dict[str, str]]:
+    """The rows of a validation.csv, none if it does not exist. Raises UserError if it is damaged."""
+    try:
+        rows = read_csv(curve) if curve.is_file() else []
+        for row in rows:
+            int(row["iteration"]), Scores(float(row["psnr"]), float(row["ssim"])), row["set"] + row["hours"]
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise UserError(f"{curve}: is damaged; repair it, or remove it to begin a new one") from None
+    return rows

@@ -99,6 +99,8 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def _schedule(self) -> "Recipe":
+        if not self.pixel_weight + self.fft_weight > 0:
+            raise ValueError("pixel_weight, fft_weight: one of them has to be above 0, or there is no loss")
         if self.warmup_iter is None:
             self.warmup_iter = int(WARMUP * self.niter)
         ends = [*self.restarts, self.niter]
@@ -135,7 +137,7 @@ class TrainOptions(CommandOptions):
     path: TrainPaths = Field(TrainPaths(), description="Weights and checkpoints to start from.")
     train: Recipe = Field(description="Optimiser, schedule and loss.")
     logger: Logger = Field(Logger(), description="How often progress is printed and saved.")
-    baselines: dict[str, Method] = Field(
+    baselines: dict[Name, Method] = Field(
         {}, description="Methods whose scores on the validation sets are drawn next to the network's in tensorboard."
     )
 

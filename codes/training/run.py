@@ -17,13 +17,16 @@ from codes.training.stop import StopRequest
 from codes.training.trainer import Trainer
 from codes.training.validation import Validation
 from codes.utils.errors import UserError
-from codes.utils.files import write_text
+from codes.utils.files import remove_left_overs, write_text
 from codes.utils.processes import Processes
 
 
 @contextmanager
 def only_training(folder: Path, group: Processes) -> Iterator[None]:
-    """Within the block, no other training can use this experiment's folder. Raises UserError if one uses it."""
+    """Within the block, no other training can use this experiment's folder. Raises UserError if one uses it.
+
+    What a training that was killed left half-written there is removed.
+    """
     if not group.is_main:
         yield
         return
@@ -34,6 +37,7 @@ def only_training(folder: Path, group: Processes) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise UserError(f"{folder}: another training writes there; wait for it, or change `name`") from None
+        remove_left_overs(folder)
         yield
 
 

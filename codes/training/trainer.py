@@ -153,8 +153,8 @@ class Trainer:
             self.average.n_averaged.fill_(state["iteration"])
             self.optimizer.load_state_dict(state_by_weight_names(state["optimizer"], self.optimizer))
             self.scheduler.load_state_dict(state["scheduler"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(f"the checkpoint does not fit this network: {str(error).splitlines()[0]}") from None
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"the checkpoint does not fit this network: {str(error).partition(chr(10))[0]}") from None
         self.scheduler.base_lrs = [settings["initial_lr"] for settings in fresh]
         for group, settings in zip(self.optimizer.param_groups, fresh, strict=True):
             group.update(settings, lr=settings["initial_lr"] * rate_factor(state["iteration"], self.recipe))
@@ -201,6 +201,8 @@ def check_recipe(network: Network, recipe: Recipe) -> None:
         raise UserError(f"network_G: {name} has nothing to train")
     if recipe.checkpoint_stages and network.checkpoint_stages is None:
         raise UserError(f"train.checkpoint_stages: {name} cannot compute its stages again; set it to false")
+    if network.in_nc != 3:
+        raise UserError(f"network_G.in_nc: {network.in_nc}, but the training images have 3 channels")
     stages = network.n_iter if network.gives_stages else 1
     weights = recipe.stage_weights
     if weights is not None and (len(weights) != stages or not weights[-1]):

@@ -47,11 +47,11 @@ def available_device(name: str) -> torch.device:
     if name == "auto":
         return choose_device("auto")
     try:
-        device = torch.device(name)
+        device = torch.device(name) if name else None
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise UserError(f"device {name}: auto, cpu, cuda or cuda:N is expected")
+        raise UserError(f"device {name or repr(name)}: auto, cpu, cuda or cuda:N is expected")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device

@@ -1,8 +1,11 @@
 """Errors that a user can cause, and how a command line reports them."""
 
+import errno
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +15,8 @@ from pathlib import Path
 
 # Exit status after Ctrl-C, the same as that of shells.
 INTERRUPTED = 130
+# Longest message, in characters.
+LONGEST = 300
 
 
 class UserError(Exception):
@@ -23,12 +28,30 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-def in_one_line(error: UserError | OSError) -> str:
-    """The message of an error in one line."""
-    if isinstance(error, UserError):
-        return " ".join(str(error).split())
-    where = f" ({Path(str(error.filename))})" if error.filename else ""
-    return f"{error.strerror or error}{where}"
+def in_one_line(error: Exception) -> str:
+    """The message of an error in one line of at most LONGEST characters. A full disk is described."""
+    text = str(error)
+    if isinstance(error, OSError):
+        where = f" ({Path(str(error.filename))})" if error.filename else ""
+        text = f"{error.strerror or error}{where}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and error.filename:
+            folder = next(path for path in Path(error.filename).absolute().parents if path.is_dir())
+            text += f"; {shutil.disk_usage(folder).free / 1e6:.1f} MB are free there, make space or write elsewhere"
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[5 - LONGEST // 2 :]}"
+
+
+def explain_pytorch(error: Exception) -> Exception | None:
+    """The UserError for an error of PyTorch with a cause outside the program; None for any other error.
+
+    These are memory that is short, and a data worker that ended or in which something was raised.
+    """
+    text = str(error)
+    if isinstance(error, MemoryError) or re.search(r"alloc|out of memory|shared memory|Bus error", text, re.I):
+        return UserError("memory is not enough; use fewer or smaller images, patches, tiles, batches or data workers")
+    if worker := re.search(r"DataLoader worker \(pid.*?(\d+)", text):
+        return UserError(f"a data worker (process {worker[1]}) ended early; was it killed, or is memory short?")
+    return None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -53,7 +76,12 @@ def run_command_line(
             stream.reconfigure(errors="backslashreplace")
     try:
         return main(sys.argv[1:] if argv is None else list(argv))
-    except (UserError, OSError) as error:
+    except (UserError, OSError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, (UserError, OSError)):
+            known = explain_pytorch(error)
+            if known is None:
+                raise
+            error = known
         line = f"error: {in_one_line(error)}"
         print(line, file=sys.stderr, flush=True)
         if isinstance(error, UserError):

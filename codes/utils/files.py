@@ -3,8 +3,10 @@
 import csv
 import io
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # The project's root. Relative paths in option files start here.
@@ -27,21 +29,36 @@ def write_atomic(path: str | Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        with naming(path):
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+            os.close(handle)
+            temporary = Path(name)
+            write(temporary)
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            temporary.replace(path)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove the temporary files that killed processes left below a folder, which no process may use now."""
+    for path in folder.rglob(".*"):
+        if re.fullmatch(r"\..*-\w{8}(\.\w+)?", path.name) and path.is_file():
+            path.unlink()
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """An OSError of the system within the block names `path`."""
+    try:
+        yield
     except OSError as error:
         if error.errno is not None:
             error.filename, error.filename2 = str(path), None
         raise
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """The base of all option groups, and the content of option files before it is validated: `base`, names, --set."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from codes.utils.yaml_files import parse_yaml, read_yaml
 
 # The data sets and methods that option files refer to by name.
 CATALOGUE = ROOT / "options" / "datasets.yml"
+# The smallest and the largest number in an option file, apart from 0.
+TINY, HUGE = 1e-12, 1e10
 # Where an option file may use these names, and the catalogue's group that has them.
 _NAMED = {
     ("datasets",): "datasets",
@@ -46,10 +48,21 @@ class Options(BaseModel):
     def _known(cls, content: Any) -> Any:
         if isinstance(content, dict):
             valid = cls.keys()
-            for key in content:
+            for key, value in content.items():
                 if key not in valid:
                     raise error_at(str(key), f"unknown key; {nearest(str(key), valid)}")
+                for path, number in _extreme(str(key), value):
+                    raise error_at(path, f"should be 0 or of a size between {TINY:g} and {HUGE:g}, not {number}")
         return content
+
+
+def _extreme(path: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Numbers in a value of an option file, with their keys, that are too small or large for arithmetic with them."""
+    if isinstance(value, (list, dict)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _extreme(f"{path}.{key}", part)
+    elif isinstance(value, (int, float)) and value != 0 and not TINY <= abs(value) <= HUGE:
+        yield path, value
 
 
 def read_option_file(path: Path, below: tuple[Path, ...] = ()) -> dict:

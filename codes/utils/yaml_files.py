@@ -46,10 +46,10 @@ def parse_yaml(text: str, where: str) -> Any:
 
 def read_yaml(path: str | Path) -> Any:
     """The content of a YAML file. Raises UserError for a missing or unreadable one."""
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such option file")
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such option file") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a text file") from None
     return parse_yaml(text, str(path))

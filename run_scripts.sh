@@ -47,5 +47,5 @@ case $part in
     ablation | all) "$PYTHON" studies/ablation.py $quick ;;
 esac
 case $part in
-    figures | all) "$PYTHON" codes/scripts/make_figures.py $quick ;;
+    figures | all) "$PYTHON" studies/make_figures.py $quick ;;
 esac

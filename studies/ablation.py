@@ -28,7 +28,6 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.evaluation.tables import PAPER, set_and_noise
-from codes.figures.page import SEQUENCE, STYLE, NothingToDrawError, save
 from codes.models.factory import build_network
 from codes.options import Name, Options, dump_options, load_options
 from codes.train import train
@@ -36,8 +35,10 @@ from codes.training.options import TrainOptions
 from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, nearest, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, from_root, read_csv, write_csv, write_text
+from codes.utils.plots import SEQUENCE, STYLE, save
 from codes.utils.processes import processes
 from studies.complexity import Complexity, complexity
+from studies.figures.page import NothingToDrawError
 
 OPTION_FILE = ROOT / "options" / "ablation" / "ablation.yml"
 POSTER = PAPER / "ablation_solver.csv"

@@ -35,14 +35,15 @@ from codes.data.images import to_8bit
 from codes.data.triples import TripleDataset
 from codes.evaluation.metrics import Quality, quality
 from codes.evaluation.run import COMPLETE, is_missing, open_method
-from codes.figures.page import STYLE, NothingToDrawError, colours, finished_or_published, save
 from codes.inference.restorer import Restorer
 from codes.options import GpuIds, Method, Name, Options, dump_options, load_options
 from codes.utils.devices import choose_device
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, ROOT, from_root, read_csv, write_csv, write_text
+from codes.utils.plots import STYLE, save
 from codes.utils.processes import Processes
 from codes.utils.yaml_files import read_yaml, to_yaml
+from studies.figures.page import NothingToDrawError, colours, finished_or_published
 
 OPTION_FILE = ROOT / "options" / "robustness.yml"
 QUICK = ("images=2", "noise=[5]", "kernel_shift=[1]", "kernel_scale=[-10, 10]", "kernel_noise=[5]")

@@ -8,11 +8,10 @@ import yaml
 
 from codes.models.factory import build_network
 from codes.options import load_options
-from codes.scripts import publish
 from codes.training.trainer import Trainer
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv, write_csv
-from studies import ablation
+from studies import ablation, publish
 from studies import complexity as measured_complexity
 from studies.ablation import OPTION_FILE, POSTER, AblationOptions, table_row
 from studies.complexity import Complexity

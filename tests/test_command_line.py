@@ -25,9 +25,10 @@ from codes.evaluation.metrics import quality
 from codes.models.factory import build_network
 from codes.models.weights import save_weights
 from codes.options import network_options
-from codes.scripts import prepare_datasets, publish, run_tables
+from codes.scripts import prepare_datasets, run_tables
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import PUBLISHED, read_csv
+from studies import publish
 from tests.conftest import ROOT, one_error, random_sharp, roots_of
 
 SMALL = {"preset": "light", "nf_p": 4, "nf_d": 4, "nb": 1, "nf_n": 8}
@@ -424,3 +425,11 @@ def test_importing_a_command_leaves_the_path_alone(monkeypatch):
     for command in ("train", "test", "deblur"):
         runpy.run_path(str(ROOT / "codes" / f"{command}.py"), run_name="imported")
         assert sys.path[0] == "mine"
+
+
+def test_nothing_in_codes_imports_studies():
+    """The product works without the folders of its maintainers, which the installed package does not have."""
+    files = list((ROOT / "codes").rglob("*.py"))
+    assert len(files) > 50
+    imports = re.compile(r"^\s*(?:from|import) (?:studies|tests)\b", re.MULTILINE)
+    assert not [path for path in files if imports.search(path.read_text(encoding="utf-8"))]

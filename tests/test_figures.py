@@ -5,16 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from codes.data.images import decode
 from codes.data.preparation import synthesise
-from codes.figures import shrinkage, stages, tradeoff
 from codes.models.factory import build_preset
 from codes.restoration.networks import TrainedNetwork
-from codes.scripts import make_figures
 from codes.utils.errors import run_command_line
 from codes.utils.files import PUBLISHED
+from studies import make_figures
+from studies.figures import stages, tradeoff
 from tests.conftest import random_sharp
 
 
@@ -36,13 +35,12 @@ def draw(target: Path, *names: str, results: Path | None = None) -> int:
 
 def test_the_inside_of_a_network_of_any_size_is_drawn(small, tmp_path, capsys):
     target = tmp_path / "fig"
-    assert draw(target, "stages", "shrinkage") == 0
-    assert capsys.readouterr().out.count(": drawn") == 2
-    for name in ("stages", "shrinkage"):
-        picture = decode(target / f"{name}.png")
-        assert np.ptp(picture) > 200
-        assert picture.shape[1] > 1000
-    assert sorted(path.name for path in target.iterdir()) == ["shrinkage.png", "stages.png"]
+    assert draw(target, "stages") == 0
+    assert capsys.readouterr().out.count(": drawn") == 1
+    picture = decode(target / "stages.png")
+    assert np.ptp(picture) > 200
+    assert picture.shape[1] > 1000
+    assert [path.name for path in target.iterdir()] == ["stages.png"]
 
 
 def test_figures_without_results_are_left_out_with_a_message(tmp_path, capsys):
@@ -69,28 +67,3 @@ def test_tradeoff_is_the_published_table(tmp_path):
         assert (float(points[method]["psnr"]), int(points[method]["parameters"])) == (psnr, parameters)
     tradeoff.draw(tmp_path, tmp_path / "tradeoff.png")
     assert np.ptp(decode(tmp_path / "tradeoff.png")) > 200
-
-
-@pytest.mark.parametrize(("scale", "threshold"), [(1.0, 0.05), (0.4, 0.02)])
-def test_a_soft_threshold_is_recovered_from_its_responses(random, scale, threshold):
-    inputs = random.laplace(scale=0.1, size=50_000)
-    outputs = scale * np.sign(inputs) * np.maximum(np.abs(inputs) - threshold, 0)
-    middle, low, median, high = shrinkage.band(inputs, outputs + random.normal(scale=0.001, size=inputs.shape))
-    found = shrinkage.fitted(middle, median)
-    assert found == (pytest.approx(scale, rel=0.03), pytest.approx(threshold, abs=0.003))
-    assert (low <= median).all()
-    assert (median <= high).all()
-
-
-def test_responses_are_the_layers_inputs_and_outputs(small):
-    dataset = stages.noisy_set("Quickstart", shrinkage.PERCENT)
-    seen = shrinkage.responses(small, dataset)
-    assert len(seen) == 2 * small.n_iter
-    inputs, outputs = seen[small.shrink_z[0]]
-    assert inputs.shape == outputs.shape == (5, 2 * 48 * 64)
-    # The first stage has no duals yet: the data layer's input is G(y - H x0).
-    first = torch.from_numpy(inputs[:, : 48 * 64].reshape(1, 5, 48, 64))
-    with torch.inference_mode():
-        expected = small.shrink_z[0](first)
-    np.testing.assert_allclose(outputs[:, : 48 * 64], expected[0].flatten(1), atol=1e-6)
-    assert not small.shrink_z[0]._forward_hooks

@@ -19,9 +19,9 @@ import pytest
 
 from codes.models.registry import PRESETS
 from codes.options import TestOptions, load_options
-from codes.scripts import describe_options, publish
 from codes.training.options import TrainOptions
 from codes.utils.files import read_csv
+from studies import describe_options, publish
 from tests.conftest import ROOT, SHARED
 from tests.test_networks import PARAMETERS
 
@@ -47,12 +47,12 @@ CHEAP = {
     "python codes/scripts/make_report.py": "",
     "python studies/check_parity.py": "",
     "python codes/scripts/export_weights.py": BRIEF + " --set train.val_images=1",
-    "python codes/scripts/describe_options.py": "",
+    "python studies/describe_options.py": "",
 }
 # Commands that set up the environment or wait for the user.
 ENVIRONMENT = ("python3 -m venv .venv", ". .venv/bin/activate", "pip install", "tensorboard --logdir tb_logger")
 # Commands that the slow tests leave out: they run the tests, need results of hours, GPUs or a browser.
-NEVER = ("sh run_tests.sh", "sh run_scripts.sh ablation", "python codes/scripts/publish.py table2", "torchrun")
+NEVER = ("sh run_tests.sh", "sh run_scripts.sh ablation", "python studies/publish.py table2", "torchrun")
 NEVER += ("python codes/demo.py",)
 
 
@@ -192,7 +192,7 @@ def test_python_examples_run(example, monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_tables_and_excerpts_are_those_of_the_published_files(page):
-    assert publish.with_tables(TEXTS[page]) == TEXTS[page], "run python codes/scripts/publish.py"
+    assert publish.with_tables(TEXTS[page]) == TEXTS[page], "run python studies/publish.py"
     for path, table in re.findall(r"<!-- rows of: (\S+) -->\n((?:\|.*\n)+)", TEXTS[page]):
         header, _, *rows = [[cell.strip() for cell in line.strip("|\n ").split("|")] for line in table.splitlines()]
         published = [tuple(row[name] for name in header) for row in read_csv(ROOT / path)]
@@ -203,7 +203,7 @@ def test_tables_and_excerpts_are_those_of_the_published_files(page):
 
 def test_option_table_is_that_of_the_schemas():
     page = TEXTS[describe_options.PAGE]
-    assert describe_options.with_options(page) == page, "run python codes/scripts/describe_options.py"
+    assert describe_options.with_options(page) == page, "run python studies/describe_options.py"
     table = re.sub(r"`[^`]*`", "", describe_options.option_table())
     assert "<" not in table  # GitHub would read <name> as an HTML tag and leave it out
     for line in page.partition("<!-- options -->\n")[2].partition("<!-- end of options -->")[0].splitlines():

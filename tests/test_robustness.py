@@ -13,10 +13,9 @@ from codes.models.factory import build_network
 from codes.models.network import Network
 from codes.models.weights import save_weights
 from codes.options import load_options
-from codes.scripts import publish
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.files import read_csv
-from studies import robustness
+from studies import publish, robustness
 from studies.robustness import BORDERS, Point, RobustnessOptions, Scene, trial
 from tests.conftest import one_error, small_network
 

@@ -27,7 +27,6 @@ if __name__ == "__main__":
 
 from codes.data.images import list_images
 from codes.evaluation.run import open_method
-from codes.figures import training
 from codes.models.factory import build_network
 from codes.models.network import Network
 from codes.models.paper.dsdnet import DSDNet
@@ -35,6 +34,7 @@ from codes.models.paper.released_names import as_released
 from codes.models.paper.unet import UNet
 from codes.models.weights import load_weights, read_notes, save_weights
 from codes.options import dump_options, load_options
+from codes.training.curve import draw_curve
 from codes.training.monitor import CURVE_COLUMNS
 from codes.training.options import TrainOptions
 from codes.training.validation import Validation
@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
         write_atomic(out(".pth"), lambda temporary: torch.save(as_released(network.state_dict()), temporary))
     write_text(out(".yml"), to_yaml(card))
     write_csv(out(".csv"), curve, CURVE_COLUMNS)
-    training.draw(curve, out(".png"), options.train.val_images)
+    draw_curve(curve, out(".png"), options.train.val_images)
     print(to_yaml(card))
     return 0
 

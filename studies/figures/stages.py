@@ -17,8 +17,8 @@ from codes.data.images import to_8bit
 from codes.data.preparation import NOISE_LEVELS, ensure_quickstart, noise_folder
 from codes.data.triples import Triple, TripleDataset
 from codes.evaluation.metrics import psnr
-from codes.figures.page import SEQUENCE, STYLE, save
 from codes.utils.files import ROOT
+from codes.utils.plots import SEQUENCE, STYLE, save
 
 DATASETS = ROOT / "Datasets"
 # The picture of the quickstart set, its noise in percent, and the crop: top, left, height, width.

@@ -1,10 +1,10 @@
 """Draw the pictures of fig/.
 
-    python codes/scripts/make_figures.py
-    python codes/scripts/make_figures.py tradeoff stages
+    python studies/make_figures.py
+    python studies/make_figures.py tradeoff stages
 
 EV1, EV2: the paper's comparison on BSD100 and on Lai, from the results of the tables. tradeoff: PSNR against seconds
-and parameters. stages, shrinkage: the inside of the network that comes with the repository. robustness, ablation: from
+and parameters. stages: the inside of the network that comes with the repository. robustness, ablation: from
 studies/robustness.py and studies/ablation.py.
 A figure whose results are missing is left out with a message.
 """
@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from codes.figures import comparison, shrinkage, stages, tradeoff
-from codes.figures.page import NothingToDrawError
 from codes.restoration.networks import load_network
 from codes.utils.errors import run_command_line
 from codes.utils.files import ROOT
 from studies import ablation, robustness
+from studies.figures import comparison, stages, tradeoff
+from studies.figures.page import NothingToDrawError
 
 # Each draws one figure from a folder of results to a file.
 FIGURES: dict[str, Callable[[Path, Path], None]] = {
@@ -31,7 +31,6 @@ FIGURES: dict[str, Callable[[Path, Path], None]] = {
     "EV2": partial(comparison.draw, comparison.LAI),
     "tradeoff": tradeoff.draw,
     "stages": lambda _, target: stages.draw(load_network().network, target),
-    "shrinkage": lambda _, target: shrinkage.draw(load_network().network, target),
     "robustness": lambda results, target: robustness.draw(robustness.finished(results), target),
     "ablation": ablation.draw,
 }

@@ -10,8 +10,9 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import EngFormatter
 
 from codes.evaluation.tables import arrange
-from codes.figures.page import STYLE, NothingToDrawError, colours, finished_or_published, save
 from codes.utils.files import read_csv
+from codes.utils.plots import STYLE, save
+from studies.figures.page import NothingToDrawError, colours, finished_or_published
 
 SET = "CBSD_n01"
 # Axes of the two panels: the cost as table.csv calls it, its label, and the form of its numbers.

@@ -13,9 +13,10 @@ from matplotlib.patches import Rectangle
 from codes.data.images import read_image, to_8bit
 from codes.data.kernels import read_kernel
 from codes.evaluation.metrics import quality
-from codes.figures.page import NothingToDrawError, save
 from codes.options import TestOptions, load_options
 from codes.utils.files import ROOT, from_root
+from codes.utils.plots import save
+from studies.figures.page import NothingToDrawError
 
 FRAMES = ("red", "lime")
 _CAPTION = {"ha": "center", "va": "top", "fontsize": 9}

@@ -1,32 +1,15 @@
-"""What all figures share: matplotlib without a display, the methods' colours, results to draw from, saving."""
+"""What the figures share: the methods' colours, and the results to draw from."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
 
 from codes.evaluation.run import COMPLETE
 from codes.utils.errors import UserError, warn
-from codes.utils.files import PUBLISHED, write_atomic
+from codes.utils.files import PUBLISHED
+from codes.utils.plots import SEQUENCE
 
-# matplotlib's settings for plots. Pictures are drawn with its defaults.
-STYLE = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
-
-# Colours that colour-blind readers can distinguish (Okabe and Ito).
-SEQUENCE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "0.45"
 _COLOURS = {
     "Blurry": GREY,
@@ -57,9 +40,3 @@ def finished_or_published(results: Path, run: str) -> Path:
         return results / run
     warn(f"{results / run}: no complete run; drawn from results/published")
     return PUBLISHED / run
-
-
-def save(page: Figure, target: Path, dpi: int = 150) -> None:
-    """Write the figure to `target` and close it."""
-    write_atomic(target, lambda temporary: page.savefig(temporary, dpi=dpi))
-    plt.close(page)

@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from codes.figures.page import SEQUENCE, STYLE, save
+from codes.utils.plots import SEQUENCE, STYLE, save
 
 # Rows of validation.csv: iteration, set, psnr, ssim, hours.
 Curve = Sequence[Mapping[str, str]]
 
 
-def draw(curve: Curve, target: Path, images: int | None = None) -> None:
+def draw_curve(curve: Curve, target: Path, images: int | None = None) -> None:
     """Draw a curve to `target`. images: number of validation images of each set, None for all."""
     on = f", first {images} images" if images else ""
     names = list(dict.fromkeys(row["set"] for row in curve))

@@ -1,6 +1,6 @@
 """Copy the tables of finished runs to results/published/ and insert them into README.md, REPRODUCTION.md and docs/.
 
-    python codes/scripts/publish.py table2 table3 robustness ablation
+    python studies/publish.py table2 table3 robustness ablation
 
 Without names, only headline.md, table2_psnr.md and the pages are written. In the pages a table is between two marks,
 the first of which names its file: <!-- table: results/published/... --> and <!-- end of table -->.
@@ -15,7 +15,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.data.preparation import replaced_when_complete
 from codes.evaluation.run import COMPLETE

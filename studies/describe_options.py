@@ -1,6 +1,6 @@
 """Write the table of all option keys into docs/training.md, from the schemas of the option files.
 
-    python codes/scripts/describe_options.py
+    python studies/describe_options.py
 
 The table stands between the marks <!-- options --> and <!-- end of options -->. A key's meaning is the
 `description` of its field.
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.models.registry import NETWORKS
 from codes.options import TestOptions

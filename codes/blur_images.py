@@ -20,7 +20,9 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback
 
 import argparse
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -39,10 +41,11 @@ from codes.restoration.kernel_spec import parse_kernel
 from codes.restoration.pixels import pixels_to_values
 from codes.utils.errors import UserError, run_command_line
 from codes.utils.progress import Progress
+from codes.utils.yaml_files import to_yaml
 
 FOLDERS = ("GT", "Blurry", "Kernel")
-# What an option file of codes/test.py needs for the set.
-OPTIONS = "{{name: {name}, mode: LQGTDB, dataroot_GT: {0}, dataroot_LQ: {1}, dataroot_KM: {2}}}"
+# The keys of the three folders in an option file of codes/test.py.
+KEYS = ("dataroot_GT", "dataroot_LQ", "dataroot_KM")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -71,7 +74,9 @@ def main(argv: Sequence[str]) -> int:
             write_triple(path, kernel, arguments.noise / 100, seed_of("noise", path.stem, seed=arguments.seed), folders)
             progress.update()
     print("In an option file of codes/test.py, under datasets:")
-    print(f"  own: {OPTIONS.format(*folders, name=arguments.output.resolve().name)}")
+    name = re.sub(r"^\W|[^\w.+-]", "_", arguments.output.resolve().name)  # a name of a set may have these only
+    entry = {"name": name, "mode": "LQGTDB", **dict(zip(KEYS, map(str, folders), strict=True))}
+    print(textwrap.indent(to_yaml({"own": entry}), "  "), end="")
     return 0
 
 
@@ -90,9 +95,8 @@ def kernels_of(text: str, names: Sequence[str], seed: int) -> Iterator[np.ndarra
 
 def write_triple(path: Path, kernel: np.ndarray, sigma: float, seed: int, folders: Sequence[Path]) -> None:
     """Write ground truth, blurry image and kernel of a sharp image. Raises UserError for a kernel larger than it."""
-    sharp = to_8bit(
-        pixels_to_values(read_photo(path).pixels, str(path), white=1).colours
-    )  # upright, as a viewer shows it
+    # Photographs are read upright, as a viewer shows them.
+    sharp = to_8bit(pixels_to_values(read_photo(path).pixels, str(path), white=1).colours)
     check_fits(kernel, sharp, path)
     truth_path, blurry_path, kernel_path = (folder / f"{path.stem}.png" for folder in folders)
     stored = write_kernel(kernel_path, kernel)

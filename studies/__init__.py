@@ -1,1 +1,1 @@
-"""One small file for each table of measurements that the docs show."""
+"""Measurements, one file each: most of them make a table that the docs show (docs/maintaining.md)."""

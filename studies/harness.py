@@ -1,6 +1,6 @@
 """What every study shares: arguments, test images, the network on whole images, and the CSV file of results.
 
-A study measures one table that the docs show. It writes results/published/<study>.csv and prints the table.
+Most studies measure one table that the docs show: they write results/published/<study>.csv and print the table.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from codes.utils.errors import UserError
 from codes.utils.files import PUBLISHED, ROOT, write_csv
 
 DATA = ROOT / "Datasets"
-NOISE = 0.003  # standard deviation of the noise of `blurred_mosaic`
+NOISE = 0.003  # standard deviation of the noise of `blur_and_noise`
 PIECE = 256, 320  # rows and columns of each piece of a mosaic
 
 Row = dict[str, object]

@@ -109,7 +109,7 @@ def chromium() -> str:
 def shared() -> Path:
     """The folder of parity fixtures and real data."""
     if not SHARED.is_dir():
-        pytest.skip("../shared (real images and the authors' outputs) is not on this machine")
+        pytest.skip("REFERENCE_DATA: real images and the authors' outputs are not on this machine")
     return SHARED
 
 

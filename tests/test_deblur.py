@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,6 +27,7 @@ from codes.data.triples import TripleDataset
 from codes.evaluation.metrics import psnr
 from codes.models.network import Network
 from codes.models.weights import save_weights
+from codes.options import TestSet
 from codes.restoration.call import deblur
 from codes.restoration.gamma import noise_in_light, to_light, to_values
 from codes.restoration.image_files import read_photo
@@ -498,6 +500,13 @@ def test_blurred_images_follow_the_forward_model(project, random, monkeypatch, c
         np.testing.assert_array_equal(to_8bit(triple.blurry), to_8bit(expected))
     kernels = files_in(project / "set" / "Kernel")
     assert (kernels["a.png"] != kernels["b.png"]) == kernel.startswith("shake")
+
+
+def test_the_option_file_entry_can_be_copied(project, capsys):
+    folder = "My set, old: n"
+    assert blur(project, "--kernel", "motion:3,0", output=folder) == 0
+    entry = yaml.safe_load(capsys.readouterr().out.partition("under datasets:\n")[2])["own"]
+    assert TestSet(**entry).dataroot_LQ == str(project / folder / "Blurry")
 
 
 def test_images_to_blur_are_upright(project, random):

@@ -148,6 +148,13 @@ def other_process():
         yield lambda *arguments: pool.submit(*arguments).result()
 
 
+class CountOfSteps(int):
+    """Stands for the count of AveragedModel, which torch copies to the GPU; its value may not be read there."""
+
+    def to(self, device):
+        return torch.ones((), device=device)
+
+
 def training_step(preset, planted):
     """Forward, loss, backward, clipping, optimiser and average, with a mask where there may be one.
 
@@ -166,7 +173,10 @@ def training_step(preset, planted):
         if planted:
             network.F[1].weight = nn.Parameter(network.F[1].weight.cpu())
         try:
-            steps.step(Sample(y, y, k, torch.zeros_like(y), torch.rand(2), mask))
+            for _ in range(2):  # the first step only copies the weights to the average
+                steps.step(Sample(y, y, k, torch.zeros_like(y), torch.rand(2), mask))
+                del steps.average.n_averaged
+                steps.average.n_averaged = CountOfSteps(1)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
     return {str(state["exp_avg"].device) for state in steps.optimizer.state.values()}

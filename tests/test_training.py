@@ -469,7 +469,7 @@ def test_contradicting_options(data, override, message):
 def test_average_is_the_exponential_one(decay):
     """With a decay of 0 it is a copy of the weights. Buffers are copied: running statistics are averages already."""
     network = torch.nn.BatchNorm2d(1)
-    average = averaged(network, decay)
+    average = averaged(network, decay, lambda: steps)
     expected = 3.0  # the first step's weights replace the random start
     for steps, weight in enumerate((3.0, -2.0, 5.0)):
         torch.nn.init.constant_(network.weight, weight)

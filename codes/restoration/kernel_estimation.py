@@ -130,8 +130,8 @@ def _checked(sharp: np.ndarray, blurry: np.ndarray, size: int | None) -> tuple[n
 
 
 def _odd(size: int) -> int:
-    if not 1 <= size <= LARGEST:
-        raise UserError(f"a kernel of {size} pixels: 1 to {LARGEST} are possible")
+    if not 3 <= size <= LARGEST:
+        raise UserError(f"a kernel of {size} pixels: 3 to {LARGEST} are possible")
     return size // 2 * 2 + 1
 
 

@@ -1,6 +1,6 @@
 """A training step, and the state that it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ class Trainer:
             network.checkpoint_stages = True
         self.recipe, self.device, self.group = recipe, device, group
         self.network = network.train()
-        self.average = averaged(network, recipe.ema_decay)
+        self.average = averaged(network, recipe.ema_decay, lambda: self.iteration - 1)
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe)
         self.iteration = 0
@@ -162,15 +162,17 @@ class Trainer:
         self._skipped = torch.tensor([state["skipped"], state["skipped_in_a_row"]], device=self.device)
 
 
-def averaged(network: Network, decay: float) -> AveragedModel:
+def averaged(network: Network, decay: float, steps: Callable[[], int]) -> AveragedModel:
     """The exponential moving average of the network's weights, in eval mode; with a decay of 0 the weights themselves.
 
-    At first the decay is smaller than `decay`, so that the random start is soon forgotten. Buffers, such as the
-    running statistics of BatchNorm, are copied: they are averages already.
+    steps: the number of steps that are in the average. At first the decay is smaller than `decay`, so that the random
+    start is soon forgotten. Buffers, such as the running statistics of BatchNorm, are copied: they are averages
+    already.
     """
 
-    def update(own: list[Tensor], new: list[Tensor], steps: Tensor) -> None:
-        torch._foreach_lerp_(own, new, 1 - min(decay, (1 + int(steps)) / (10 + int(steps))))
+    def update(own: list[Tensor], new: list[Tensor], _: Tensor) -> None:  # reading the tensor would wait for the GPU
+        n = steps()
+        torch._foreach_lerp_(own, new, 1 - min(decay, (1 + n) / (10 + n)))
 
     return AveragedModel(network, multi_avg_fn=update).eval().requires_grad_(False)
 

@@ -110,7 +110,7 @@ class DSDNet(Network):
 
     @property
     def bytes_per_pixel(self) -> int:
-        """Memory of `forward` without gradients, in bytes per pixel of an RGB image, as measured on a CPU."""
+        """Planned memory of `forward` without gradients, in bytes per pixel of an RGB image; an upper bound."""
         return 400 + 95 * (self.F[0].out_channels + self.G[0].out_channels)
 
     def initial(self, blurry: Tensor, kernel: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def parse_kernel(text: str) -> np.ndarray:
 
 
 def parse_specification(text: str) -> np.ndarray:
-    """The kernel of a specification, never of a file; see `kernel_of`."""
+    """The kernel of a specification, never of a file; see `parse_kernel`."""
     kind, _, numbers = text.partition(":")
     if ":" not in text or kind not in ("motion", "gaussian", "disk"):
         raise UserError(f"kernel {text}: no such file; without a file, write {SPECIFICATIONS}")

@@ -101,6 +101,25 @@ def test_one_network(project, capsys):
     assert "| trial" in capsys.readouterr().out
 
 
+def test_an_error_in_a_network_is_traced(project, monkeypatch, capsys):
+    """The message names file and line, errors.log has the traceback of this run only."""
+
+    def failing(*_):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr("codes.models.paper.solver.System.residual", failing)
+    for _ in range(2):
+        assert call(project, "--set", "max_images=1") == 1
+    log = project / "results" / "trial" / "errors.log"
+    errors = capsys.readouterr().err.splitlines()
+    assert re.search(rf"multiplied \(cgnet.py, line \d+; traceback in {log}\)$", errors[-1])
+    assert log.read_text().count("Traceback") == 2  # one image of each set
+    assert "in failing" in log.read_text()
+    monkeypatch.undo()
+    assert call(project, "--set", "max_images=1") == 0
+    assert not log.exists()
+
+
 def test_several_methods_and_missing_weights(project, capsys):
     methods = (
         "methods={Blurry: {network_G: {which_model_G: Blurry}}, "

@@ -253,3 +253,9 @@ def test_double_precision_input_is_converted_to_that_of_the_weights():
 def test_impossible_values_in_an_option_file_name_their_group():
     with pytest.raises(UserError, match=r"network_G: .*keeps its channels"):
         build_network(NETWORKS["DSDNet"].options(nf_p=4, nf_d=4, nb=1, in_nc=1, out_nc=3))
+
+
+def test_an_error_in_a_constructor_names_its_line(monkeypatch):
+    monkeypatch.setattr("codes.models.paper.dsdnet.Filters", lambda in_nc: None)
+    with pytest.raises(UserError, match=r"cannot be built \(.*argument.*; dsdnet\.py, line \d+\)"):
+        build_preset("light")

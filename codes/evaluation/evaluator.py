@@ -5,6 +5,7 @@ once, so that a run that is killed loses only the image it was working on.
 """
 
 import csv
+import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -17,7 +18,7 @@ from codes.data.triples import Triple, TripleDataset
 from codes.evaluation.metrics import quality
 from codes.inference.restorer import Restorer
 from codes.options import TestSet
-from codes.utils.errors import UserError
+from codes.utils.errors import UserError, place_in_code
 from codes.utils.files import naming, read_csv, write_csv
 
 
@@ -59,6 +60,8 @@ class ImageScore:
 # Decimal places in per_image.csv.
 DIGITS = {"psnr": 4, "ssim": 6, "psnr_y": 4, "ssim_y": 6, "seconds": 4, "memory": 0}
 COLUMNS = tuple(field.name for field in fields(ImageScore))
+# Tracebacks of a run.
+ERRORS = "errors.log"
 _PER_IMAGE = "per_image.csv"
 _JOURNALS = "per_image.*.part"
 
@@ -84,8 +87,9 @@ class Evaluator:
     def evaluate(self, test_set: TestSet, dataset: TripleDataset, index: int) -> ImageScore | str:
         """Restore image `index` of the set, save and score it.
 
-        If anything goes wrong with the image, the reason is returned as text, so that the others are not lost.
-        An OSError while writing (a full disk) is raised.
+        If anything goes wrong with the image, the reason is returned as text, so that the others are not lost. The
+        traceback of an error in the code, such as in a network of your own, is added to errors.log in the folder. An
+        OSError while writing (a full disk) is raised.
         """
         name = dataset.name(index)
         try:
@@ -95,7 +99,12 @@ class Evaluator:
             scores = quality(truth, image, self.crop_border)
         except Exception as error:  # Whatever it is, the other images can still be restored.
             reason = " ".join(str(error).split()) or type(error).__name__
-            return f"{self.method}: {test_set.name}/{name}: {reason}"
+            failure = f"{self.method}: {test_set.name}/{name}: {reason}"
+            if isinstance(error, (UserError, OSError)):
+                return failure
+            with (self.folder / ERRORS).open("a", encoding="utf-8") as file:
+                file.write(f"{failure}\n{traceback.format_exc()}\n")
+            return f"{failure} ({place_in_code(error)}; traceback in {self.folder / ERRORS})"
         write_8bit(restored_path(self.folder / test_set.name, name, self.suffix), image)
         return ImageScore(test_set.name, name, *scores, restored.seconds, restored.memory)
 

@@ -8,7 +8,15 @@ from tqdm import tqdm
 
 from codes.data.preparation import ensure_quickstart
 from codes.data.triples import TripleDataset
-from codes.evaluation.evaluator import Evaluator, ImageScore, add_to_journal, read_scores, restored_path, write_scores
+from codes.evaluation.evaluator import (
+    ERRORS,
+    Evaluator,
+    ImageScore,
+    add_to_journal,
+    read_scores,
+    restored_path,
+    write_scores,
+)
 from codes.evaluation.tables import ROW_COLUMNS, SUMMARY_COLUMNS, arrange, summarise, to_latex, to_markdown
 from codes.models.factory import open_network
 from codes.models.network import Network
@@ -76,6 +84,7 @@ def finished_scores(
             scores = [score for score in read_scores(folder) if score.set in same]
             done = [s for s in scores if restored_path(folder / s.set, s.image, options.suffix).is_file()]
         write_scores(folder, done)
+        (folder / ERRORS).unlink(missing_ok=True)
         write_text(marker, to_yaml({"method": own, "sets": own_sets}))
     return group.all_of(done)[0]  # the main process's
 

@@ -4,7 +4,7 @@ import codes.models.all_networks  # noqa: F401  registers the networks
 from codes.models.network import Network
 from codes.models.registry import NETWORKS, PRESETS, NetworkOptions
 from codes.models.weights import load_weights
-from codes.utils.errors import UserError
+from codes.utils.errors import UserError, place_in_code
 from codes.utils.files import from_root
 
 
@@ -19,10 +19,10 @@ def build_network(options: NetworkOptions) -> Network:
     try:
         return NETWORKS[options.which_model_G].build(**arguments).eval()
     except ValueError as error:
-        raise UserError(f"network_G: {error}") from None
+        raise UserError(f"network_G: {error}") from error
     except (RuntimeError, TypeError, MemoryError, OverflowError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"network_G: such a network cannot be built ({reason})") from None
+        reason = f"{str(error).partition(chr(10))[0]}; {place_in_code(error)}"
+        raise UserError(f"network_G: such a network cannot be built ({reason})") from error
 
 
 def build_preset(name: str, **overrides: object) -> Network:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -52,6 +53,13 @@ def explain_pytorch(error: Exception) -> Exception | None:
     if worker := re.search(r"DataLoader worker \(pid.*?(\d+)", text):
         return UserError(f"a data worker (process {worker[1]}) ended early; was it killed, or is memory short?")
     return None
+
+
+def place_in_code(error: Exception) -> str:
+    """File and line of this package where an error was raised, such as `toy.py, line 12`; "" if it was elsewhere."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(Path(__file__).parents[1])]
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

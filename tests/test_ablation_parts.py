@@ -85,7 +85,7 @@ def test_fourier_solution_is_the_dense_circular_one():
     prior, data, example = torch.rand(2, N, *SIZE), torch.rand(2, M, *SIZE), torch.rand(C, *SIZE)
     x = circular_solution(F, G, transfer_function(kernel, SIZE), weights, prior, data, damping=0.01)
     for i in range(2):
-        H = Blur(kernel[i : i + 1], SIZE, "circular", method="taps")
+        H = Blur(kernel[i : i + 1], SIZE, "circular")
         F_ = dense(lambda x: nnf.conv2d(nnf.pad(x, (1, 1, 1, 1), "circular"), F), example)
         GH = dense(lambda x, H=H: nnf.conv2d(nnf.pad(H(x), (1, 1, 1, 1), "circular"), G), example)
         p = (weights.m_n[i] * weights.p[i]).repeat_interleave(SIZE[0] * SIZE[1])

@@ -1,4 +1,4 @@
-"""The blur operator: against scipy, its adjoint, its two methods, and kernels of all shapes."""
+"""The blur operator: against scipy, its adjoint, and kernels of all shapes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from codes.models.paper.blur import BORDERS, Blur, fast_length
 
 KERNEL_SIZES = [(5, 5), (7, 3), (4, 4), (6, 3), (1, 9), (8, 1), (1, 1), (13, 12)]
 SCIPY_MODES = {"replicate": "nearest", "circular": "wrap", "zero": "constant"}
-METHODS = ["fft", "taps"]
 
 
 def image_and_kernel(kernel_size, batch=2, size=(17, 22)):
@@ -20,12 +19,11 @@ def image_and_kernel(kernel_size, batch=2, size=(17, 22)):
     return x, kernel / kernel.sum((1, 2), keepdim=True)
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
-def test_equals_scipy(kernel_size, border, method):
+def test_equals_scipy(kernel_size, border):
     x, kernel = image_and_kernel(kernel_size)
-    blurred = Blur(kernel, x.shape[-2:], border, method=method)(x)
+    blurred = Blur(kernel, x.shape[-2:], border)(x)
     # scipy centres an even side one pixel later; `origin` moves it to ((h-1)//2, (w-1)//2).
     origin = [0 if side % 2 else -1 for side in kernel_size]
     for image, k, result in zip(x, kernel, blurred, strict=True):
@@ -34,14 +32,13 @@ def test_equals_scipy(kernel_size, border, method):
             np.testing.assert_allclose(blurred_channel, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("kernel_size", KERNEL_SIZES)
-def test_adjoint_identity(kernel_size, border, method):
+def test_adjoint_identity(kernel_size, border):
     """<Hx, y> = <x, H'y>."""
     x, kernel = image_and_kernel(kernel_size)
     y = torch.randn_like(x)
-    H = Blur(kernel, x.shape[-2:], border, exact_adjoint=True, method=method)
+    H = Blur(kernel, x.shape[-2:], border, exact_adjoint=True)
     torch.testing.assert_close((H(x) * y).sum(), (x * H.adjoint(y)).sum())
 
 
@@ -54,22 +51,20 @@ def test_released_adjoint_is_that_of_the_zero_border():
     assert not torch.allclose((released(x) * y).sum(), (x * released.adjoint(y)).sum())
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_one_kernel_serves_a_batch_in_half_precision(method):
+def test_one_kernel_serves_a_batch_in_half_precision():
     x, kernel = image_and_kernel((7, 7))
-    H = Blur(kernel[:1], x.shape[-2:], method=method)
+    H = Blur(kernel[:1], x.shape[-2:])
     torch.testing.assert_close(H(x), Blur(kernel[:1].expand(2, -1, -1), x.shape[-2:])(x))
     assert H(x.bfloat16()).dtype == kernel.dtype
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_gradients(method):
+def test_gradients():
     x = torch.rand(1, 2, 5, 6, dtype=torch.float64, requires_grad=True)
-    kernel = torch.rand(1, 3, 4, dtype=torch.float64, requires_grad=method == "fft")
+    kernel = torch.rand(1, 3, 4, dtype=torch.float64, requires_grad=True)
 
     def there_and_back(x, kernel):
-        H = Blur(kernel, (5, 6), exact_adjoint=True, method=method)
-        return H(x), H.adjoint(x), Blur(kernel, (5, 6), method=method).adjoint(x)
+        H = Blur(kernel, (5, 6), exact_adjoint=True)
+        return H(x), H.adjoint(x), Blur(kernel, (5, 6)).adjoint(x)
 
     assert torch.autograd.gradcheck(there_and_back, (x, kernel))
 
@@ -84,7 +79,6 @@ def test_fast_length():
     ("arguments", "message"),
     [
         ({"border": "mirror"}, "unknown border 'mirror'"),
-        ({"method": "magic"}, "unknown method 'magic'"),
         ({"border": "circular", "size": (4, 4)}, "circular border needs"),
         ({"kernel": torch.ones(5, 5)}, "a kernel is"),
         ({}, "for images of"),

@@ -6,17 +6,21 @@ import numpy as np
 import torch
 
 from codes.data.images import to_8bit
-from codes.models.paper.blur import Blur
+from codes.models.paper.blur import pad
 
 
 def blurred(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Hx with a replicate border, summed directly in float64: the same on every machine.
+    """Hx with a replicate border, summed weight by weight in float64: the same on every machine, which an FFT is not.
 
     image: (H, W, C) in [0, 1]; kernel: (h, w), odd sides, sum 1. Returns float64 (H, W, C).
     """
+    height, width = image.shape[:2]
     x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float64)).permute(2, 0, 1)[None]
-    H = Blur(torch.from_numpy(kernel)[None], image.shape[:2], border="replicate", method="taps")
-    return H(x)[0].permute(1, 2, 0).numpy()
+    padded, weights = pad(x, kernel.shape, "replicate"), torch.from_numpy(kernel)
+    result = torch.zeros_like(x)
+    for row, column in weights.nonzero().tolist():
+        result.addcmul_(padded[..., row : row + height, column : column + width], weights[row, column])
+    return result[0].permute(1, 2, 0).numpy()
 
 
 def seed_of(*parts: object, seed: int = 0) -> int:

@@ -2,10 +2,9 @@
 
 H is the same-size cross-correlation with the stored kernel k, which is the same for all channels, or with one
 kernel per channel. The centre of a kernel of h x w pixels is at ((h-1)//2, (w-1)//2). The network, its start x0, the
-training data and the tests all use this module; no other one blurs images with torch.
+training data and the tests use this module; test sets alone are blurred by a direct sum (codes/data/degradation.py).
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -151,12 +150,9 @@ class Blur:
         border: What H sees beyond the image.
         exact_adjoint: False: H' is the adjoint of the zero-border blur for all borders, as in the released network.
             True: H' is the transpose of H.
-        method: "fft", or "taps", a sum over the kernel's weights one by one, which needs little memory in float64 and
-            adds in the same order on every machine.
 
     Raises:
-        ValueError: An unknown border or method, an empty kernel, or a circular border with an image smaller than the
-            kernel.
+        ValueError: An unknown border, an empty kernel, or a circular border with an image smaller than the kernel.
     """
 
     def __init__(
@@ -165,12 +161,9 @@ class Blur:
         size: tuple[int, int],
         border: Border = "replicate",
         exact_adjoint: bool = False,
-        method: Literal["fft", "taps"] = "fft",
     ):
         if border not in BORDERS:
             raise ValueError(f"unknown border '{border}': one of {', '.join(BORDERS)}")
-        if method not in ("fft", "taps"):
-            raise ValueError(f"unknown method '{method}': fft or taps")
         self.kernel, self.dtype = at_least_float32(by_channel(kernel)), kernel.dtype
         self.size = (int(size[0]), int(size[1]))
         self.kernel_size = (int(kernel.shape[-2]), int(kernel.shape[-1]))
@@ -179,34 +172,20 @@ class Blur:
         self._padded_size = tuple(s + k - 1 for s, k in zip(self.size, self.kernel_size, strict=True))
         self.border = border
         self.adjoint_border: Border = border if exact_adjoint else "zero"
-        self.method = method
-        if method == "fft":
-            # Long enough that the cyclic product equals the linear one, for H and for H'.
-            self._fft_size = tuple(fast_length(length) for length in self._padded_size)
-            self._spectrum = torch.fft.rfft2(self.kernel, s=self._fft_size)
+        # Long enough that the cyclic product equals the linear one, for H and for H'.
+        self._fft_size = tuple(fast_length(length) for length in self._padded_size)
+        self._spectrum = torch.fft.rfft2(self.kernel, s=self._fft_size)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Hx: (B, C, H, W) -> (B, C, H, W)."""
-        blurred = self._blur(pad(self._checked(x), self.kernel_size, self.border))
+        padded = pad(self._checked(x), self.kernel_size, self.border)
+        blurred = self._apply(padded, self._spectrum.conj(), self.size)
         return match_memory_format(blurred.to(self.dtype), x)
-
-    def _blur(self, padded: Tensor) -> Tensor:
-        if self.method == "taps":
-            out = padded.new_zeros(padded.shape[:2] + self.size)
-            for row, column, weight in self._taps():
-                out.addcmul_(self._shifted(padded, row, column), weight)
-            return out
-        return self._apply(padded, self._spectrum.conj(), self.size)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """H'y: (B, C, H, W) -> (B, C, H, W)."""
         y = self._checked(y)
-        if self.method == "taps":
-            full = y.new_zeros(y.shape[:2] + self._padded_size)
-            for row, column, weight in self._taps():
-                self._shifted(full, row, column).addcmul_(y, weight)
-        else:
-            full = self._apply(y, self._spectrum, self._padded_size)
+        full = self._apply(y, self._spectrum, self._padded_size)
         folded = pad_adjoint(full, self.kernel_size, self.adjoint_border)
         return match_memory_format(folded.to(self.dtype), y)
 
@@ -219,11 +198,3 @@ class Blur:
         # If the kernel has a gradient, autograd has to see every use of the spectrum.
         apply = fft_filter if spectrum.requires_grad else _FFTFilter.apply
         return apply(image, spectrum, self._fft_size, size)
-
-    def _taps(self) -> Iterator[tuple[int, int, Tensor]]:
-        """Row, column and weight (B, 1 or C, 1, 1) of every pixel where a kernel is not zero."""
-        for row, column in self.kernel.abs().amax((0, 1)).nonzero().tolist():
-            yield row, column, self.kernel[..., row, column, None, None]
-
-    def _shifted(self, padded: Tensor, row: int, column: int) -> Tensor:
-        return padded[..., row : row + self.size[0], column : column + self.size[1]]

@@ -8,7 +8,7 @@ from skimage import data
 from codes.data.degradation import blurred
 from codes.data.images import to_8bit
 from codes.data.kernel_generator import camera_shake
-from codes.inference.noise_level import noise_level
+from codes.inference.noise_level import compression, noise_level
 from codes.restoration.call import deblur
 from codes.restoration.masks import without_gaps
 from codes.utils.errors import UserError
@@ -34,7 +34,14 @@ def test_white_noise_is_measured(sigma):
 def test_compression_raises_the_level_although_it_removes_the_finest_details():
     assert noise_level(compressed(0, 85) / 255, KERNEL) > 0.008
     assert noise_level(compressed(0.01, 85) / 255, KERNEL) > 0.012
-    assert noise_level(compressed(0, 98) / 255, KERNEL) < 0.008
+    assert noise_level(compressed(0, 98) / 255, KERNEL) < 0.9 * noise_level(compressed(0, 85) / 255, KERNEL)
+
+
+def test_compression_is_seen_wherever_the_image_was_cropped():
+    for sigma, quality in ((0, 75), (0.01, 75), (0, 95), (0.01, 95)):
+        assert compression(compressed(sigma, quality)[3:, 5:] / 255) > 0.3
+    for sigma in (0, 0.005, 0.02):
+        assert compression(noisy(sigma)[3:, 5:] / 255) < 0.15
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 300), (48, 48), (1100, 49)])

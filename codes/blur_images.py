@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     stems = [path.stem for path in images]
     if twice := [stem for stem in stems if stems.count(stem) > 1]:
         raise UserError(f"{arguments.input}: holds two images called {twice[0]}; rename one of them")
-    kernels = kernels_of(arguments.kernel, stems, arguments.seed)
+    kernels = make_kernels(arguments.kernel, stems, arguments.seed)
     folders = [arguments.output.resolve() / name for name in FOLDERS]
     for folder in folders:
         if folder.exists() and any(folder.iterdir()):
@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def kernels_of(text: str, names: Sequence[str], seed: int) -> Iterator[np.ndarray]:
+def make_kernels(text: str, names: Sequence[str], seed: int) -> Iterator[np.ndarray]:
     """A kernel (h, w) for each image. Raises UserError for a file that is not a kernel."""
     kind, _, number = text.partition(":")
     if kind == "shake" and not Path(text).exists():

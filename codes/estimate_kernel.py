@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     check_folders(files)
     if Path(os.path.abspath(arguments.input)).is_relative_to(QUICKSTART):
         ensure_quickstart(QUICKSTART)
-    estimate = measured(arguments)
+    estimate = measure(arguments)
     write_8bit(files[1], preview(estimate.kernel))
     write_kernel_file(target, estimate.kernel)
     for line in report(arguments, estimate):
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def measured(arguments: argparse.Namespace) -> Estimate:
+def measure(arguments: argparse.Namespace) -> Estimate:
     """The kernel of the files that the arguments name. Prints warnings about it."""
     image = read_photo(arguments.input).pixels
     if arguments.point:

@@ -41,12 +41,12 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     sharp = harness.mosaic(*arguments.size, arguments.images or arguments.data / "Train" / "GT")
     with TemporaryDirectory() as folder:
-        row = measured(Path(folder), sharp, arguments.kernel, arguments.memory)
+        row = measure(Path(folder), sharp, arguments.kernel, arguments.memory)
     harness.publish(arguments.output, "large", [row])
     return 0
 
 
-def measured(folder: Path, sharp: np.ndarray, size: int, gigabytes: float) -> harness.Row:
+def measure(folder: Path, sharp: np.ndarray, size: int, gigabytes: float) -> harness.Row:
     """The row of large.csv for a sharp image (H, W, 3), a kernel of `size` pixels and a memory limit."""
     height, width = sharp.shape[:2]
     kernel = write_kernel(folder / "kernel.png", harness.kernel_of_size(size))

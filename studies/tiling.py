@@ -19,7 +19,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from codes.inference.restorer import X0_BYTES
-from codes.inference.tiling import overlap_of, smallest_side
+from codes.inference.tiling import smallest_side, tile_overlap
 from codes.models.factory import build_preset
 from codes.models.network import Network
 from codes.restoration.networks import SHIPPED, load_network
@@ -52,7 +52,7 @@ def differences(network: Network, sharp: np.ndarray, size: int) -> harness.Row:
     """A row of tiling.csv: a mosaic (H, W, 3) restored in tiles compared with the mosaic restored at once."""
     kernel = harness.kernel_of_size(size)
     blurry = harness.blur_and_noise(sharp, kernel, seed=size) / np.float32(255)
-    overlap = overlap_of(torch.from_numpy(kernel))
+    overlap = tile_overlap(torch.from_numpy(kernel))
     tile = smallest_side(overlap)
     if tile >= max(sharp.shape[:2]):
         raise UserError(f"--size: a kernel of {size} pixels needs tiles of {tile}; choose a larger mosaic")

@@ -117,7 +117,7 @@ def test_a_toy_network_restores_whole_and_in_tiles(photograph, monkeypatch):
     assert toy.sizes == [(192, 256)]
     monkeypatch.setattr(restorer, "budget", lambda *_: 1e5)
     np.testing.assert_allclose(stages(toy, blurry, kernel, tile="auto", ensemble=True)[1], 2 * blurry, atol=1e-6)
-    assert max(map(max, toy.sizes[1:])) == tiling.smallest_side(tiling.overlap_of(torch.empty(7, 7))) < 192
+    assert max(map(max, toy.sizes[1:])) == tiling.smallest_side(tiling.tile_overlap(torch.empty(7, 7))) < 192
     with pytest.raises(UserError, match="mask: this Toy does not use masks"):
         Restorer(toy).restore(blurry, kernel, mask=np.ones((192, 256)))
 
@@ -127,7 +127,7 @@ def test_a_toy_network_restores_whole_and_in_tiles(photograph, monkeypatch):
 def test_tiles_cover_the_image_and_their_weights_sum_to_one(size, overlap, more):
     side = tiling.smallest_side(overlap) + tiling.MULTIPLE * more
     tiles = tiling.plan(size, side, overlap)
-    ones = tiling.blended(lambda tile: [torch.ones(1, 1, *tile.of(torch.empty(size)).shape)], tiles, size)[0]
+    ones = tiling.blend(lambda tile: [torch.ones(1, 1, *tile.of(torch.empty(size)).shape)], tiles, size)[0]
     torch.testing.assert_close(ones, torch.ones(1, 1, *size))
     for tile in tiles:
         weights = tile.weight_of_rows[:, 0], tile.weight_of_columns

@@ -24,7 +24,7 @@ from codes.training.losses import training_loss
 from codes.training.monitor import Monitor
 from codes.training.options import Recipe
 from codes.training.schedule import build_optimizer, build_scheduler, rate_factor
-from codes.training.trainer import MOST_SKIPPED_IN_A_ROW, Trainer, averaged, state_by_weight_names
+from codes.training.trainer import MOST_SKIPPED_IN_A_ROW, Trainer, moving_average, state_by_weight_names
 from codes.training.validation import Validation
 from codes.utils.errors import UserError
 from codes.utils.processes import Processes
@@ -469,7 +469,7 @@ def test_contradicting_options(data, override, message):
 def test_average_is_the_exponential_one(decay):
     """With a decay of 0 it is a copy of the weights. Buffers are copied: running statistics are averages already."""
     network = torch.nn.BatchNorm2d(1)
-    average = averaged(network, decay, lambda: steps)
+    average = moving_average(network, decay, lambda: steps)
     expected = 3.0  # the first step's weights replace the random start
     for steps, weight in enumerate((3.0, -2.0, 5.0)):
         torch.nn.init.constant_(network.weight, weight)

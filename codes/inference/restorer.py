@@ -14,7 +14,7 @@ from torch import Tensor
 
 from codes.inference.batch import as_batch, as_image, dihedral, dihedral_inverse
 from codes.inference.gaps import fill_gaps
-from codes.inference.tiling import MULTIPLE, Tile, blended, overlap_of, plan, smallest_side
+from codes.inference.tiling import MULTIPLE, Tile, blend, plan, smallest_side, tile_overlap
 from codes.models.network import Network
 from codes.models.noise import estimate_noise
 from codes.models.paper.blur import Blur, odd_sized
@@ -158,7 +158,7 @@ class Restorer:
         try:
             with peak_memory(self.device) as peak, Progress(unit="tiles", show=self.progress) as progress:
                 start = time.perf_counter()
-                images = self._averaged(task, progress) if self.ensemble else self._tiled(task, progress)
+                images = self._restore_ensemble(task, progress) if self.ensemble else self._tiled(task, progress)
                 self._synchronise()
                 seconds = time.perf_counter() - start
         except (MemoryError, RuntimeError) as error:
@@ -171,7 +171,7 @@ class Restorer:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _averaged(self, task: _Task, progress: Progress) -> Sequence[Tensor]:
+    def _restore_ensemble(self, task: _Task, progress: Progress) -> Sequence[Tensor]:
         """The images of a task, averaged over all flips and rotations."""
         mean: list[Tensor] = []
         for number in range(_TURNS):
@@ -184,7 +184,7 @@ class Restorer:
         """The images of a task, restored whole or in tiles. passes: number of such calls, for the progress."""
         size = task.blurry.shape[-2:]
         side, x0_fits = self._side(task)
-        tiles = plan(size, side, overlap_of(task.kernel))
+        tiles = plan(size, side, tile_overlap(task.kernel))
         progress.total = passes * len(tiles)
         if len(tiles) == 1:
             images = self._network_images(task, None)
@@ -211,7 +211,7 @@ class Restorer:
             progress.update()
             return images
 
-        return blended(restore, tiles, size)
+        return blend(restore, tiles, size)
 
     def _network_images(self, task: _Task, x0: Tensor | None) -> list[Tensor]:
         """The restored image, or x0 and the images of all stages. x0: the start, or None for the network's own."""
@@ -235,7 +235,7 @@ class Restorer:
         Raises UserError if a chosen side is too small for the kernel or the memory limit cannot be kept.
         """
         height, width = task.blurry.shape[-2:]
-        least = smallest_side(overlap_of(task.kernel))
+        least = smallest_side(tile_overlap(task.kernel))
         whole = max(math.ceil(max(height, width) / MULTIPLE) * MULTIPLE, least)
         if self.tile == "off":
             return whole, True

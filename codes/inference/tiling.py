@@ -26,7 +26,7 @@ class Tile(NamedTuple):
         return image[..., self.rows, self.columns]
 
 
-def overlap_of(kernel: Tensor) -> int:
+def tile_overlap(kernel: Tensor) -> int:
     """Pixels by which tiles have to overlap for a kernel (..., h, w), as measured for DSDNet (docs/deblurring.md)."""
     return 48 + 4 * (max(kernel.shape[-2:]) - 1)
 
@@ -67,7 +67,7 @@ def _spans(length: int, side: int, overlap: int) -> list[tuple[slice, Tensor]]:
     return spans
 
 
-def blended(restore: Callable[[Tile], Sequence[Tensor]], tiles: Sequence[Tile], size: tuple[int, int]) -> list[Tensor]:
+def blend(restore: Callable[[Tile], Sequence[Tensor]], tiles: Sequence[Tile], size: tuple[int, int]) -> list[Tensor]:
     """Whole images (B, C, H, W) on the CPU, blended from the images that `restore` gives for each tile."""
     whole: list[Tensor] = []
     for tile in tiles:

@@ -83,7 +83,9 @@ class Monitor:
                     self._writer().add_scalar(f"train/{name}", value, iteration)
         self._begin_means()
 
-    def validated(self, iteration: int, result: ValidationResult, baselines: Mapping[str, ValidationResult]) -> None:
+    def report_validation(
+        self, iteration: int, result: ValidationResult, baselines: Mapping[str, ValidationResult]
+    ) -> None:
         """Report the scores and panels, in tensorboard together with the scores of the start and the baselines.
 
         Does nothing without validation sets.

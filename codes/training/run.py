@@ -121,7 +121,7 @@ class Run:
         if self.monitor:
             notes = {"iteration": str(trainer.iteration)}
             save_weights(averaged, models / "last.safetensors", notes=notes)
-            self.monitor.validated(trainer.iteration, outcome, self.baselines)
+            self.monitor.report_validation(trainer.iteration, outcome, self.baselines)
             if outcome.mean_psnr is not None and outcome.mean_psnr >= self.best:
                 self.best = outcome.mean_psnr
                 save_weights(averaged, models / "best.safetensors", notes=notes)

@@ -39,7 +39,7 @@ class Trainer:
             network.checkpoint_stages = True
         self.recipe, self.device, self.group = recipe, device, group
         self.network = network.train()
-        self.average = averaged(network, recipe.ema_decay, lambda: self.iteration - 1)
+        self.average = moving_average(network, recipe.ema_decay, lambda: self.iteration - 1)
         self.optimizer = build_optimizer(network, recipe)
         self.scheduler = build_scheduler(self.optimizer, recipe)
         self.iteration = 0
@@ -162,7 +162,7 @@ class Trainer:
         self._skipped = torch.tensor([state["skipped"], state["skipped_in_a_row"]], device=self.device)
 
 
-def averaged(network: Network, decay: float, steps: Callable[[], int]) -> AveragedModel:
+def moving_average(network: Network, decay: float, steps: Callable[[], int]) -> AveragedModel:
     """The exponential moving average of the network's weights, in eval mode; with a decay of 0 the weights themselves.
 
     steps: the number of steps that are in the average. At first the decay is smaller than `decay`, so that the random

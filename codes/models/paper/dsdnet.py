@@ -187,12 +187,12 @@ class DSDNet(Network):
     def _checkpointed(self, t: int, state: State, problem: Problem) -> None:
         """Run `stage` with activation checkpointing: store its input only, recompute the rest in the backward pass."""
 
-        def advanced(*before: Tensor | float) -> tuple[Tensor | float, ...]:
+        def advance(*before: Tensor | float) -> tuple[Tensor | float, ...]:
             after = State(*before)
             self.stage(t, after, problem)
             return after.x, after.u_i, after.u_j
 
-        state.x, state.u_i, state.u_j = checkpoint(advanced, state.x, state.u_i, state.u_j, use_reentrant=False)
+        state.x, state.u_i, state.u_j = checkpoint(advance, state.x, state.u_i, state.u_j, use_reentrant=False)
 
 
 register_preset("feather", "DSDNet", nf_p=24, nf_d=24, nb=2)

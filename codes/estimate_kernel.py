@@ -41,7 +41,7 @@ from codes.restoration.kernel_estimation import (
     write_kernel_file,
 )
 from codes.restoration.outputs import check_folders, refuse_conflicts
-from codes.utils.arguments import positive
+from codes.utils.arguments import positive, positive_number
 from codes.utils.errors import UserError, run_command_line, warn
 
 
@@ -52,6 +52,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--output {target}: a file name that ends in {', '.join(KERNEL_FORMATS)} is needed")
     if arguments.point and not arguments.size:
         raise UserError("--point needs --size N, the side in pixels of a square that holds the blurred point")
+    if arguments.sharp and arguments.point_size != 1:
+        raise UserError("--point-size is for --point; a pair needs no size of a light")
     files = [target, target.with_name(f"{target.stem}_preview.png")]
     refuse_conflicts(files, [path for path in (arguments.input, arguments.sharp) if path])
     if not arguments.overwrite:
@@ -73,7 +75,7 @@ def measure(arguments: argparse.Namespace) -> Estimate:
     """The kernel of the files that the arguments name. Prints warnings about it."""
     image = read_photo(arguments.input).pixels
     if arguments.point:
-        estimate = from_point(image, *arguments.point, arguments.size)
+        estimate = from_point(image, *arguments.point, arguments.size, arguments.point_size)
     else:
         estimate = from_pair(read_photo(arguments.sharp).pixels, image, arguments.size)
     for warning in estimate.warnings:
@@ -109,6 +111,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     way = parser.add_mutually_exclusive_group(required=True).add_argument
     way("--sharp", type=Path, metavar="IMAGE", help="a sharp picture of the same scene and of the same size")
     way("--point", type=point, metavar="X,Y", help="where the blurred point is: pixels from the left, from the top")
+    add(
+        "--point-size",
+        type=positive_number,
+        default=1,
+        metavar="N",
+        help="diameter of the light in pixels if it were sharp; default: 1",
+    )
     add("--size", type=positive, metavar="N", help="side of the kernel in pixels; default for a pair: found")
     add("--output", type=Path, required=True, metavar="FILE", help="the kernel: .png, .tif, .npy or .mat")
     add("--overwrite", action="store_true", help="replace files that exist")

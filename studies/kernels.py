@@ -9,6 +9,7 @@ results/published/kernel_estimation.csv: similarity, the maximum of the normalis
 loss, by how many dB the PSNR is below that with the true kernel. A whole shift between the kernels does not count.
 """
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,8 +71,11 @@ def darker(picture: np.ndarray) -> np.ndarray:
     return to_8bit(picture / 255 * (0.5, 0.6, 0.7))
 
 
-def point(triple: Triple, brightest: float = 0.9, diameter: float = DIAMETER) -> np.ndarray:
-    """The kernel from a blurred disc whose brightest pixel has this value, and which may be clipped."""
+def point(triple: Triple, brightest: float = 0.9, diameter: float = DIAMETER, given: float = 1) -> np.ndarray:
+    """The kernel from a blurred disc whose brightest pixel has this value, and which may be clipped.
+
+    given: the diameter that the search is given.
+    """
     size = len(triple.kernel)
     side = 4 * size + 1
     fine = (np.indices((side * 9,) * 2) - side * 9 // 2) / 9
@@ -79,7 +83,7 @@ def point(triple: Triple, brightest: float = 0.9, diameter: float = DIAMETER) ->
     picture = blurred(disc[..., None].repeat(3, 2), triple.kernel)
     picture = BACKGROUND + picture * (brightest - BACKGROUND) / picture.max()
     picture = with_noise(picture, NOISE, seed_of("point", triple.name))
-    return from_point(picture, side // 2, side // 2, size + 2).kernel
+    return from_point(picture, side // 2, side // 2, size + 2 * math.ceil(diameter / 2), given).kernel
 
 
 CASES = (
@@ -91,6 +95,8 @@ CASES = (
     Case("pair", "1 % noise, darker", 4, lambda triple: pair(triple, change=darker)),
     Case("pair", "8 bit, no noise", 4, lambda triple: pair(triple, noise=0)),
     Case("point", "1 % noise, disc of 2 pixels", 4, lambda triple: point(triple, diameter=2)),
+    Case("point", "1 % noise, disc of 4 pixels", 4, lambda triple: point(triple, diameter=4)),
+    Case("point", "1 % noise, disc of 4 pixels, given", 4, lambda triple: point(triple, diameter=4, given=4)),
     Case("point", "1 % noise, brightest value 0.3", 4, lambda triple: point(triple, 0.3)),
     Case("point", "1 % noise, clipped (1.5 times as bright)", 4, lambda triple: point(triple, 1.5)),
 )

@@ -4,11 +4,12 @@ import shlex
 
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
 
 from codes import estimate_kernel
 from codes.data.degradation import blurred, with_noise
 from codes.data.images import read_image, to_8bit, write_8bit
-from codes.data.kernel_generator import camera_shake, gaussian
+from codes.data.kernel_generator import camera_shake, disk, gaussian
 from codes.data.kernels import read_kernel
 from codes.data.preparation import quickstart
 from codes.restoration.kernel_estimation import from_pair, from_point, preview, write_kernel_file
@@ -138,6 +139,16 @@ def test_point_background_is_removed():
     assert not corner.any()
 
 
+def test_the_disc_of_a_large_light_is_removed(kernel):
+    """A light of 4 pixels across: the kernel is nearly that of a point, and much better than without the diameter."""
+    image = star(fftconvolve(kernel, disk(7, 2)), 60, 70)
+    plain, estimate = from_point(image, 70, 60, 19), from_point(image, 70, 60, 19, point_size=4)
+    assert similarity(plain.kernel, kernel) < 0.93
+    assert similarity(estimate.kernel, kernel) > 0.97
+    assert estimate.kernel.shape == (19, 19)
+    assert estimate.kernel.sum() == pytest.approx(1)
+
+
 def test_clipped_point_warns(kernel):
     (warning,) = from_point(star(kernel, 60, 70, brightest=2), 70, 60, 15).warnings
     assert "clipped" in warning
@@ -217,12 +228,14 @@ def test_a_preview_does_not_overwrite_an_input(project, capsys):
         (("--point", "700,60", "--size", 15), "star.png", "k.png", "not in the image of 140x120"),
         (("--point", "20,20", "--size", 15), "star.png", "k.png", "no light stands out"),
         (("--point", "70,60", "--size", 151), "star.png", "k.png", "larger than the image"),
+        (("--point", "70,60", "--size", 15, "--point-size", 15), "star.png", "k.png", "a light of 15 pixels"),
         (("--point", "70,60", "--size", 99999), "star.png", "k.png", "3 to 4095 are possible"),
         (("--sharp", "sharp.png", "--size", 1), "blurred.png", "k.png", "a kernel of 1 pixels: 3 to 4095"),
         (("--point", "70,60", "--size", 15), "star.png", "k.jpg", "ends in .png"),
         (("--point", "70,60", "--size", 15), "missing.png", "k.png", "no such file"),
         (("--sharp", "star.png"), "blurred.png", "k.png", "different sizes (140x120 and 224x192)"),
         (("--sharp", "sharp.png", "--size", 301), "blurred.png", "k.png", "are needed for this kernel"),
+        (("--sharp", "sharp.png", "--point-size", 3), "blurred.png", "k.png", "--point-size is for --point"),
         (("--sharp", "missing.png"), "blurred.png", "k.png", "no such file"),
     ],
 )

@@ -15,6 +15,7 @@ from scipy import ndimage
 from scipy.signal.windows import tukey
 from torch import Tensor
 
+from codes.data.kernel_generator import disk
 from codes.data.kernels import LARGEST, rotated, to_8bit_kernel
 from codes.inference.gaps import CLIPPED
 from codes.models.paper.blur import Blur, fast_length
@@ -136,7 +137,12 @@ def _odd(size: int) -> int:
 
 
 def _least_squares(
-    sharp: np.ndarray, blurry: np.ndarray, size: int, steps: int, start: np.ndarray | None = None
+    sharp: np.ndarray,
+    blurry: np.ndarray,
+    size: int,
+    steps: int,
+    start: np.ndarray | None = None,
+    value_weight: float = VALUE_WEIGHT,
 ) -> np.ndarray:
     """The kernel (size, size), float64, sum 1, that turns one image (H, W, C) into the other one.
 
@@ -144,7 +150,7 @@ def _least_squares(
     reaches beyond the image. Accelerated projected gradients with restarts (Beck and Teboulle 2009; O'Donoghue and
     Candes 2015). The sum is free during the iteration, because the exposure may differ.
     """
-    x, y = _features(sharp), _features(blurry)
+    x, y = _features(sharp, value_weight), _features(blurry, value_weight)
     rows, columns = (length - size + 1 for length in x.shape[-2:])
     inner = (slice(size // 2, size // 2 + rows), slice(size // 2, size // 2 + columns))
     weight = torch.from_numpy(_usable(sharp, blurry, size)[inner])
@@ -185,11 +191,11 @@ def _largest_eigenvalue(operator, size: int) -> float:
     return max(1.1 * float(kernel.norm()), 1e-12)
 
 
-def _features(image: np.ndarray) -> Tensor:
-    """Differences to the right and lower neighbours, and VALUE_WEIGHT times the values: (H, W, C) -> (3C, H-1, W-1)."""
+def _features(image: np.ndarray, value_weight: float = VALUE_WEIGHT) -> Tensor:
+    """Differences to the right and lower neighbours, and the weighted values: (H, W, C) -> (3C, H-1, W-1)."""
     x = torch.from_numpy(np.moveaxis(image - image.mean((0, 1)), 2, 0).copy())
     here = x[:, :-1, :-1]
-    return torch.cat([x[:, :-1, 1:] - here, x[:, 1:, :-1] - here, VALUE_WEIGHT * here])
+    return torch.cat([x[:, :-1, 1:] - here, x[:, 1:, :-1] - here, value_weight * here])
 
 
 def _usable(sharp: np.ndarray, blurry: np.ndarray, size: int) -> np.ndarray:
@@ -218,11 +224,9 @@ def _displacement(x: np.ndarray, y: np.ndarray, size: int) -> tuple[int, int]:
 
 def _overlap(x: np.ndarray, y: np.ndarray, shift: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The parts of two images that show the same if y is displaced by `shift` rows and columns against x."""
-    parts = []
-    for sign in (-1, 1):
-        pairs = zip(shift, x.shape, strict=False)
-        parts.append(tuple(slice(max(sign * by, 0), length - max(-sign * by, 0)) for by, length in pairs))
-    return x[parts[0]], y[parts[1]]
+    pairs = list(zip(shift, x.shape[:2], strict=True))
+    in_x, in_y = (tuple(slice(max(s * by, 0), n - max(-s * by, 0)) for by, n in pairs) for s in (-1, 1))
+    return x[in_x], y[in_y]
 
 
 def _busiest(image: np.ndarray, side: int) -> tuple[slice, slice]:
@@ -293,15 +297,18 @@ def _evaluate(x: np.ndarray, y: np.ndarray, kernel: np.ndarray, shift: tuple[int
 # --- from a point
 
 
-def from_point(image: np.ndarray, column: int, row: int, size: int) -> Estimate:
+def from_point(image: np.ndarray, column: int, row: int, size: int, point_size: float = 1) -> Estimate:
     """The kernel that a star, a distant lamp or a pinhole shows.
 
     image: (H, W) or (H, W, C), uint8, uint16 or float. column, row: about where the point is. size: side of the kernel,
     an even one is made one longer; the window is moved to the light, by up to half its size. The median around it, the
-    background, is removed. Raises UserError for a point beyond the image, a window that does not fit, or if no light
-    stands out there.
+    background, is removed. point_size: diameter in pixels that the light would have in a sharp picture; the disc of one
+    above 1 pixel is deconvolved. Raises UserError for a point beyond the image, a window that does not fit, a light
+    that is larger than the kernel, or if no light stands out there.
     """
     pixels, size = pixels_to_values(image, white=1.0).colours, _odd(size)
+    if point_size >= size:
+        raise UserError(f"a light of {point_size:g} pixels does not fit into a kernel of {size} pixels")
     height, width = pixels.shape[:2]
     if not (0 <= column < width and 0 <= row < height):
         raise UserError(f"the point {column},{row} is not in the image of {width}x{height} pixels")
@@ -325,14 +332,23 @@ def from_point(image: np.ndarray, column: int, row: int, size: int) -> Estimate:
     window = _window(place, size)
     if window[0].stop - window[0].start < size or place[0] + size // 2 >= height:
         raise UserError(f"the window of {size} pixels reaches beyond the image; choose a smaller --size")
-    kernel = _cut(own, middle, size)
+    kernel = rotated(_cut(own, middle, size))
+    if point_size > 1:
+        kernel = _without_disc(_cut(own, middle, 2 * size + 1 + 2 * math.ceil(point_size)), point_size, kernel)
     explained = float(own[_window(middle, size)].sum() / light.sum())
     warnings = []
     if clipped := np.count_nonzero(pixels[window].max(2) >= CLIPPED):
         warnings.append(f"{clipped} pixels of the point are clipped, so that the kernel is too faint there")
     if explained < DOUBTFUL:
         warnings.append("much of the light is outside; choose a larger size, or a point with nothing bright around it")
-    return Estimate(rotated(kernel), (place[1] - column, place[0] - row), explained, None, warnings)
+    return Estimate(kernel, (place[1] - column, place[0] - row), explained, None, warnings)
+
+
+def _without_disc(light: np.ndarray, diameter: float, kernel: np.ndarray) -> np.ndarray:
+    """The kernel that blurs a disc into the given light, both (n, n) with sum 1. kernel: the start of the search."""
+    disc = disk(len(light), diameter / 2)
+    # Half of the values, because a bright pixel would count as clipped.
+    return _least_squares(disc[..., None] / 2, light[..., None] / 2, len(kernel), SEARCH_STEPS, kernel, value_weight=1)
 
 
 def _window(middle: tuple[int, int], size: int) -> tuple[slice, slice]:

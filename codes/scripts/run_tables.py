@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     results = arguments.results or ROOT / "results" / ("quick" if arguments.quick else "")
     keys = [*arguments.set, *([f"max_images={QUICK_IMAGES}"] if arguments.quick else [])]
     overrides = [word for key in keys for word in ("--set", key)]
-    status = 0
+    status, measured = 0, 0
     for path in sorted(arguments.options.glob("table*.yml")):
         try:
             options = load_options(TestOptions, path, arguments.set)
@@ -63,12 +63,15 @@ def main(argv: Sequence[str]) -> int:
             print(f"{path.stem}: left out, {missing}")
             continue
         print(f"{path.stem}:", flush=True)
+        measured += 1
         call = ["-opt", str(path), "--results", str(results), *overrides, *([] if arguments.force else ["--resume"])]
         status = max(status, run_command_line(test_script.main, call))
         if status == INTERRUPTED:
             return status
         if (results / options.name / COMPLETE).is_file():
             status = max(status, run_command_line(make_report.main, [options.name, "--results", str(results)]))
+    if not measured:
+        print("no table was measured; options/test/quickstart.yml needs no data: python codes/test.py -opt FILE")
     return status
 
 

@@ -106,7 +106,11 @@ class OnlyThisMachine:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope) if scope["type"] in ("http", "websocket") else {"host": HOST}
         urls = [f"//{headers.get('host', '')}", *([headers["origin"]] if "origin" in headers else [])]
-        if not all(urlsplit(url).hostname in (HOST, "localhost") for url in urls):
+        try:
+            allowed = all(urlsplit(url).hostname in (HOST, "localhost") for url in urls)
+        except ValueError:  # not the form of a host name
+            allowed = False
+        if not allowed:
             await PlainTextResponse(f"this page is for http://{HOST} only", 403)(scope, receive, send)
         else:
             await self.app(scope, receive, send)

@@ -229,6 +229,7 @@ def test_the_page_is_for_this_machine_and_uploads_are_limited(address):
         ({"Host": "localhost:7860"}, 200),
         ({"Host": "evil.example"}, 403),
         ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "["}, 403),
         ({"Origin": "http://127.0.0.1:7860"}, 200),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),

@@ -110,7 +110,8 @@ def deblur(image: np.ndarray, kernel: np.ndarray, **options) -> np.ndarray:
     """Restore one image, an array (H, W) or (H, W, C), uint8, uint16 or float from 0 to 1; returns one of its kind.
 
     kernel: (h, w), or (h, w, 3) for one for each channel, with any positive sum. options: those of `deblur` in
-    codes/restoration/call.py: weights, preset, device, orientation, mask, gamma, precision, tile, gigabytes, ensemble.
+    codes/restoration/call.py: weights, preset, device, orientation, noise, mask, gamma, precision, tile,
+    gigabytes, ensemble.
     """
     from codes.restoration.call import deblur as call  # needs all of requirements.txt; the networks do not
 

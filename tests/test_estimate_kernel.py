@@ -261,5 +261,6 @@ def test_empty_and_tiny_pictures_are_refused(sharp):
         from_pair(np.full_like(sharp, 7), sharp)
     with pytest.raises(UserError, match="are needed"):
         from_pair(sharp[:9, :9], sharp[:9, :9])
-    with pytest.raises(UserError, match="reaches beyond the image"):
-        from_point(star(gaussian(9, 1.5), 5, 70), 70, 5, 25)
+    for row, column in ((5, 70), (70, 5)):
+        with pytest.raises(UserError, match="reaches beyond the image"):
+            from_point(star(gaussian(9, 1.5), row, column), column, row, 25)

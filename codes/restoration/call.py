@@ -144,7 +144,7 @@ def restore(
     kernel = rotated(kernel) if orientation == "rotated" else kernel
     light = to_light(blurry, gamma)
     if noise == "auto":
-        sigma = noise_level(without_gaps(light, valid), kernel) if restorer.network.takes_sigma else None
+        sigma = noise_level(without_gaps(light, valid), kernel, valid) if restorer.network.takes_sigma else None
     else:
         sigma = noise_in_light(noise / 100 / values.white, gamma)
     say(*noise_notes(sigma, values.white, noise, restorer.network.takes_sigma))
@@ -174,7 +174,7 @@ def check_choices(orientation: str, mask: np.ndarray | str | None, noise: float 
 def noise_notes(sigma: float | None, white: float, noise: float | str, used: bool) -> Iterator[str]:
     """The noise level that the network is given. used: it has an input for it."""
     if used:
-        yield f"noise of {sigma * white:.2%} of full scale{' (estimated)' if noise == 'auto' else ''}"
+        yield f"noise of {sigma * white:.2%} of full scale (estimated)" if noise == "auto" else f"noise of {noise:.2f}%"
     elif noise != "auto":
         yield "this network does not use a noise level"
 

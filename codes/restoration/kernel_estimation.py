@@ -330,7 +330,8 @@ def from_point(image: np.ndarray, column: int, row: int, size: int, point_size: 
     middle = _place(own * near, size)
     place = (top + middle[0], left + middle[1])
     window = _window(place, size)
-    if window[0].stop - window[0].start < size or place[0] + size // 2 >= height:
+    half, sides = size // 2, zip(place, (height, width), strict=True)
+    if not all(half <= at < side - half for at, side in sides):
         raise UserError(f"the window of {size} pixels reaches beyond the image; choose a smaller --size")
     kernel = rotated(_cut(own, middle, size))
     if point_size > 1:

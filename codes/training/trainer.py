@@ -1,6 +1,7 @@
 """A training step, and the state that it changes."""
 
 from collections.abc import Callable, Mapping
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -77,8 +78,9 @@ class Trainer:
         # With a mask, x0 is that of the image with its gaps filled, as in codes/deblur.py. The CPU fills them.
         without_gaps = None if batch.mask is None else fill_gaps(batch.blurry, batch.mask)
         if self.recipe.noise_level == "deblur":
-            images = zip(batch.blurry if without_gaps is None else without_gaps, batch.kernel, strict=True)
-            levels = [noise_level(image.permute(1, 2, 0).numpy(), kernel.numpy()) for image, kernel in images]
+            images = (batch.blurry if without_gaps is None else without_gaps).permute(0, 2, 3, 1).numpy()
+            masks = repeat(None) if batch.mask is None else batch.mask[:, 0].numpy()
+            levels = [noise_level(*parts) for parts in zip(images, batch.kernel.numpy(), masks, strict=False)]
             batch = batch._replace(sigma=torch.tensor(levels))
         parts = [*batch, without_gaps]
         *parts, without_gaps = (None if part is None else part.to(self.device, non_blocking=True) for part in parts)

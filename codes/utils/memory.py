@@ -55,7 +55,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         yield peak
         peak.mib = torch.cuda.max_memory_allocated(device) / _MEBI
         return
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # other systems than Linux
         ctypes.CDLL(None).malloc_trim(0)  # memory freed by earlier work does not count
     with suppress(OSError):
         (_PROCESS / "clear_refs").write_text("5")  # start a new measurement
